@@ -1,0 +1,78 @@
+"""Every topic: its name, key, value, partitions, cleanup, retention and timestamp type. One place, no IO.
+
+``tracker topics create|check`` hold a broker to this list; ARCHITECTURE.md says why each setting is what it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+
+#: Longer than any open session can be silent: stale changelog writes of a woken zombie stay until all have merged.
+MIN_COMPACTION_LAG_MS: Final = 2 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it must be on the broker. ``partitions`` None means the deployment's ``TRACKER_PARTITIONS``."""
+
+    suffix: str
+    key: str
+    value: str
+    purpose: str
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, prefix: str) -> str:
+        """Return the full name under a deployment's prefix, such as ``tracker.events``."""
+        return prefix + self.suffix
+
+
+SOURCE: Final = Topic(
+    suffix="events",
+    key="session id, UTF-8 (ticks: none); partitioner murmur2",
+    value="SourceRecord (JSON)",
+    purpose="what happened, in the order in which it is numbered",
+    config={
+        "cleanup.policy": "delete",
+        "retention.ms": str(30 * DAY_MS),
+        # The broker's clock orders time: a client's broken clock can't expire anybody's session.
+        "message.timestamp.type": "LogAppendTime",
+    },
+)
+SEQUENCED: Final = Topic(
+    suffix="events.sequenced",
+    key="the source record's key",
+    value="EventData (JSON)",
+    purpose="numbered events, on their way to events_v1",
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "CreateTime"},
+)
+SESSIONS: Final = Topic(
+    suffix="sessions",
+    key="the source record's key",
+    value="SessionRow (JSON)",
+    purpose="session rows, on their way to session_v1",
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "CreateTime"},
+)
+DEAD_LETTERS: Final = Topic(
+    suffix="dead-letters",
+    key="the rejected record's key, if any",
+    value="DeadLetter (JSON)",
+    purpose="what could not be taken, with its reason",
+    config={"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS), "message.timestamp.type": "CreateTime"},
+)
+CHANGELOG: Final = Topic(
+    suffix="sessions-changelog",
+    key="session key, or the watermark's key",
+    value="session state or watermark (MessagePack)",
+    purpose="the session table's truth: local disks are rebuilt from it",
+    config={
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": str(MIN_COMPACTION_LAG_MS),
+        "message.timestamp.type": "CreateTime",
+    },
+)
+
+#: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.
+CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG)

@@ -1,0 +1,46 @@
+"""Control records: they act on a session, or only move time."""
+
+from typing import Literal
+
+from pydantic import with_config
+from typing_extensions import NotRequired, TypedDict
+
+from topics.event import OUTSIDE
+from topics.fields import Count, SessionId, Timestamp
+
+
+@with_config(OUTSIDE)
+class NoData(TypedDict):
+    """The empty ``data`` of a control record."""
+
+
+@with_config(OUTSIDE)
+class ExpireRecord(TypedDict):
+    """Closes the session now, at this place in the log."""
+
+    type: Literal["expire"]
+    session_id: SessionId
+    timestamp: Timestamp
+    retry_count: NotRequired[Count]
+    data: NotRequired[NoData]
+
+
+@with_config(OUTSIDE)
+class FlushRecord(TypedDict):
+    """Travels in band and makes the sink ship what it holds of this partition."""
+
+    type: Literal["flush"]
+    session_id: SessionId
+    timestamp: Timestamp
+    retry_count: NotRequired[Count]
+    data: NotRequired[NoData]
+
+
+@with_config(OUTSIDE)
+class TickRecord(TypedDict):
+    """Moves stream time in a quiet partition. It has no key."""
+
+    type: Literal["tick"]
+
+
+TICK_VALUE = b'{"type":"tick"}'

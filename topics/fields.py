@@ -1,0 +1,28 @@
+"""The field types that several records share, each with its limit."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+MAX_ID_CHARS = 128
+MAX_TEXT_CHARS = 2_048
+MAX_URL_CHARS = 4_096
+MAX_METADATA_CHARS = 16_384
+
+#: A record's key: no white space or control characters, so that it is safe in a URL, a cookie and a log line.
+SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[^\x00-\x20\x7f]+$")]
+Id = Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+Url = Annotated[str, StringConstraints(max_length=MAX_URL_CHARS)]
+Metadata = Annotated[str, StringConstraints(max_length=MAX_METADATA_CHARS)]
+Milliseconds = Annotated[float, Field(ge=0, le=86_400_000, allow_inf_nan=False)]
+Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=0, le=100_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+
+#: The client's own time: ISO 8601; without an offset it is read as UTC.
+Timestamp = Annotated[
+    datetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+]

@@ -1,0 +1,34 @@
+"""The headers of output records: they let every consumer take each one once.
+
+``source-partition`` and ``source-offset`` name the source record, ``source-index`` the place among that record's
+outputs (one tick can close many sessions, always in the same order). Within one partition of an output topic what
+is new never goes back in the order (offset, index); a repeated output is the same bytes at the same position.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+SOURCE_PARTITION: Final = "source-partition"
+SOURCE_OFFSET: Final = "source-offset"
+SOURCE_INDEX: Final = "source-index"
+
+#: Marks an output record without a row: the sink ships what it holds of this partition.
+FLUSH: Final = "flush"
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class SourcePosition(NamedTuple):
+    """Where an output comes from; positions of one partition are ordered as their outputs are."""
+
+    offset: int
+    index: int
+
+
+def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None:
+    """Return the position that the headers carry, or None if they carry none that makes sense."""
+    found = dict(headers)
+    try:
+        return SourcePosition(int(found[SOURCE_OFFSET]), int(found[SOURCE_INDEX]))
+    except (KeyError, ValueError):
+        return None

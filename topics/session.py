@@ -1,0 +1,84 @@
+"""Sessions: what opens or enriches one, and the row that describes it in ``session_v1``."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import NotRequired, TypedDict
+
+from topics.event import OUTSIDE
+from topics.fields import Count, Id, SessionId, Timestamp
+
+#: Context that is given once and filled into every event of the session that lacks it.
+CONTEXT_FIELDS: Final = (
+    "user_id",
+    "campaign_id",
+    "workspace_id",
+    "project_id",
+    "attribution_id",
+    "landing_page_id",
+    "ab_test_id",
+    "ab_test_variant_id",
+    "environment",
+    "campaign_environment",
+)
+
+#: Why a session ended.
+CloseReason = Literal["timeout", "max_length", "expired"]
+
+
+@with_config(OUTSIDE)
+class SessionInput(TypedDict):
+    """The ``data`` of a ``session`` record: context and, if it differs from the default, the inactivity gap."""
+
+    user_id: NotRequired[Id]
+    campaign_id: NotRequired[Id]
+    workspace_id: NotRequired[Id]
+    project_id: NotRequired[Id]
+    attribution_id: NotRequired[Id]
+    landing_page_id: NotRequired[Id]
+    ab_test_id: NotRequired[Id]
+    ab_test_variant_id: NotRequired[Id]
+    environment: NotRequired[Id]
+    campaign_environment: NotRequired[Id]
+    timeout_seconds: NotRequired[Annotated[int, Field(ge=1, le=86_400)]]
+
+
+@with_config(OUTSIDE)
+class SessionRecord(TypedDict):
+    """The value of a source record that opens a session or adds to its context. Its key is ``session_id``."""
+
+    type: Literal["session"]
+    session_id: SessionId
+    timestamp: Timestamp
+    retry_count: NotRequired[Count]
+    data: SessionInput
+
+
+@with_config(ConfigDict(extra="forbid"))
+class SessionRow(TypedDict):
+    """A row of ``session_v1``: written when a session opens, when its context changes and when it closes.
+
+    ``version`` is ``2 * source offset + is_closed``: the highest wins, and closed beats open at the same offset.
+    Times are ISO 8601 in UTC, stream time (the log's clock), not the client's.
+    """
+
+    session_id: str
+    session_key: str
+    user_id: Id
+    campaign_id: Id
+    workspace_id: Id
+    project_id: Id
+    attribution_id: Id
+    landing_page_id: Id
+    ab_test_id: Id
+    ab_test_variant_id: Id
+    environment: Id
+    campaign_environment: Id
+    created_at: Timestamp
+    last_activity_at: Timestamp
+    closed_at: NotRequired[Timestamp | None]
+    close_reason: Literal["", "timeout", "max_length", "expired"]
+    is_expired: bool
+    event_count: Count
+    session_timeout_seconds: Count
+    version: Count

@@ -1,0 +1,1 @@
+"""An event tracker on Kafka: collect, process, sink."""

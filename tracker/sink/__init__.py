@@ -1,0 +1,1 @@
+"""The sink: numbered events and session rows, batched into Tinybird, each once."""
