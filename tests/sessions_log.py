@@ -1,0 +1,81 @@
+"""A log of one partition for tests of the core: write records, fold them, look at what came out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from tracker.sessions.deadlines import Deadlines
+from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.outputs import FoldResult, Output, SourceInput
+from tracker.sessions.rules import Rules
+
+START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+MINUTE_MS = 60_000
+
+
+def rows(outputs: Iterable[Output]) -> list[dict[str, Any]]:
+    """The JSON of the outputs that carry a row."""
+    return [orjson.loads(output.value) for output in outputs if output.value]
+
+
+class Log:
+    """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
+
+    def __init__(self, **rules: int) -> None:
+        self.records: list[SourceInput] = []
+        self.table: dict[bytes, StoredState] = {}
+        self._folded = 0
+        self.rules = Rules(**rules)
+        self.partition = self._new_fold()
+
+    def _new_fold(self) -> PartitionFold:
+        return PartitionFold(
+            topic="tracker.events",
+            partition=3,
+            rules=self.rules,
+            lookup=self.table.get,
+            deadlines=Deadlines(),
+            stream_time_ms=0,
+        )
+
+    def raw(self, key: bytes | None, value: bytes | None, at: int = START_MS) -> None:
+        self.records.append(SourceInput(len(self.records), at, key, value))
+
+    def _keyed(self, kind: str, key: str, at: int, data: dict[str, Any] | None) -> None:
+        record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z"}
+        if data is not None:
+            record["data"] = data
+        self.raw(key.encode(), orjson.dumps(record), at)
+
+    def event(self, key: str, at: int = START_MS, **data: Any) -> None:
+        self._keyed("event", key, at, {"event_type": "click", **data})
+
+    def session(self, key: str, at: int = START_MS, **data: Any) -> None:
+        self._keyed("session", key, at, data)
+
+    def expire(self, key: str, at: int = START_MS) -> None:
+        self._keyed("expire", key, at, None)
+
+    def flush(self, key: str, at: int = START_MS) -> None:
+        self._keyed("flush", key, at, None)
+
+    def tick(self, at: int) -> None:
+        self.raw(None, b'{"type":"tick"}', at)
+
+    def fold(self, upto: int | None = None) -> FoldResult:
+        """Fold what has not been folded yet, up to an offset, and write the states down."""
+        result = self.partition.fold(self.records[self._folded : upto])
+        self._folded = len(self.records) if upto is None else upto
+        for key, changed in result.changed.items():
+            if changed.state is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = StoredState(changed.offset, changed.state)
+        return result
+
+    def fold_again_from(self, offset: int) -> FoldResult:
+        """Fold again what was folded, as after a kill between two changelog batches."""
+        self.partition = self._new_fold()
+        self._folded = offset
+        return self.fold()

@@ -1,0 +1,218 @@
+"""The fold, rule by rule: what a record does to a session and what goes out."""
+
+import orjson
+import pytest
+
+from topics.codec import source_adapter
+from topics.event import EventData
+from topics.session import SessionRow
+from pydantic import TypeAdapter
+from tracker.sessions.ids import renewed_session_id
+
+from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
+
+KEY = "visitor-1"
+
+
+def test_events_are_numbered_from_one_without_gap():
+    log = Log()
+    for name in "abc":
+        log.event(KEY, event_id=name)
+    result = log.fold()
+    assert [(r["event_id"], r["session_event_sequence"]) for r in rows(result.events)] == [("a", 1), ("b", 2), ("c", 3)]
+    assert {r["session_id"] for r in rows(result.events)} == {KEY}
+
+
+def test_what_comes_out_is_event_data_and_a_session_row():
+    log = Log()
+    log.event(KEY, event_id="a", workspace_id="w", viewport_width=100, referrer_url=None)
+    result = log.fold()
+    (event,) = result.events
+    (session,) = result.sessions
+    assert TypeAdapter(EventData).validate_json(event.value)["session_event_sequence"] == 1
+    assert TypeAdapter(SessionRow).validate_json(session.value)["workspace_id"] == "w"
+
+
+def test_a_repeated_event_id_takes_no_number():
+    log = Log()
+    for name in ("a", "a", "b", "a"):
+        log.event(KEY, event_id=name)
+    result = log.fold()
+    assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2]
+    assert result.counts.duplicates == 2
+
+
+def test_an_event_id_beyond_the_window_is_taken_again():
+    log = Log(duplicate_window_events=2)
+    for name in ("a", "b", "c", "a"):
+        log.event(KEY, event_id=name)
+    assert [r["session_event_sequence"] for r in rows(log.fold().events)] == [1, 2, 3, 4]
+
+
+def test_an_event_exactly_at_the_deadline_still_belongs():
+    log = Log()
+    log.event(KEY, event_id="a")
+    log.event(KEY, event_id="b", at=START_MS + 30 * MINUTE_MS)
+    result = log.fold()
+    assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2]
+
+
+def test_one_millisecond_later_is_a_new_session_from_one():
+    log = Log()
+    log.event(KEY, event_id="a")
+    log.event(KEY, event_id="b", at=START_MS + 30 * MINUTE_MS + 1)
+    result = log.fold()
+    first, second = rows(result.events)
+    assert second["session_event_sequence"] == 1
+    assert second["session_id"] == renewed_session_id(KEY, 1, START_MS + 30 * MINUTE_MS + 1, "b")
+    opened, closed, renewed = rows(result.sessions)
+    assert (closed["session_id"], closed["close_reason"], closed["event_count"]) == (KEY, "timeout", 1)
+    assert renewed["session_id"] == second["session_id"] != first["session_id"]
+    assert opened["version"] < closed["version"]
+
+
+def test_a_tick_closes_what_is_past_its_deadline_though_nothing_else_arrives():
+    log = Log()
+    log.event(KEY)
+    log.tick(at=START_MS + 30 * MINUTE_MS)
+    log.tick(at=START_MS + 31 * MINUTE_MS)
+    closed = rows(log.fold().sessions)[1:]
+    assert [(r["is_expired"], r["version"], r["closed_at"]) for r in closed] == [(True, 5, "2026-01-01T00:30:00Z")]
+
+
+def test_sessions_due_at_one_tick_close_in_the_order_of_their_deadlines():
+    log = Log()
+    log.event("b", at=START_MS + 1)
+    log.event("a", at=START_MS + 1)
+    log.event("0-later", at=START_MS + 2)
+    log.tick(at=START_MS + 60 * MINUTE_MS)
+    result = log.fold()
+    closed = [r["session_key"] for r in rows(result.sessions) if r["is_expired"]]
+    assert closed == ["a", "b", "0-later"]
+    assert [dict(o.headers)["source-index"] for o in result.sessions[3:]] == [b"0", b"1", b"2"]
+
+
+def test_a_session_ends_at_its_maximum_length_however_busy():
+    log = Log(timeout_ms=MINUTE_MS, max_length_ms=3 * MINUTE_MS)
+    for minute in range(5):
+        log.event(KEY, at=START_MS + minute * MINUTE_MS)
+    result = log.fold()
+    assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2, 3, 4, 1]
+    assert [r["close_reason"] for r in rows(result.sessions) if r["is_expired"]] == ["max_length"]
+
+
+def test_expire_closes_and_the_next_event_renews():
+    log = Log()
+    log.event(KEY)
+    log.expire(KEY)
+    log.expire(KEY)
+    log.event(KEY)
+    result = log.fold()
+    assert [r["close_reason"] for r in rows(result.sessions)] == ["", "expired", ""]
+    assert len({r["session_id"] for r in rows(result.events)}) == 2
+
+
+def test_context_given_at_session_fills_every_event_that_lacks_it():
+    log = Log()
+    log.session(KEY, user_id="u", campaign_id="c")
+    log.event(KEY, campaign_id="own")
+    log.event(KEY, user_id="")
+    first, second = rows(log.fold().events)
+    assert (first["user_id"], first["campaign_id"]) == ("u", "own")
+    assert (second["user_id"], second["campaign_id"]) == ("u", "c")
+
+
+def test_a_session_row_goes_out_only_when_context_or_timeout_changes():
+    log = Log()
+    log.session(KEY, user_id="u")
+    log.session(KEY, user_id="u")
+    log.session(KEY, campaign_id="c")
+    log.session(KEY, timeout_seconds=300)
+    assert [(r["user_id"], r["campaign_id"], r["session_timeout_seconds"]) for r in rows(log.fold().sessions)] == [
+        ("u", "", 1800),
+        ("u", "c", 1800),
+        ("u", "c", 300),
+    ]
+
+
+def test_a_shorter_timeout_of_its_own_is_kept_to_the_millisecond():
+    log = Log()
+    log.event(KEY)
+    log.session(KEY, timeout_seconds=300)
+    log.tick(at=START_MS + 5 * MINUTE_MS)
+    log.tick(at=START_MS + 5 * MINUTE_MS + 1)
+    assert [r["is_expired"] for r in rows(log.fold().sessions)] == [False, False, True]
+
+
+def test_stream_time_never_goes_back():
+    log = Log()
+    log.event(KEY, at=START_MS + 10)
+    log.event(KEY, at=START_MS)
+    log.fold()
+    assert log.partition.stream_time_ms == START_MS + 10
+
+
+def test_a_stub_is_forgotten_after_its_retention():
+    log = Log(closed_stub_retention_ms=MINUTE_MS)
+    log.event(KEY)
+    log.expire(KEY)
+    log.tick(at=START_MS + MINUTE_MS + 1)
+    result = log.fold()
+    assert result.changed[KEY.encode()].state is None
+
+
+def test_a_key_older_than_any_stub_is_treated_as_used():
+    old = "0190b5e0-0000-7000-8000-000000000000"
+    log = Log()
+    log.event(old)
+    (row,) = rows(log.fold().events)
+    assert row["session_id"] != old
+
+
+def test_a_flush_goes_through_in_band_and_takes_no_number():
+    log = Log()
+    log.event(KEY)
+    log.flush(KEY)
+    log.event(KEY)
+    events = log.fold().events
+    assert [("flush", b"1") in o.headers for o in events] == [False, True, False]
+    assert orjson.loads(events[2].value)["session_event_sequence"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (b"k", b"\xff\x00garbage", "not_json"),
+        (b"k", b"{}", "invalid"),
+        (None, b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}', "missing_key"),
+        (b"\xff\xfe", b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}', "bad_key"),
+        (b"k", b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"hover"}}', "invalid"),
+        (b"k", b" " * 70_000, "oversized"),
+        (b"k", None, "empty_value"),
+    ],
+)
+def test_bad_input_becomes_a_dead_letter_with_its_reason_and_costs_its_neighbours_nothing(key, value, reason):
+    log = Log()
+    log.event(KEY)
+    log.raw(key, value)
+    log.event(KEY)
+    result = log.fold()
+    assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2]
+    (letter,) = rows(result.dead_letters)
+    assert (letter["reason"], letter["source_offset"], letter["stage"]) == (reason, 1, "process")
+
+
+def test_a_state_that_has_had_a_record_ignores_it():
+    log = Log()
+    log.event(KEY)
+    log.event(KEY)
+    log.fold()
+    again = log.fold_again_from(0)
+    assert again.events == []
+    assert again.counts.already_applied == 2
+
+
+def test_the_log_of_the_tests_holds_valid_records():
+    log = Log()
+    log.session(KEY, user_id="u")
+    assert source_adapter.validate_json(log.records[0].value)["type"] == "session"

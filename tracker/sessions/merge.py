@@ -1,0 +1,13 @@
+"""How two versions of a row become one: the highest source offset wins.
+
+A woken zombie's writes are stale, but they come last. Last write wins would let them overrule what came after; the
+offset that each version carries does not. Merging is commutative and idempotent, so it does not matter who reads a
+stretch of the changelog, how often, or in which pieces.
+"""
+
+from tracker.sessions.state import offset_of
+
+
+def wins(challenger_offset: int, holder: bytes | None) -> bool:
+    """Return whether a version at this source offset replaces the encoded one that is held."""
+    return holder is None or challenger_offset >= offset_of(holder)

@@ -1,0 +1,56 @@
+"""What folding records gives: rows and letters to send, and states to write down. Values, no effects."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from topics.headers import Headers
+from tracker.sessions.state import SessionState
+
+
+class SourceInput(NamedTuple):
+    """One record of the source topic as the fold sees it. ``timestamp_ms`` is the log's time for it."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Output(NamedTuple):
+    """One record to send: its partition is that of its source."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class ChangedState(NamedTuple):
+    """A session after the fold, at the source offset that changed it last. None: the stub is gone."""
+
+    offset: int
+    state: SessionState | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the records; for metrics only."""
+
+    records: int = 0
+    events: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    ticks: int = 0
+    opened: int = 0
+    closed: int = 0
+    already_applied: int = 0
+
+
+@dataclass(slots=True)
+class FoldResult:
+    """Everything that a run of records gave."""
+
+    events: list[Output] = field(default_factory=list)
+    sessions: list[Output] = field(default_factory=list)
+    dead_letters: list[Output] = field(default_factory=list)
+    changed: dict[bytes, ChangedState] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)

@@ -1,0 +1,13 @@
+"""The numbers that the session rules turn on. Times are milliseconds of stream time."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Deployment-wide session rules; a session may carry its own inactivity gap."""
+
+    timeout_ms: int = 30 * 60_000
+    max_length_ms: int = 24 * 3_600_000
+    closed_stub_retention_ms: int = 7 * 24 * 3_600_000
+    duplicate_window_events: int = 128
