@@ -1,0 +1,54 @@
+"""The ``tracker`` command: its groups, its version, its global option."""
+
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from tracker.cli import stack, stages, topics
+from tracker.cli.errors import Commands
+
+app = typer.Typer(
+    name="tracker",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(topics.app, name="topics")
+app.add_typer(stages.local, name="local")
+for command in (stages.collect, stages.process, stages.sink, stack.dev, stack.demo):
+    app.command()(command)
+
+
+@app.callback()
+def tracker(
+    *,
+    verbose: Annotated[  # Commands reads it from the context
+        bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """An event tracker on Kafka: every event numbered 1, 2, 3 … within its session, without a gap.
+
+    Settings come from the environment (TRACKER_…) or a .env file; options override them.
+
+    For example:
+
+      tracker demo                    the whole thing on this machine, and what arrives, live
+
+      tracker topics create           make the topics on TRACKER_KAFKA_BOOTSTRAP
+
+      tracker collect --port 8080     one stage, in the foreground
+    """
+
+
+@app.command()
+def version() -> None:
+    """Print the installed version."""
+    typer.echo(f"tracker {installed_version('event-tracker')}")
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``tracker`` and ``python -m tracker``."""
+    app(prog_name="tracker")

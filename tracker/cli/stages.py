@@ -1,0 +1,99 @@
+"""Commands that run one stage in the foreground until SIGTERM or Ctrl-C. Each imports only its own stage."""
+
+from typing import Annotated
+
+import typer
+
+from tracker.cli.options import DataDir, load_settings
+from tracker.errors import ConfigurationError
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
+
+local = typer.Typer(
+    no_args_is_help=True, help="The embedded stack for one machine: Kafka and a local Tinybird."
+)
+
+
+def collect(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run the collector: HTTP in, Kafka out.
+
+    Example: tracker collect --port 8080
+    """
+    from tracker.collect.main import run
+    from tracker.log import configure_logging
+
+    settings = load_settings(collect_host=host, collect_port=port, data_dir=data_dir)
+    configure_logging(settings)
+    run(settings)
+
+
+def process(
+    host: Host = None,
+    port: Port = None,
+    worker_id: Annotated[
+        str | None, typer.Option(help="Name of this worker; its state lives under it. \\[TRACKER_WORKER_ID]")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run a processor: numbers the events of the partitions that it is assigned.
+
+    Example, a second worker on the same machine: tracker process --worker-id worker-2 --port 6067
+    """
+    from tracker.log import configure_logging
+    from tracker.process.main import run
+
+    settings = load_settings(process_host=host, process_port=port, worker_id=worker_id, data_dir=data_dir)
+    configure_logging(settings)
+    run(settings)
+
+
+def sink(
+    tinybird_url: Annotated[str | None, typer.Option(help="Where rows go. \\[TRACKER_TINYBIRD_URL]")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the sink: batches of rows to Tinybird.
+
+    Example: tracker sink --tinybird-url https://api.tinybird.co
+    """
+    from tracker.log import configure_logging
+    from tracker.sink.main import run
+
+    settings = load_settings(tinybird_url=tinybird_url, data_dir=data_dir)
+    configure_logging(settings)
+    run(settings)
+
+
+@local.command()
+def kafka(port: Port = None, data_dir: DataDir = None) -> None:
+    """Run a one-node Kafka from Apache's own jars (Java 17; Maven for the first run).
+
+    Example: tracker local kafka --port 9092
+    """
+    from tracker.local.kafka import run
+    from tracker.log import configure_logging
+
+    bootstrap = f"localhost:{port}" if port else None
+    settings = load_settings(kafka_bootstrap=bootstrap, data_dir=data_dir)
+    configure_logging(settings)
+    run(settings)
+
+
+@local.command()
+def tinybird(port: Port = None, data_dir: DataDir = None) -> None:
+    """Run a local Tinybird: its Events API and SQL over an embedded ClickHouse.
+
+    Example: tracker local tinybird --port 7181
+    """
+    from tracker.log import configure_logging
+
+    try:
+        from tracker.local.tinybird.main import run
+    except ModuleNotFoundError as error:
+        if error.name != "chdb":
+            raise
+        raise ConfigurationError("chdb is not installed: pip install 'event-tracker[local]'") from error
+    url = f"http://localhost:{port}" if port else None
+    settings = load_settings(tinybird_url=url, data_dir=data_dir)
+    configure_logging(settings)
+    run(settings)
