@@ -1,4 +1,4 @@
-"""Topic administration: a broker is held to ``topics/catalog.py``; what is missing is made, the rest compared."""
+"""Topic administration: hold a broker to ``topics/catalog.py``: make what is missing, compare the rest."""
 
 import asyncio
 import time

@@ -1,0 +1,179 @@
+"""Everything on one machine: which processes there are, in which order they start, and when each is ready.
+
+A composition root: it knows the stages by their commands and addresses only.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from pydantic import SecretStr
+
+from tracker import admin, clock
+from tracker.errors import ConfigurationError, RetryableError
+from tracker.local.ports import local_port, require_free_port
+from tracker.settings import Settings
+from tracker.supervise import LineWriter, Supervisor
+
+#: The stages, as in the Procfile.
+STAGES: Final = ("collect", "process", "sink")
+KAFKA: Final = "kafka"
+TINYBIRD: Final = "tinybird"
+
+#: The first start of Kafka fetches its jars, over whatever line there is.
+KAFKA_READY_SECONDS: Final = 240.0
+TINYBIRD_READY_SECONDS: Final = 60.0
+STAGE_READY_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.1
+PROBE_TIMEOUT_SECONDS: Final = 3.0
+
+Say = Callable[[str], None]
+
+
+@asynccontextmanager
+async def running_stack(
+    settings: Settings, *, write_line: LineWriter, say: Say, log_dir: Path | None = None
+) -> AsyncIterator[Supervisor]:
+    """Start what is missing, yield once everything is ready, stop what was started.
+
+    Raises:
+        ConfigurationError: a port is taken, or an address that should answer does not.
+        ChildExited: a process ended while it was being waited for.
+        RetryableError: something did not become ready in time.
+    """
+    require_free_port(settings.collect_port, "TRACKER_COLLECT_PORT")
+    require_free_port(settings.process_port, "TRACKER_PROCESS_PORT")
+    supervisor = Supervisor(environment(settings), write_line, log_dir)
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_SECONDS)) as http:
+            await supervisor.guard(_start(settings, supervisor, http, say))
+        yield supervisor
+    finally:
+        await supervisor.stop(last=(KAFKA, TINYBIRD))
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives a child these very settings, options included."""
+    return {
+        f"TRACKER_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
+
+
+def addresses(settings: Settings) -> Mapping[str, str]:
+    """Return the addresses that a person may want to open, by what they show."""
+    collector = f"http://localhost:{settings.collect_port}"
+    return {
+        "demo page": f"{collector}/demo",
+        "a session": f"{collector}/api/v1/events/session/SESSION_ID",
+        "rows": f"{settings.tinybird_url}/v0/sql?q=SELECT+*+FROM+events_v1+FINAL+FORMAT+JSON",
+    }
+
+
+async def _start(settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say) -> None:
+    await asyncio.gather(
+        _provide_kafka(settings, supervisor, say), _provide_tinybird(settings, supervisor, http, say)
+    )
+    created = await admin.create_topics(settings)
+    say(f"topics: {sum(verdict == 'created' for verdict in created.values())} created of {len(created)}")
+    for stage in STAGES:
+        await supervisor.start(stage, _command(stage))
+    collector = f"http://127.0.0.1:{settings.collect_port}"
+    processor = f"http://127.0.0.1:{settings.process_port}"
+    await asyncio.gather(
+        wait_until("the collector", STAGE_READY_SECONDS, lambda: _answers(http, f"{collector}/readyz", 200)),
+        # An unknown session is only denied by an owner that has recovered; before that it answers 503.
+        wait_until(
+            "the processor",
+            STAGE_READY_SECONDS,
+            lambda: _answers(http, f"{processor}/session/{clock.new_id()}", 404),
+        ),
+    )
+
+
+async def _provide_kafka(settings: Settings, supervisor: Supervisor, say: Say) -> None:
+    if await _listens(settings.kafka_bootstrap):
+        async with admin.connect(settings, timeout_seconds=PROBE_TIMEOUT_SECONDS):
+            say(f"kafka: using the broker that answers at {settings.kafka_bootstrap}")
+        return
+    # Raises for an address on another machine: then nobody but the operator can start it.
+    local_port(settings.kafka_bootstrap, "no Kafka answers at TRACKER_KAFKA_BOOTSTRAP")
+    say(f"kafka: starting one at {settings.kafka_bootstrap}")
+    await supervisor.start(KAFKA, _command("local", KAFKA))
+    await wait_until("Kafka", KAFKA_READY_SECONDS, lambda: _speaks_kafka(settings))
+
+
+async def _provide_tinybird(
+    settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say
+) -> None:
+    url = settings.tinybird_url
+    address = urlsplit(url)
+    if address.hostname not in {"localhost", "127.0.0.1"}:
+        say(f"tinybird: using {url}")
+        return
+    if await _listens(address.netloc):
+        if not await _answers(http, f"{url}/healthz", 200):
+            raise ConfigurationError(
+                f"something else than a local Tinybird answers at {url} (TRACKER_TINYBIRD_URL)"
+            )
+        say(f"tinybird: using the local one that answers at {url}")
+        return
+    say(f"tinybird: starting a local one at {url}")
+    await supervisor.start(TINYBIRD, _command("local", TINYBIRD))
+    await wait_until(
+        "the local Tinybird", TINYBIRD_READY_SECONDS, lambda: _answers(http, f"{url}/healthz", 200)
+    )
+
+
+async def wait_until(what: str, timeout_seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        RetryableError: it did not within the time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not await holds():
+        if time.monotonic() > deadline:
+            raise RetryableError(f"{what} is not ready after {timeout_seconds:.0f} s")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _command(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "tracker", *arguments)
+
+
+async def _listens(bootstrap: str) -> bool:
+    """Whether a TCP connection to the first of the addresses is accepted."""
+    address = urlsplit("//" + bootstrap.partition(",")[0])
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _speaks_kafka(settings: Settings) -> bool:
+    if not await _listens(settings.kafka_bootstrap):
+        return False
+    try:
+        async with admin.connect(settings, timeout_seconds=PROBE_TIMEOUT_SECONDS):
+            return True
+    except RetryableError:
+        return False
+
+
+async def _answers(http: aiohttp.ClientSession, url: str, status: int) -> bool:
+    try:
+        async with http.get(url) as response:
+            return response.status == status
+    except (aiohttp.ClientError, TimeoutError):
+        return False

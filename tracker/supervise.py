@@ -1,0 +1,166 @@
+"""Child processes of one parent: started in order, watched together, stopped in order, never left behind."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from tracker.errors import TrackerError
+
+#: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
+STOP_TIMEOUT_SECONDS: Final = 20.0
+#: A line of output that is longer is shown in parts.
+LINE_MAX_BYTES: Final = 65_536
+#: How much of a log is quoted when its process has failed.
+QUOTED_LINES: Final = 15
+
+_PR_SET_PDEATHSIG: Final = 1
+_Result = TypeVar("_Result")
+
+#: Takes a child's name and one line of its output.
+LineWriter = Callable[[str, bytes], None]
+
+
+class ChildExited(TrackerError):  # noqa: N818 - it says what happened; whether that is an error, the caller knows
+    """A child ended although nobody had told it to."""
+
+    def __init__(self, name: str, returncode: int, log: Path | None) -> None:
+        super().__init__(f"{name} {_describe(returncode)}" + _quote(log))
+        self.name = name
+        #: What the parent should exit with: never 0, since a part is missing; 128 + N after signal N.
+        self.exit_code = 128 - returncode if returncode < 0 else returncode or 1
+
+
+class Supervisor:
+    """Runs children until they are stopped, or until one of them ends by itself.
+
+    Output goes line by line to ``write_line``, or, where ``log_dir`` is given, to one file per child.
+    """
+
+    def __init__(self, env: Mapping[str, str], write_line: LineWriter, log_dir: Path | None = None) -> None:
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
+        self._write_line = write_line
+        self._log_dir = log_dir
+        if log_dir:
+            log_dir.mkdir(parents=True, exist_ok=True)
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._exited: asyncio.Future[ChildExited] = asyncio.get_running_loop().create_future()
+        self._stopping = False
+
+    async def start(self, name: str, argv: Sequence[str]) -> None:
+        """Start a child, in a session of its own: the terminal's Ctrl-C reaches only us; we stop in order."""
+        log = self._log_file(name)
+        output = log.open("wb") if log else asyncio.subprocess.PIPE
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *argv,
+                env=self._env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                limit=LINE_MAX_BYTES,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
+            )
+        finally:
+            if not isinstance(output, int):
+                output.close()
+        self._children[name] = child
+        self._tasks.append(asyncio.create_task(self._watch(name, child)))
+
+    async def guard(self, work: Awaitable[_Result]) -> _Result:
+        """Return the work's result, unless a child ends first.
+
+        Raises:
+            ChildExited: a child ended; the work has been cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            waiting: set[asyncio.Future[Any]] = {task, self._exited}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._exited.done():
+                raise self._exited.result()
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def first_exit(self) -> ChildExited:
+        """Wait until a child ends by itself."""
+        return await asyncio.shield(self._exited)
+
+    async def stop(self, *, last: Sequence[str] = ()) -> None:
+        """Stop all children; those in ``last`` only when the others, which lean on them, have ended."""
+        self._stopping = True
+        first = [name for name in self._children if name not in last]
+        for group in (first, [name for name in self._children if name in last]):
+            await asyncio.gather(*(self._stop_child(self._children[name]) for name in group))
+        await asyncio.gather(*self._tasks)
+
+    async def _stop_child(self, child: asyncio.subprocess.Process) -> None:
+        if child.returncode is None:
+            child.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+    async def _watch(self, name: str, child: asyncio.subprocess.Process) -> None:
+        if child.stdout is not None:
+            await self._relay(name, child.stdout)
+        returncode = await child.wait()
+        if not self._stopping and not self._exited.done():
+            self._exited.set_result(ChildExited(name, returncode, self._log_file(name)))
+
+    async def _relay(self, name: str, output: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await output.readuntil(b"\n")
+            except asyncio.IncompleteReadError as end:
+                if end.partial:
+                    self._write_line(name, end.partial)
+                return
+            except asyncio.LimitOverrunError as overrun:
+                line = await output.readexactly(overrun.consumed)
+            self._write_line(name, line)
+
+    def _log_file(self, name: str) -> Path | None:
+        return self._log_dir / f"{name}.log" if self._log_dir else None
+
+
+def _describe(returncode: int) -> str:
+    if returncode < 0:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    return f"ended with exit code {returncode}"
+
+
+def _quote(log: Path | None) -> str:
+    if log is None:
+        return ""
+    lines = log.read_text(errors="replace").splitlines()[-QUOTED_LINES:]
+    return "\n".join([f"; the end of {log}:", *(f"  {line}" for line in lines)])
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Return what a child does before exec: ask the kernel to kill it when the thread that forked it is gone.
+
+    None where the kernel has no such thing. A stage killed like that loses nothing: it is made for it.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def bind_to_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return bind_to_parent
