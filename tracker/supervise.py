@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from tracker.errors import TrackerError
 
 #: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
-STOP_TIMEOUT_SECONDS: Final = 20.0
+STOP_TIMEOUT_SECONDS: Final = 30.0
 #: A line of output that is longer is shown in parts.
 LINE_MAX_BYTES: Final = 65_536
 #: How much of a log is quoted when its process has failed.

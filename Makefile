@@ -1,0 +1,91 @@
+# Every target does its own set-up. Needs Python 3.11+, Java 17 and Maven; `make test` also a Chromium.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TINYBIRD_BIN := .cache/tinybird-venv/bin
+TINYBIRD_INSTALLED := .cache/tinybird-venv/.installed
+PIP_INSTALL := install --quiet --disable-pip-version-check
+
+.PHONY: help
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.PHONY: setup
+setup: $(INSTALLED) ## install everything into .venv, from the hashed lock
+
+# Redone only when the lock or the project file changes.
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is too old, Python 3.11 or later is needed; or: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null \
+	  || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: demo
+demo: setup ## run everything and watch live what arrives
+	$(BIN)/tracker demo
+
+.PHONY: demo-check
+demo-check: setup chromium ## the same unattended: a real browser visits, then its rows are compared
+	$(BIN)/tracker demo --check
+
+.PHONY: dev
+dev: setup ## run everything, each line of output behind the name of its process
+	$(BIN)/tracker dev
+
+.PHONY: lint
+lint: setup check-tinybird ## style, types, import rules, Tinybird files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: check-tinybird
+check-tinybird: $(TINYBIRD_INSTALLED) ## Tinybird's own check of every datasource and pipe file
+	@find tinybird -name '*.datasource' -o -name '*.pipe' | sort | while read -r file; do \
+	  $(TINYBIRD_BIN)/tb check "$$file"; done
+
+# Tinybird's CLI pins much of what we use to other versions, so it lives in an environment of its own.
+$(TINYBIRD_INSTALLED): requirements-tinybird.lock | $(INSTALLED)
+	test -x $(TINYBIRD_BIN)/python || $(BIN)/python -m venv .cache/tinybird-venv
+	$(TINYBIRD_BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements-tinybird.lock
+	touch $@
+
+.PHONY: format
+format: setup ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: unit
+unit: setup ## the fast tests: no Kafka, no browser
+	$(BIN)/pytest tests/unit tests/property
+
+.PHONY: test
+test: setup chromium ## all tests, on a real Kafka, ClickHouse and browser, with coverage
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+.PHONY: bench
+bench: setup ## measure; make bench ONLY=process picks a part
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+.PHONY: chromium
+chromium:
+	@scripts/ensure-chromium
+
+.PHONY: lock
+lock: setup ## pin the dependencies anew; the file names no index
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --strip-extras --allow-unsafe --extra dev --extra local -o requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove what was installed, cached and stored here (.venv, .cache, .data)
+	rm -rf .venv .cache .data
