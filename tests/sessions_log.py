@@ -1,13 +1,13 @@
 """A log of one partition for tests of the core: write records, fold them, look at what came out."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
-from tracker.sessions.outputs import FoldResult, Output, SourceInput
+from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -19,11 +19,20 @@ def rows(outputs: Iterable[Output]) -> list[dict[str, Any]]:
     return [orjson.loads(output.value) for output in outputs if output.value]
 
 
+class Record(NamedTuple):
+    """A source record as a Kafka client would hand it out."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
 class Log:
     """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
 
     def __init__(self, **rules: int) -> None:
-        self.records: list[SourceInput] = []
+        self.records: list[Record] = []
         self.table: dict[bytes, StoredState] = {}
         self._folded = 0
         self.rules = Rules(**rules)
@@ -40,7 +49,7 @@ class Log:
         )
 
     def raw(self, key: bytes | None, value: bytes | None, at: int = START_MS) -> None:
-        self.records.append(SourceInput(len(self.records), at, key, value))
+        self.records.append(Record(len(self.records), at, key, value))
 
     def _keyed(self, kind: str, key: str, at: int, data: dict[str, Any] | None) -> None:
         record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z"}

@@ -78,8 +78,8 @@ class PartitionFold:
         self._offset = source.offset
         self._index = 0
         self._result.counts.records += 1
-        if source.timestamp_ms > self.stream_time_ms:
-            self.stream_time_ms = source.timestamp_ms
+        if source.timestamp > self.stream_time_ms:
+            self.stream_time_ms = source.timestamp
             self._close_passed()
         try:
             record = decode_source(source.key, source.value)

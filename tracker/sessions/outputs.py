@@ -1,19 +1,30 @@
 """What folding records gives: rows and letters to send, and states to write down. Values, no effects."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from topics.headers import Headers
 from tracker.sessions.state import SessionState
 
 
-class SourceInput(NamedTuple):
-    """One record of the source topic as the fold sees it. ``timestamp_ms`` is the log's time for it."""
+class SourceInput(Protocol):
+    """One record of the source topic as the fold sees it: what any Kafka client hands out, taken as it is."""
 
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """The log's time for it, in milliseconds since the epoch."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The session key, or None for a tick."""
+
+    @property
+    def value(self) -> bytes | None:
+        """A SourceRecord as JSON, if all is well."""
 
 
 class Output(NamedTuple):

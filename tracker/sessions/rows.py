@@ -78,7 +78,7 @@ def dead_letter(source: SourceInput, topic: str, partition: int, rejected: Rejec
         source_topic=topic,
         source_partition=partition,
         source_offset=source.offset,
-        source_timestamp_ms=source.timestamp_ms,
+        source_timestamp_ms=source.timestamp,
         key_base64=_base64(source.key),
         value_base64=_base64(source.value),
     )

@@ -1,0 +1,142 @@
+"""The checkpoint: what makes a folded chunk count, in the one order that loses and doubles nothing (ARCHITECTURE.md).
+
+1. fold the chunk in memory
+2. send its outputs and wait until all are acked
+3. send the changed states and W to the changelog and wait
+4. write states, W and the changelog position to RocksDB in one atomic batch
+5. now and then, commit W + 1 for the group (``group_commit``)
+
+Killed before 3, the chunk is folded again from the same state and gives the same outputs, which consumers know by
+their source position. Killed after 3, the states say that they have had it. A lease that died is noticed before each
+effect; then the chunk is dropped whole.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.headers import SOURCE_OFFSET
+from tracker.errors import InvariantError
+from tracker.process import metrics
+from tracker.process.changelog import read_to_end
+from tracker.process.lease import SessionLease
+from tracker.process.record_batches import Outgoing, send_batches
+from tracker.process.store import Row
+from tracker.sessions.outputs import FoldResult
+from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state, encode_watermark
+from tracker.streaming.chunk import Chunk
+
+log = structlog.get_logger()
+
+
+class Checkpoint:
+    """Folds chunks and makes them count."""
+
+    def __init__(
+        self, producer: AIOKafkaProducer, new_reader: Callable[[], AIOKafkaConsumer], topic_prefix: str
+    ) -> None:
+        self._producer = producer
+        self._new_reader = new_reader
+        self._changelog = CHANGELOG.name(topic_prefix)
+        self._sequenced = SEQUENCED.name(topic_prefix)
+        self._sessions = SESSIONS.name(topic_prefix)
+        self._dead_letters = DEAD_LETTERS.name(topic_prefix)
+
+    async def run(self, chunk: Chunk) -> None:
+        """Take one chunk through all steps, or drop it whole if its lease dies on the way.
+
+        Raises:
+            InvariantError: the chunk does not begin right after W: something was skipped or doubled.
+            KafkaError: an ack did not come. Nothing has been committed; the process stops and folds the chunk again.
+        """
+        lease = chunk.lease
+        if not isinstance(lease, SessionLease):
+            raise InvariantError(f"{lease!r} is no session lease")
+        if chunk.begin != lease.watermark + 1:
+            raise InvariantError(f"{lease!r}: chunk begins at {chunk.begin}, but W is {lease.watermark}")
+        began = perf_counter()
+        result = lease.fold.fold(chunk.records)
+        metrics.STEP_SECONDS["fold"].observe(perf_counter() - began)
+        if not await self._effects(lease, result, chunk.end - 1):
+            metrics.CHUNKS_DROPPED.inc()
+            return
+        lease.watermark = chunk.end - 1
+        lease.table.keep(result.changed)
+        metrics.observe_chunk(len(chunk.records), result.counts)
+
+    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+        if not lease.alive:
+            return False
+        began = perf_counter()
+        await self._send_outputs(lease.partition, result)
+        metrics.STEP_SECONDS["outputs"].observe(perf_counter() - began)
+        if not lease.alive:
+            return False
+        rows = list(changed_rows(result, watermark, lease.fold.stream_time_ms))
+        began = perf_counter()
+        written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
+        metrics.STEP_SECONDS["changelog"].observe(perf_counter() - began)
+        if not lease.alive:
+            return False
+        end = contiguous_end(lease.store.position, written)
+        if end is None:
+            return await self._fill_hole(lease)
+        began = perf_counter()
+        lease.store.write(rows, end)
+        metrics.STEP_SECONDS["store"].observe(perf_counter() - began)
+        return True
+
+    async def _send_outputs(self, partition: int, result: FoldResult) -> None:
+        await asyncio.gather(
+            send_batches(self._producer, self._sequenced, partition, result.events),
+            send_batches(self._producer, self._sessions, partition, result.sessions),
+            send_batches(self._producer, self._dead_letters, partition, result.dead_letters),
+        )
+
+    async def _fill_hole(self, lease: SessionLease) -> bool:
+        """Someone else wrote to our changelog: read all that we have not, our own rows among it, and merge it."""
+        log.warning("a hole in the changelog: another worker wrote; merging", partition=lease.partition)
+        metrics.CHANGELOG_HOLES.inc()
+        async with self._new_reader() as reader:
+            async for _, changed in read_to_end(reader, self._changelog, {lease.partition: lease.store}):
+                lease.table.forget(changed)
+                for key in changed:
+                    raw = lease.store.get(key) if key != WATERMARK_KEY else None
+                    if raw is not None:
+                        lease.fold.deadlines.arm(key, decode_state(raw).deadline_ms(lease.rules))
+        return lease.alive
+
+
+def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
+    """Return the position after batches (base offset, count) that follow each other from ``position``, or None."""
+    for base, count in written:
+        if base != position:
+            return None
+        position += count
+    return position
+
+
+def changed_rows(result: FoldResult, watermark: int, stream_time_ms: int) -> Iterator[Row]:
+    """Yield the rows that a chunk changed, as they go to the changelog and into the store.
+
+    Removals and W come last: if the process is killed between two batches, a stub that is already gone could not say
+    that it has had its records, but all other states can.
+    """
+    removed: list[Row] = []
+    for key, (offset, state) in result.changed.items():
+        if state is None:
+            removed.append((key, offset, None))
+        else:
+            yield key, offset, encode_state(offset, state)
+    yield from removed
+    mark = Watermark(stream_time_ms=stream_time_ms)
+    yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
+
+
+def _outgoing(row: Row) -> Outgoing:
+    key, offset, value = row
+    return key, value, () if value is not None else ((SOURCE_OFFSET, b"%d" % offset),)

@@ -1,0 +1,32 @@
+"""Committing W + 1 for the group: for lag tools only. Nobody here ever reads from it."""
+
+import asyncio
+
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from tracker.process import metrics
+from tracker.process.lease import SessionLease
+from tracker.streaming.app import ChunkApp
+
+log = structlog.get_logger()
+
+
+async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
+    """Commit what is new, every interval."""
+    committed: dict[int, int] = {}
+    while True:
+        await asyncio.sleep(interval_ms / 1000)
+        leases = [lease for lease in app.leases.live() if isinstance(lease, SessionLease)]
+        metrics.LEASES.set(len(leases))
+        fresh = {lease.partition: lease for lease in leases if committed.get(lease.partition) != lease.watermark}
+        if not fresh:
+            continue
+        marks = {number: lease.watermark for number, lease in fresh.items()}
+        offsets = {lease.tp: OffsetAndMetadata(marks[number] + 1, "") for number, lease in fresh.items()}
+        try:
+            if await app.chunk_consumer.thread.commit_group(offsets):
+                committed.update(marks)
+        except KafkaError as error:
+            log.warning("group commit failed; it is tried again", error=repr(error))

@@ -1,0 +1,127 @@
+"""The processor's composition root: wires Faust, Kafka clients, stores and tasks together, and runs them."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from topics.catalog import CHANGELOG, SOURCE
+from tracker.kafka import new_producer, new_reader
+from tracker.log import configure_logging
+from tracker.process.checkpoint import Checkpoint
+from tracker.process.group_commit import commit_forever
+from tracker.process.queries import add_pages
+from tracker.process.recovery import SessionRecovery
+from tracker.process.ticks import tick_forever
+from tracker.sessions.rules import Rules
+from tracker.settings import Settings
+from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve
+
+log = structlog.get_logger()
+
+TABLE = "sessions"
+#: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
+RECORD_BATCH_MAX_BYTES = 900_000
+
+
+def run(settings: Settings) -> None:
+    """Run one processor until SIGTERM or SIGINT."""
+    configure_logging(settings)
+    run_forever(lambda: _main(settings))
+
+
+async def _main(settings: Settings) -> None:
+    client_id = f"{settings.topic_prefix}process.{settings.worker_id}"
+
+    def reader() -> AIOKafkaConsumer:
+        return new_reader(settings, client_id, max_partition_fetch_bytes=4_194_304)
+
+    producer = new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES)
+    recovery = _recovery(settings, reader)
+    app = _app(settings)
+    checkpoint = Checkpoint(producer, reader, settings.topic_prefix)
+    add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
+    await producer.start()
+    tasks: list[asyncio.Task[None]] = []
+
+    def started() -> None:
+        for forever in (
+            tick_forever(app.leases, producer, settings.tick_interval_ms),
+            commit_forever(app, settings.group_commit_interval_ms),
+            _learn_partitions(app, CHANGELOG.name(settings.topic_prefix)),
+        ):
+            tasks.append(_watched(app, forever))
+        log.info("processor started", worker=settings.worker_id, address=f"http://{settings.process_host}:{settings.process_port}")
+
+    async def stop() -> None:
+        for task in tasks:
+            task.cancel()
+        await producer.stop()
+        recovery.close()
+
+    await serve(app, recovery, started=started, stop=stop)
+    log.info("processor stopped", worker=settings.worker_id)
+
+
+def _app(settings: Settings) -> ChunkApp:
+    source, changelog = SOURCE.name(settings.topic_prefix), CHANGELOG.name(settings.topic_prefix)
+    app = new_app(
+        settings,
+        "process",
+        source_topics=frozenset({source}),
+        data_dir=settings.data_dir / "process" / settings.worker_id / "faust",
+        web_enabled=True,
+        web_bind=settings.process_host,
+        web_host=settings.process_advertised_host or settings.process_host,
+        web_port=settings.process_port,
+        web_tables_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        table_standby_replicas=0,
+    )
+    # The table's rows live in our stores. Registered, it makes Faust use its own assignor, place its changelog's
+    # partitions beside the source's, and route requests to the owner of a key.
+    app.Table(
+        TABLE,
+        key_type=bytes,
+        value_type=bytes,
+        partitions=settings.partitions,
+        changelog_topic=app.topic(
+            changelog, key_serializer="raw", value_serializer="raw", acks=False, partitions=settings.partitions
+        ),
+    )
+    add_pages(app, TABLE, source, settings.partitions)
+    return app
+
+
+def _recovery(settings: Settings, reader: Callable[[], AIOKafkaConsumer]) -> SessionRecovery:
+    return SessionRecovery(
+        state_dir=settings.data_dir / "process" / settings.worker_id / "sessions",
+        changelog_topic=CHANGELOG.name(settings.topic_prefix),
+        rules=Rules(
+            timeout_ms=settings.session_timeout_ms,
+            max_length_ms=settings.session_max_length_seconds * 1000,
+            closed_stub_retention_ms=settings.closed_stub_retention_seconds * 1000,
+            duplicate_window_events=settings.duplicate_window_events,
+        ),
+        cache_max_sessions=settings.state_cache_sessions,
+        new_reader=reader,
+    )
+
+
+async def _learn_partitions(app: ChunkApp, changelog: str) -> None:
+    """Ask for the changelog's partitions once: until then Faust's router fails with a TypeError."""
+    await app.producer._producer.partitions_for(changelog)  # noqa: SLF001 - Faust has no way to ask
+
+
+def _watched(app: ChunkApp, forever: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+    """Run a background task whose failure ends the process, like any other bug."""
+
+    async def run_it() -> None:
+        try:
+            await forever
+        except Exception as error:  # noqa: BLE001 - whatever it is, a silent end would be worse
+            app.die("a background task failed", error)
+
+    return asyncio.create_task(run_it())

@@ -1,0 +1,39 @@
+"""What the processor counts. Names follow Prometheus's conventions; each is explained by its help text."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from tracker.sessions.outputs import Counts
+
+CHUNKS = Counter("tracker_process_chunks", "Chunks folded and checkpointed")
+CHUNKS_DROPPED = Counter("tracker_process_chunks_dropped", "Chunks dropped because their lease had died")
+CHUNK_RECORDS = Histogram(
+    "tracker_process_chunk_records", "Records per chunk", buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000)
+)
+CHANGELOG_HOLES = Counter("tracker_process_changelog_holes", "Times another worker's writes were found and merged")
+RECORDS = Counter("tracker_process_records", "Source records by what became of them", ["outcome"])
+SESSIONS_OPENED = Counter("tracker_process_sessions_opened", "Sessions opened")
+SESSIONS_CLOSED = Counter("tracker_process_sessions_closed", "Sessions closed")
+LEASES = Gauge("tracker_process_leases", "Partitions that this worker may fold")
+
+_STEP = Histogram(
+    "tracker_process_checkpoint_seconds",
+    "Time in each step of the checkpoint",
+    ["step"],
+    buckets=(0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
+STEP_SECONDS: Final = {step: _STEP.labels(step) for step in ("fold", "outputs", "changelog", "store")}
+_OUTCOMES: Final = {
+    outcome: RECORDS.labels(outcome) for outcome in ("events", "duplicates", "rejected", "ticks", "already_applied")
+}
+
+
+def observe_chunk(records: int, counts: Counts) -> None:
+    """Count what a checkpointed chunk held."""
+    CHUNKS.inc()
+    CHUNK_RECORDS.observe(records)
+    for outcome, counter in _OUTCOMES.items():
+        counter.inc(getattr(counts, outcome))
+    SESSIONS_OPENED.inc(counts.opened)
+    SESSIONS_CLOSED.inc(counts.closed)

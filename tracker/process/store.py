@@ -1,0 +1,137 @@
+"""The local copy of one partition's session table: a RocksDB that never holds what the changelog doesn't.
+
+One database per partition. Rows are session key -> encoded state, and the watermark under its own key, exactly as in
+the changelog; beside them lies the position: the next changelog offset to read. Every write is one atomic batch.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+from tracker.sessions.merge import wins
+from tracker.sessions.state import LAYOUT, OFFSET_BYTES, WATERMARK_KEY, Watermark, decode_watermark, offset_of
+
+log = structlog.get_logger()
+
+_POSITION_KEY: Final = b"\x00position"
+_META_KEYS: Final = frozenset({WATERMARK_KEY, _POSITION_KEY})
+
+BLOCK_CACHE_BYTES: Final = 32 * 1024 * 1024
+WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
+BLOOM_BITS_PER_KEY: Final = 10
+
+#: One version of a row as the changelog has it: key, source offset, and the encoded state (None: it is gone).
+Row = tuple[bytes, int, bytes | None]
+
+
+class Position(msgspec.Struct, array_like=True):
+    """How far the changelog is contained in the store, and in which layout."""
+
+    next_offset: int
+    layout: int = LAYOUT
+
+
+class SessionStore:
+    """RocksDB of one partition. All methods are synchronous and short: a chunk's worth of reads or one batch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = self._open()
+        self.position = self._read_position()
+
+    def _open(self) -> Rdict:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)  # noqa: FBT003 - RocksDB's name and signature
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_keep_log_file_num(2)
+        table = BlockBasedOptions()
+        table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+        table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)  # noqa: FBT003
+        options.set_block_based_table_factory(table)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return Rdict(str(self._path), options)
+        except Exception as error:
+            if "lock" in str(error).lower():
+                raise
+            # A damaged database costs a recovery, nothing else: the changelog has it all.
+            log.warning("local state is damaged; it is rebuilt from the changelog", path=self._path.name, error=str(error))
+            shutil.rmtree(self._path)
+            return Rdict(str(self._path), options)
+
+    def _read_position(self) -> int:
+        raw = self._db.get(_POSITION_KEY)
+        if raw is None:
+            return 0
+        position = msgspec.msgpack.decode(raw, type=Position)
+        if position.layout != LAYOUT:
+            log.warning("local state has another layout; it is rebuilt from the changelog", path=self._path.name)
+            self.clear()
+            return 0
+        return position.next_offset
+
+    def clear(self) -> None:
+        """Forget everything: the next recovery begins at the start of the changelog."""
+        self._db.close()
+        shutil.rmtree(self._path)
+        self._db = self._open()
+        self.position = 0
+
+    def close(self) -> None:
+        """Close the database; what was written stays."""
+        self._db.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the encoded state of a session, if its key is known. A few us."""
+        found: bytes | None = self._db.get(key)
+        return found
+
+    def watermark(self) -> tuple[int, Watermark]:
+        """Return W, the last source offset folded (-1: none), and the stream time there."""
+        raw = self._db.get(WATERMARK_KEY)
+        return (offset_of(raw), decode_watermark(raw)) if raw is not None else (-1, Watermark(stream_time_ms=0))
+
+    def states(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every session's key and encoded state."""
+        for key, value in self._db.items():
+            if key not in _META_KEYS:
+                yield key, value
+
+    def write(self, rows: Iterable[Row], position: int) -> None:
+        """Put rows that are newer than what is held, for sure: those of the partition's only writer."""
+        self._write({key: value for key, _, value in rows}, position)
+
+    def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
+        """Take the rows that win over what is held: highest source offset, not last write. Return their keys."""
+        newest: dict[bytes, tuple[int, bytes | None]] = {}
+        for key, offset, value in rows:
+            if key not in newest or offset >= newest[key][0]:
+                newest[key] = (offset, value)
+        keys = list(newest)
+        held = self._db.get(keys) if keys else []
+        winners = {
+            key: newest[key][1] for key, holder in zip(keys, held, strict=True) if wins(newest[key][0], holder)
+        }
+        self._write(winners, position)
+        return list(winners)
+
+    def _write(self, rows: dict[bytes, bytes | None], position: int) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in rows.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_POSITION_KEY, msgspec.msgpack.encode(Position(position)))
+        self._db.write(batch)
+        self.position = position
+
+
+def row_of(key: bytes, value: bytes | None, tombstone_offset: int) -> Row:
+    """Make a row of a changelog record; a state carries its source offset itself, a tombstone in its headers."""
+    return (key, tombstone_offset if value is None or len(value) < OFFSET_BYTES else offset_of(value), value)

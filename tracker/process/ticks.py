@@ -1,0 +1,38 @@
+"""Ticks: records that only move time, for partitions in which nothing else does.
+
+State never sees a clock. When the wall clock says that a partition's next deadline has passed, its owner appends a
+tick; the broker stamps it, and the fold closes what is due at that place in the log. A clock that is off makes a
+session close late (by what it is off) or a tick useless, never a session close early (docs/decisions/0003).
+"""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from topics.control import TICK_VALUE
+from tracker import clock
+from tracker.process.lease import SessionLease
+from tracker.streaming.lease import LeaseBook
+
+log = structlog.get_logger()
+
+
+async def tick_forever(leases: LeaseBook, producer: AIOKafkaProducer, interval_ms: int) -> None:
+    """Append a tick to every leased partition that has something due, at most once an interval."""
+    while True:
+        await asyncio.sleep(interval_ms / 1000)
+        due = [lease for lease in leases.live() if isinstance(lease, SessionLease) and is_due(lease, clock.now_ms())]
+        try:
+            await asyncio.gather(
+                *(producer.send_and_wait(lease.topic, TICK_VALUE, partition=lease.partition) for lease in due)
+            )
+        except KafkaError as error:
+            log.warning("ticks could not be written; they are tried again", error=repr(error))
+
+
+def is_due(lease: SessionLease, now_ms: int) -> bool:
+    """Return whether a tick now would close something: a deadline has passed and no records are on their way."""
+    next_ms = lease.fold.deadlines.next_ms
+    return next_ms is not None and next_ms < now_ms and lease.alive and lease.chunks_in_flight == 0

@@ -1,0 +1,152 @@
+"""The Faust app that both stream stages run on: membership, assignment, agents per partition and routing are Faust's;
+fetching, leases and positions are ours (docs/decisions/0002).
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import faust
+import structlog
+import uvloop
+from faust.types import StreamT
+
+from tracker.errors import ConfigurationError
+from tracker.settings import Settings
+from tracker.streaming.chunk import Chunk
+from tracker.streaming.lease import LeaseBook
+from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
+from tracker.streaming.transport import ChunkConsumer, ChunkTransport
+
+log = structlog.get_logger()
+
+EXIT_CONFIGURATION: Final = 1
+EXIT_BUG: Final = 70
+#: How long a stop may take before the process just ends; nothing is lost by that.
+STOP_TIMEOUT_SECONDS: Final = 20.0
+#: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
+HEARTBEATS_PER_SESSION: Final = 4
+REBALANCE_TIMEOUT_SECONDS: Final = 60.0
+REQUEST_TIMEOUT_SECONDS: Final = 90.0
+#: One fetch of one partition: some thousand events, so that chunks fill under load.
+PARTITION_FETCH_MAX_BYTES: Final = 1_048_576
+
+HandleChunk = Callable[[Chunk], Awaitable[None]]
+
+
+class ChunkApp(faust.App):  # type: ignore[misc] # Faust's class is untyped here
+    """A Faust app whose agents receive chunks under leases, and which dies rather than go on past a bug."""
+
+    def __init__(self, *args: Any, source_topics: frozenset[str], chunk_max_records: int, **kwargs: Any) -> None:
+        self.leases = LeaseBook()
+        self.source_topics = source_topics
+        self.chunk_max_records = chunk_max_records
+        super().__init__(*args, **kwargs)
+
+    def _new_transport(self) -> ChunkTransport:
+        return ChunkTransport(self.conf.broker_consumer, self)
+
+    @property
+    def chunk_consumer(self) -> ChunkConsumer:
+        """The consumer, once the app has started."""
+        return self.consumer
+
+    def on_rebalance_start(self) -> None:
+        """End every lease, in the consumer's thread, before anything else of the rebalance happens."""
+        self.leases.revoke_all()
+        super().on_rebalance_start()
+
+    def _crash(self, reason: BaseException) -> None:
+        self.die("a part of the worker crashed", reason)
+
+    def die(self, what: str, error: BaseException) -> NoReturn:
+        """Stop the process at once, with nothing committed. Going on past a failed chunk would make a gap."""
+        if isinstance(error, ConfigurationError):
+            log.error(what, error=str(error))
+        else:
+            traceback.print_exception(error)
+            log.critical(what, error=repr(error))
+        sys.stderr.flush()
+        os._exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_BUG)
+
+
+def new_app(settings: Settings, name: str, *, source_topics: frozenset[str], data_dir: Path, **options: Any) -> ChunkApp:
+    """Return an app for one stage. Each setting below is deliberate; Faust's defaults are not safe for us."""
+    session_timeout_seconds = settings.kafka_session_timeout_ms / 1000
+    return ChunkApp(
+        f"{settings.topic_prefix}{name}",
+        source_topics=source_topics,
+        chunk_max_records=settings.chunk_max_records,
+        **{
+            "broker": [f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
+            "broker_client_id": f"{settings.topic_prefix}{name}",
+            "broker_session_timeout": session_timeout_seconds,
+            "broker_heartbeat_interval": session_timeout_seconds / HEARTBEATS_PER_SESSION,
+            "broker_rebalance_timeout": REBALANCE_TIMEOUT_SECONDS,
+            "broker_request_timeout": REQUEST_TIMEOUT_SECONDS,
+            "broker_commit_livelock_soft_timeout": 3600.0,  # we commit ourselves
+            "consumer_auto_offset_reset": "earliest",
+            "consumer_max_fetch_size": PARTITION_FETCH_MAX_BYTES,
+            "datadir": str(data_dir),
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+            "store": "memory://",
+            "stream_wait_empty": False,  # a dead lease's chunk is dropped, so there is nothing to wait for
+            "topic_allow_declare": False,  # `tracker topics create` makes topics
+            "topic_disable_leader": True,
+            "topic_partitions": settings.partitions,
+            "topic_replication_factor": settings.replication_factor,
+            "web_enabled": False,
+            **options,
+        },
+    )
+
+
+def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
+    """Run one agent per partition of a topic; each chunk goes through ``handle``, in order, unless its lease is dead."""
+    channel = app.topic(
+        topic, key_serializer="raw", value_serializer="raw", acks=False, partitions=None, allow_empty=True
+    )
+
+    async def agent(stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            chunk: Chunk = event.message.headers
+            try:
+                if chunk.lease.alive:
+                    await handle(chunk)
+            except Exception as error:  # noqa: BLE001 - Faust would ack the chunk and go on: that is a gap
+                app.die(f"working on {chunk.lease} offsets [{chunk.begin}, {chunk.end}) failed", error)
+            finally:
+                app.leases.chunk_done(chunk.lease)
+
+    app.agent(channel, isolated_partitions=True, name=f"{topic}.chunks")(agent)
+
+
+async def serve(app: ChunkApp, opener: LeaseOpener, *, started: Callable[[], None], stop: Callable[[], Awaitable[None]]) -> None:
+    """Run the app until SIGTERM or SIGINT, then stop it cleanly. ``stop`` runs after the app has let go."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    app.tables._recovery = LeaseRecovery(app, opener)  # noqa: SLF001 - Faust has no setting for it
+    await app.start()
+    started()
+    await stopping.wait()
+    app.leases.revoke_all()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+            await app.stop()
+            await stop()
+    except TimeoutError:
+        log.warning("stopping took too long; ending anyway", limit_seconds=STOP_TIMEOUT_SECONDS)
+
+
+def run_forever(main: Callable[[], Awaitable[None]]) -> None:
+    """Run a stage's main coroutine on uvloop, in every thread that Faust starts too."""
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(main())  # type: ignore[arg-type] # a coroutine function

@@ -1,0 +1,42 @@
+"""Chunks: consecutive records of one partition, handed to an agent as one message."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from tracker.errors import InvariantError
+from tracker.streaming.lease import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Records under a lease, and the offsets [begin, end) that they cover.
+
+    Offsets may be missing in between (a producer's transaction markers), but none is skipped or covered twice.
+    """
+
+    lease: Lease
+    records: Sequence[ConsumerRecord]
+    begin: int
+    end: int
+
+
+def cut_chunks(lease: Lease, records: Sequence[ConsumerRecord], position: int, max_records: int) -> Iterator[Chunk]:
+    """Cut what was fetched from the lease's next offset up to ``position`` into chunks, in order, and move it on.
+
+    Raises:
+        InvariantError: the records begin before the next offset: the log is not the one that was folded.
+    """
+    if records and records[0].offset < lease.next_offset:
+        raise InvariantError(
+            f"{lease.topic}-{lease.partition} gave offset {records[0].offset} where {lease.next_offset} was next; "
+            "was the topic deleted and made again? Then the local state and the changelog must go too"
+        )
+    for start in range(0, len(records), max_records):
+        part = records[start : start + max_records]
+        is_last = start + max_records >= len(records)
+        begin, end = lease.next_offset, position if is_last else part[-1].offset + 1
+        lease.next_offset = end
+        lease.chunks_in_flight += 1
+        yield Chunk(lease, part, begin, end)

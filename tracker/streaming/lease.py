@@ -1,0 +1,102 @@
+"""Leases: the right of this process to take one partition's records.
+
+A lease is made when the partition's recovery in the current generation has ended, and it dies for good when the next
+rebalance begins, even if the partition comes back. Without a live lease nothing is fetched, folded or written.
+"""
+
+import asyncio
+from threading import Lock
+from typing import Final
+
+from aiokafka import TopicPartition
+
+#: Chunks of one partition that may wait or be worked on; more are not fetched.
+MAX_CHUNKS_IN_FLIGHT: Final = 2
+
+
+class Lease:
+    """One partition in one generation. Stages subclass it to hang their own state on it."""
+
+    def __init__(self, partition: TopicPartition, generation: int, next_offset: int) -> None:
+        self.tp = partition
+        self.generation = generation
+        #: The next offset to fetch. Only the fetch loop moves it.
+        self.next_offset = next_offset
+        self.chunks_in_flight = 0
+        self.alive = True
+
+    @property
+    def topic(self) -> str:
+        """The topic of the leased partition."""
+        return self.tp.topic
+
+    @property
+    def partition(self) -> int:
+        """The number of the leased partition."""
+        return self.tp.partition
+
+    @property
+    def wants_records(self) -> bool:
+        """Whether another chunk may be fetched."""
+        return self.alive and self.chunks_in_flight < MAX_CHUNKS_IN_FLIGHT
+
+    def __repr__(self) -> str:
+        state = "live" if self.alive else "dead"
+        return f"<Lease {self.topic}-{self.partition} generation={self.generation} {state}>"
+
+
+class LeaseBook:
+    """All leases of this process. Revocation comes from the consumer's thread, everything else from the main loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._leases: dict[TopicPartition, Lease] = {}
+        self._changed = asyncio.Event()
+        self.generation = 0
+
+    def revoke_all(self) -> None:
+        """End every lease, at the very start of a rebalance. Safe to call from any thread."""
+        with self._lock:
+            self.generation += 1
+            for lease in self._leases.values():
+                lease.alive = False
+            self._leases.clear()
+
+    def grant(self, lease: Lease) -> bool:
+        """Enter a lease whose recovery has ended; False if its generation has passed meanwhile."""
+        with self._lock:
+            if lease.generation != self.generation:
+                lease.alive = False
+                return False
+            self._leases[lease.tp] = lease
+        self._changed.set()
+        return True
+
+    def get(self, partition: TopicPartition) -> Lease | None:
+        """Return the live lease of a partition, if this process has one."""
+        return self._leases.get(partition)
+
+    def live(self) -> list[Lease]:
+        """Return all live leases."""
+        with self._lock:
+            return list(self._leases.values())
+
+    def chunk_done(self, lease: Lease) -> None:
+        """Note that a chunk has been worked on or dropped, so that another may be fetched."""
+        lease.chunks_in_flight -= 1
+        self._changed.set()
+
+    async def wait_for_wanting(self, timeout_seconds: float) -> list[Lease]:
+        """Return the leases that want records; wait for one a while if there is none."""
+        wanting = self._wanting()
+        if wanting:
+            return wanting
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+        except TimeoutError:
+            return []
+        return self._wanting()
+
+    def _wanting(self) -> list[Lease]:
+        return [lease for lease in self.live() if lease.wants_records]

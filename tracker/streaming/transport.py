@@ -1,0 +1,151 @@
+"""The chunk transport: Faust's aiokafka driver, with a fetch loop that obeys leases and yields chunks.
+
+Faust's own loop hands agents one record at a time (about 300 CPU seconds per million), seeks to the group's committed
+offsets and remembers read positions across revocations, each of which has lost records. Here the lease alone says
+where to read: before each fetch every leased partition is put at its lease's next offset, and what comes back for a
+lease that died meanwhile is dropped. The committed offset is for lag tools.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from tracker.streaming.chunk import Chunk, cut_chunks
+from tracker.streaming.lease import Lease, LeaseBook
+
+log = structlog.get_logger()
+
+#: How long the broker may hold a fetch open. It is also how long a partition that is wanted again may have to wait,
+#: because aiokafka has one fetch under way per broker.
+FETCH_MAX_WAIT_MS: Final = 50
+#: How long one turn of the fetch loop waits for records or for a lease.
+POLL_TIMEOUT_SECONDS: Final = 0.5
+
+Fetched = dict[TopicPartition, tuple[Sequence[ConsumerRecord], int]]
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """The consumer's own thread: the only code that seeks."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes it at 1.5 s
+        return consumer
+
+    async def fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
+        """Return records from exactly these offsets, and for each partition the position after them."""
+        return await self.call_thread(self._fetch, wanted, timeout_seconds)  # type: ignore[no-any-return]
+
+    async def _fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
+        consumer = self._ensure_consumer()
+        subscription = consumer._subscription.subscription  # noqa: SLF001 - aiokafka has no public way to see it
+        if subscription is None or subscription.assignment is None or not subscription.assignment.active:
+            return {}
+        assignment = subscription.assignment
+        at = {tp: offset for tp, offset in wanted.items() if tp in assignment.tps}
+        for tp in assignment.tps:
+            if tp not in wanted:
+                consumer.pause(tp)
+        for tp, offset in at.items():
+            state = assignment.state_value(tp)
+            if not state.has_valid_position or state.position != offset:
+                consumer.seek(tp, offset)
+            consumer.resume(tp)
+        if not at:
+            return {}
+        fetcher = consumer._fetcher  # noqa: SLF001 - getmany() would raise where a rebalance only means "nothing"
+        with consumer._subscription.fetch_context():  # noqa: SLF001
+            records = await fetcher.fetched_records(list(at), timeout=timeout_seconds)
+        return {tp: (batch, assignment.state_value(tp).position) for tp, batch in records.items()}
+
+    async def commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        """Commit for the group; False if the partitions are no longer ours, which is nobody's loss."""
+        return await self.call_thread(self._commit_group, offsets)  # type: ignore[no-any-return]
+
+    async def _commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        try:
+            await self._ensure_consumer().commit(dict(offsets))
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("group commit refused; the partitions have moved on", error=str(error))
+            return False
+        return True
+
+    async def committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """Return what the group has committed for a partition, straight from the broker."""
+        return await self.call_thread(self._committed, partition)  # type: ignore[no-any-return]
+
+    async def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        offsets = await self._ensure_consumer()._coordinator.fetch_committed_offsets([partition])  # noqa: SLF001
+        found: OffsetAndMetadata | None = offsets.get(partition)
+        return found if found is not None and found.offset >= 0 else None
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is untyped here
+    """A Faust consumer that yields chunks of leased partitions."""
+
+    _thread: ChunkConsumerThread
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def _leases(self) -> LeaseBook:
+        return self.app.leases  # type: ignore[no-any-return]
+
+    @property
+    def thread(self) -> ChunkConsumerThread:
+        """The thread that owns the Kafka consumer."""
+        return self._thread
+
+    async def perform_seek(self) -> None:
+        """Do nothing: leases say where to read, never the group's committed offset."""
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Do nothing: leases count their chunks in flight."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Do nothing: leases count their chunks in flight."""
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
+        """Yield one message per chunk. ``timeout`` is in seconds."""
+        wanting = await self._leases.wait_for_wanting(timeout)
+        if not wanting or self.should_stop:
+            return
+        by_partition = {lease.tp: lease for lease in wanting}
+        wanted = {lease.tp: lease.next_offset for lease in wanting}
+        fetched = await self._thread.fetch(wanted, timeout)
+        for tp, (records, position) in fetched.items():
+            lease = by_partition[tp]
+            if lease.alive:
+                for chunk in cut_chunks(lease, records, position, self.app.chunk_max_records):
+                    yield TP(*tp), self._chunk_message(lease, chunk)
+
+    def _chunk_message(self, lease: Lease, chunk: Chunk) -> ConsumerMessage:
+        tp = TP(lease.topic, lease.partition)
+        return ConsumerMessage(
+            tp.topic, tp.partition, chunk.begin, 0.0, 0, chunk, None, b"", None, 0, 0, tp,
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Feed the agents until the consumer or the fetcher stops. Keeps no read positions of its own."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(POLL_TIMEOUT_SECONDS):
+                    if message.headers.lease.alive:
+                        await self.callback(message)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+
+
+class ChunkTransport(driver.Transport):  # type: ignore[misc] # Faust's class is untyped here
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = ChunkConsumer
