@@ -28,6 +28,7 @@ class Settings(BaseSettings):
 
     # Process
     process_host: str = Field(default="127.0.0.1", description="address that the processor's web server listens on")
+    process_advertised_host: str = Field(default="", description="host by which other workers reach this one; default: process_host")
     process_port: int = Field(default=6066, ge=1, le=65535, description="port of the processor's web server")
     worker_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory")
     session_timeout_seconds: int = Field(default=1800, ge=1, le=86_400, description="inactivity gap that closes a session")
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
 
     # Local stack
     kafka_local_heap_mb: int = Field(default=512, ge=128, description="heap of the local broker")
+    cache_dir: Path = Field(default=Path(".cache"), description="downloads that every run shares: the local broker's jars")
+    tinybird_project_dir: Path = Field(default=Path("tinybird"), description="folder whose datasources/ the local Tinybird serves")
+    local_tinybird_requests_per_second: int = Field(default=100, ge=1, description="the local Tinybird's limit per datasource")
+    local_tinybird_max_body_bytes: int = Field(default=10_000_000, ge=1_000, description="the local Tinybird's largest body, unpacked")
+    chromium_path: Path | None = Field(default=None, description="browser of the demo check; default: the one on the PATH")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
     log_json: bool = Field(default=False, description="log as JSON lines instead of for a person")
 

@@ -1,0 +1,201 @@
+"""A real Kafka broker on this machine, launched from its own jars: ``tracker local kafka``, and for tests."""
+
+import base64
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+import structlog
+
+from tracker import clock
+from tracker.errors import RetryableError
+from tracker.local.child import spawn
+from tracker.local.kafka_config import server_properties
+from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
+from tracker.local.kafka_probe import serves
+from tracker.local.lock import lock_directory
+from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
+from tracker.settings import Settings
+
+START_TIMEOUT_SECONDS: Final = 60.0
+FORMAT_TIMEOUT_SECONDS: Final = 60.0
+#: A clean stop takes about a second; after this the broker is killed, and recovers its log at the next start.
+STOP_TIMEOUT_SECONDS: Final = 20.0
+POLL_INTERVAL_SECONDS: Final = 0.1
+SHOWN_LOG_LINES: Final = 15
+_LOG4J: Final = Path(__file__).with_name("kafka-log4j2.xml")
+
+log = structlog.get_logger(__name__)
+
+
+class LocalKafka:
+    """One broker on one port and one data directory; it can be stopped, killed and started again on its data.
+
+    All methods block; none may be called from two threads at once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.port = local_port(settings.kafka_bootstrap, "TRACKER_KAFKA_BOOTSTRAP")
+        self.data_dir = settings.data_dir.resolve() / "kafka"
+        self._cache_dir = settings.cache_dir
+        self._heap_mb = settings.kafka_local_heap_mb
+        self._process: subprocess.Popen[bytes] | None = None
+        self._held: IO[str] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """The address that clients connect to."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        """The broker's log of its current or last run."""
+        return self.data_dir / "logs" / "broker.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id while it runs."""
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process and running else None
+
+    def start(self) -> None:
+        """Start the broker and return when it serves.
+
+        Raises:
+            ConfigurationError: if Java, Maven, the port or the data directory is not to be had.
+            RetryableError: if the broker ends or does not answer in time; shows its last words.
+        """
+        require_free_port(self.port, "TRACKER_KAFKA_BOOTSTRAP")
+        java = find_java()
+        jars = fetch_jars(self._cache_dir)
+        self._held = lock_directory(self.data_dir)
+        try:
+            self._launch(java, jars)
+        except BaseException:
+            self.kill()
+            raise
+
+    def wait(self) -> int:
+        """Wait until the broker ends by itself or by another's hand, and return its status."""
+        return self._process.wait() if self._process else 0
+
+    def stop(self) -> None:
+        """Stop cleanly; kill what has not stopped in ``STOP_TIMEOUT_SECONDS``. A no-op if none runs."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would. A no-op if none runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def restart(self) -> None:
+        """Stop, and start again on the same port and data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launch(self, java: str, jars: Path) -> None:
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        config = self.data_dir / "server.properties"
+        log_dir = self.data_dir / "data"
+        # The controller talks to nobody but this broker: its port needs no setting and may change.
+        config.write_text(server_properties(port=self.port, controller_port=free_port(), log_dir=log_dir))
+        command = [java, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={_LOG4J}"]
+        command += [f"-Dtracker.kafka.log={self.log_file}", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]
+        if not (log_dir / "meta.properties").exists():
+            _format(
+                [*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config)]
+            )
+        self._process = spawn([*command, "kafka.Kafka", str(config)], self._output_file)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not serves(self.port):
+            if self._process.poll() is not None:
+                raise RetryableError(
+                    f"the local Kafka ended with status {self._process.returncode}\n{self.last_words()}"
+                )
+            if time.monotonic() > deadline:
+                raise RetryableError(
+                    f"the local Kafka did not answer in {START_TIMEOUT_SECONDS} s\n{self.last_words()}"
+                )
+            time.sleep(POLL_INTERVAL_SECONDS)
+
+    @property
+    def _output_file(self) -> Path:
+        """What the JVM itself has to say, before and beside the broker's log."""
+        return self.log_file.with_name("jvm.log")
+
+    def last_words(self) -> str:
+        """Return the last lines that the broker and its JVM wrote."""
+        parts = []
+        for file in (self._output_file, self.log_file):
+            with contextlib.suppress(FileNotFoundError), file.open(errors="replace") as lines:
+                parts += [
+                    f"last lines of {file}:",
+                    *(line.rstrip() for line in deque(lines, SHOWN_LOG_LINES)),
+                ]
+        return "\n".join(parts)
+
+
+def run(settings: Settings) -> None:
+    """Run the broker in the foreground until SIGTERM or SIGINT, then stop it cleanly.
+
+    Raises:
+        ConfigurationError: if it can't be started as things are.
+        RetryableError: if the broker ends without being told to.
+    """
+    broker = LocalKafka(settings)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        log.info("kafka.starting", version=KAFKA_VERSION, data_dir=str(broker.data_dir))
+        broker.start()
+        log.info("kafka.ready", bootstrap=broker.bootstrap, log_file=str(broker.log_file))
+        status = broker.wait()
+        raise RetryableError(f"the local Kafka ended with status {status}\n{broker.last_words()}")
+    except KeyboardInterrupt:
+        log.info("kafka.stopping")
+    finally:
+        broker.stop()
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _format(command: list[str]) -> None:
+    answer = subprocess.run(  # noqa: S603 - the command is ours
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=FORMAT_TIMEOUT_SECONDS,
+    )
+    if answer.returncode != 0:
+        raise RetryableError(f"the local Kafka's directory could not be formatted\n{answer.stdout.strip()}")
+
+
+def _new_cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.UUID(clock.new_id()).bytes).decode().rstrip("=")

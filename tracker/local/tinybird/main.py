@@ -1,0 +1,53 @@
+"""Runs the local Tinybird: ``tracker local tinybird``."""
+
+import asyncio
+import signal
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from tracker.local.ports import LOOPBACK, local_port, require_free_port
+from tracker.local.tinybird.database import Database
+from tracker.local.tinybird.datasource import read_datasources
+from tracker.local.tinybird.server import Server
+from tracker.settings import Settings
+
+#: Requests that are under way at a stop get this long.
+SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT, then finish what is under way and stop.
+
+    Raises:
+        ConfigurationError: if the port or the directory is taken, or a datasource file is not understood.
+    """
+    port = local_port(settings.tinybird_url, "TRACKER_TINYBIRD_URL")
+    require_free_port(port, "TRACKER_TINYBIRD_URL")
+    datasources = read_datasources(settings.tinybird_project_dir)
+    database = Database(settings.data_dir / "tinybird", datasources)
+    asyncio.run(_serve(Server(settings, database), port))
+
+
+async def _serve(server: Server, port: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Bodies are unpacked by us, within the limit: see body.py.
+    runner = web.AppRunner(
+        server.application(),
+        auto_decompress=False,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        log.info("tinybird.ready", url=f"http://{LOOPBACK}:{port}")
+        await stop.wait()
+        log.info("tinybird.stopping")
+    finally:
+        await runner.cleanup()
