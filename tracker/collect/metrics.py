@@ -1,0 +1,43 @@
+"""What the collector counts. One registry an app, so that two apps in one process don't share figures."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+#: From a broker next door to the limit that a request waits for its ack.
+_PRODUCE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class CollectMetrics:
+    """The collector's figures, with the registry that ``/metrics`` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "tracker_collect_requests",
+            "Requests answered, by endpoint and HTTP status",
+            ["endpoint", "status"],
+            registry=self.registry,
+        )
+        self.records_acked = Counter(
+            "tracker_collect_records_acked",
+            "Records that Kafka has acknowledged in time",
+            registry=self.registry,
+        )
+        self.records_unsettled = Gauge(
+            "tracker_collect_records_unsettled",
+            "Records handed to Kafka and not settled",
+            registry=self.registry,
+        )
+        self.produce_seconds = Histogram(
+            "tracker_collect_produce_seconds",
+            "Time from handing records to the producer to their ack",
+            buckets=_PRODUCE_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, int], Counter] = {}
+
+    def count_request(self, endpoint: str, status: int) -> None:
+        """Count one answered request; ``endpoint`` is a route's pattern, never a path with ids."""
+        child = self._children.get((endpoint, status))
+        if child is None:
+            child = self._children[endpoint, status] = self._requests.labels(endpoint, str(status))
+        child.inc()

@@ -1,0 +1,125 @@
+"""From a request's body to the source record that goes to Kafka, or to a rejection. Pure: no clock, no IO.
+
+The record is serialised first and then checked as the bytes that it is, by the decoder that the processor
+uses. So what leaves here is by construction what is accepted there, and it is validated once.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from topics.codec import RejectedRecord, decode_source
+from topics.fields import SessionId
+from tracker.collect.errors import RequestError, from_rejection
+
+#: The range that the API takes for a session's inactivity gap; a deployment's default outside it widens it.
+MIN_TIMEOUT_SECONDS: Final = 300
+MAX_TIMEOUT_SECONDS: Final = 1_800
+
+#: sendBeacon and simple cross-origin posts can only say text/plain.
+_MEDIA_TYPES: Final = frozenset({"application/json", "text/plain"})
+
+_session_id: Final[TypeAdapter[str]] = TypeAdapter(SessionId)
+
+
+class Outgoing(NamedTuple):
+    """A checked source record on its way to the topic, and the ids that its sender is told."""
+
+    key: bytes
+    value: bytes
+    session_id: str
+    event_id: str | None
+    cookie: bool  # the session id came from the cookie or was minted, so the cookie is (re)set
+
+
+class Context(NamedTuple):
+    """What a record takes from outside its body: the present, fresh ids and the cookie's session."""
+
+    now_iso: str
+    new_id: Callable[[], str]
+    cookie_session_id: str | None
+
+
+def check_media_type(content_type: str | None) -> None:
+    """Refuse bodies that don't claim to be JSON or plain text; a body without a claim is taken as JSON."""
+    if content_type is None:
+        return
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES:
+        raise RequestError("unsupported_media_type", "send application/json (or text/plain that holds JSON)")
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body holds."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # The decoder's message has a position and no content.
+        raise RequestError("not_json", "the body is not JSON in UTF-8", reasons=[str(error)]) from None
+    if not isinstance(fields, dict):
+        raise RequestError("invalid", "the body must be a JSON object")
+    return fields
+
+
+def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
+    """Make the source record of one event from its flat fields, minting what is missing."""
+    if fields.get("event_id", "") == "":
+        fields["event_id"] = context.new_id()
+    return _checked("event", fields, context, fields["event_id"])
+
+
+def session_record(fields: dict[str, Any], context: Context, *, default_timeout_seconds: int) -> Outgoing:
+    """Make the source record that opens a session or adds to its context."""
+    record = _checked("session", fields, context, None)
+    timeout_seconds = fields.get("timeout_seconds", default_timeout_seconds)
+    low = min(MIN_TIMEOUT_SECONDS, default_timeout_seconds)
+    high = max(MAX_TIMEOUT_SECONDS, default_timeout_seconds)
+    if not low <= timeout_seconds <= high:
+        reason = f"timeout_seconds: must be from {low} to {high}"
+        raise RequestError("invalid", "this is not a valid session", reasons=[reason])
+    return record
+
+
+def session_id_from_path(raw: str) -> str:
+    """Return the session id that a percent-encoded path segment names.
+
+    Raises:
+        RequestError: if it is not UTF-8, or no session id.
+    """
+    try:
+        return valid_session_id(unquote_to_bytes(raw).decode("utf-8"))
+    except (UnicodeDecodeError, ValidationError):
+        raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None
+
+
+def valid_session_id(value: str) -> str:
+    """Return a session id as it is.
+
+    Raises:
+        ValidationError: if it is none.
+    """
+    return _session_id.validate_python(value)
+
+
+def _checked(
+    type_: Literal["event", "session"], fields: dict[str, Any], context: Context, event_id: str | None
+) -> Outgoing:
+    """Put the record around its data, serialise it and check the bytes."""
+    in_body = "session_id" in fields
+    # A null in the body is refused further down, not replaced: somebody meant to name a session.
+    session_id = fields.pop("session_id") if in_body else context.cookie_session_id or context.new_id()
+    timestamp = fields.pop("timestamp", context.now_iso)
+    envelope = {"type": type_, "session_id": session_id, "timestamp": timestamp, "data": fields}
+    try:
+        value = orjson.dumps(envelope)
+        # An id that is no string is refused by the decoder; until then it only needs some key.
+        key = session_id.encode() if isinstance(session_id, str) else b""
+        decode_source(key, value)
+    except orjson.JSONEncodeError:
+        raise RequestError("invalid", f"this is not a valid {type_}", reasons=["nested too deeply"]) from None
+    except RejectedRecord as rejected:
+        raise from_rejection(rejected, type_=type_) from None
+    return Outgoing(key, value, session_id, event_id, cookie=not in_body)
