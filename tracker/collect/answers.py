@@ -19,6 +19,8 @@ _STATUS_CODES: Final[dict[int, tuple[ErrorCode, str]]] = {
     413: ("oversized", "the body is too large"),
 }
 _RETRY_STATUS: Final = 503
+#: After these, what is left of the body can't be told from a next request: say that the connection ends.
+_CLOSING: Final[frozenset[ErrorCode]] = frozenset({"bad_request", "body_timeout", "oversized"})
 
 
 def json_bytes(body: bytes, status: int = 200) -> web.Response:
@@ -41,6 +43,8 @@ def failed(error: RequestError) -> web.Response:
     """Answer with an error's status and its JSON form."""
     body = {"error": {"code": error.code, "message": error.message, "reasons": error.reasons}}
     response = json_bytes(orjson.dumps(body), status=error.status)
+    if error.code in _CLOSING:
+        response.force_close()
     if error.status == _RETRY_STATUS:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response

@@ -21,8 +21,6 @@ from tracker.kafka import partition_for_key
 
 #: Records that come within this time share a batch.
 LINGER_SECONDS: Final = 0.005
-#: A batch that is not acknowledged this long after its first record came is given up by its requests.
-ACK_TIMEOUT_SECONDS: Final = 10.0
 #: What may be held that Kafka has neither acknowledged nor refused, whether a request still waits or not.
 MAX_UNSETTLED_RECORDS: Final = 20_000
 MAX_UNSETTLED_BYTES: Final = 64 * 1024 * 1024
@@ -35,12 +33,13 @@ class Batch:
 
     __slots__ = ("acked", "builder", "deadline", "records", "size_bytes", "started")
 
-    def __init__(self, builder: BatchBuilder, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, builder: BatchBuilder, ack_timeout_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
         self.builder = builder
         self.acked: asyncio.Future[None] = loop.create_future()
         self.acked.add_done_callback(_retrieve)
         self.started = time.monotonic()
-        self.deadline = loop.call_later(ACK_TIMEOUT_SECONDS, self.fail, KafkaTimeoutError())
+        self.deadline = loop.call_later(ack_timeout_seconds, self.fail, KafkaTimeoutError())
         self.records = 0
         self.size_bytes = 0
 
@@ -68,16 +67,26 @@ class Batch:
 class BatchSender:
     """Gathers records into batches and sends them through one started producer.
 
+    A batch that is not acknowledged ``ack_timeout_seconds`` after its first record came is given up by its
+    requests; once sent, it may still arrive.
+
     The number of partitions is the one at the start: should it grow, the processor forwards what is in the
     wrong partition until the collector is restarted.
     """
 
     def __init__(
-        self, producer: AIOKafkaProducer, topic: str, partitions: int, metrics: CollectMetrics
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        partitions: int,
+        metrics: CollectMetrics,
+        *,
+        ack_timeout_seconds: float,
     ) -> None:
         self.producer = producer
         self._topic = topic
         self._metrics = metrics
+        self._ack_timeout_seconds = ack_timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._lanes: list[deque[Batch]] = [deque() for _ in range(partitions)]
         self._shipping: dict[int, asyncio.Task[None]] = {}
@@ -99,7 +108,7 @@ class BatchSender:
         partition = _partition_for_key(record.key, len(self._lanes))
         lane = self._lanes[partition]
         if not lane or not lane[-1].add(record):
-            lane.append(Batch(self.producer.create_batch(), self._loop))
+            lane.append(Batch(self.producer.create_batch(), self._ack_timeout_seconds))
             if not lane[-1].add(record):
                 raise InvariantError("a record that fits the topic does not fit an empty batch")
         self._unsettled_records += 1

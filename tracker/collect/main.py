@@ -9,12 +9,11 @@ import uvloop
 from aiohttp import web
 
 from tracker.collect.app import Collector
-from tracker.collect.batches import ACK_TIMEOUT_SECONDS
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 
-#: Longer than any request may wait for its ack, so that a stop cuts off nobody.
-SHUTDOWN_TIMEOUT_SECONDS: Final = ACK_TIMEOUT_SECONDS + 5.0
+#: A stop waits for the requests under way as long as they may wait for their ack, and this much longer.
+SHUTDOWN_GRACE_SECONDS: Final = 5.0
 #: How long the rest of a refused body is read and dropped, so that the client gets to see the answer.
 LINGERING_SECONDS: Final = 1.0
 
@@ -38,7 +37,7 @@ async def _serve(settings: Settings) -> None:
     runner = web.AppRunner(
         Collector(settings).app(),
         access_log=None,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS,
+        shutdown_timeout=settings.collect_ack_timeout_ms / 1000 + SHUTDOWN_GRACE_SECONDS,
         lingering_time=LINGERING_SECONDS,
     )
     await runner.setup()

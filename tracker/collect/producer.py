@@ -130,7 +130,10 @@ class SourceProducer:
                 await self._discard(producer)
                 raise
             else:
-                self._sender = BatchSender(producer, self._topic, partitions, self._metrics)
+                timeout_seconds = self._settings.collect_ack_timeout_ms / 1000
+                self._sender = BatchSender(
+                    producer, self._topic, partitions, self._metrics, ack_timeout_seconds=timeout_seconds
+                )
                 _log.info("kafka_connected", topic=self._topic, partitions=partitions)
                 return
 

@@ -1,0 +1,105 @@
+"""A collector as users run it: its own process, its own port, stopped with a signal."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from topics.catalog import SOURCE
+from tracker.kafka import new_reader
+from tracker.settings import Settings
+
+START_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 30
+CONDITION_TIMEOUT_SECONDS = 30
+POLL_SECONDS = 0.05
+
+
+class CollectorProcess:
+    """A running collector and a client for it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, settings: Settings, log_file: Path) -> None:
+        self.process = process
+        self.settings = settings
+        self.log_file = log_file
+        self.url = f"http://127.0.0.1:{settings.collect_port}"
+        self.http = aiohttp.ClientSession(self.url, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def until_status(self, path: str, status: int, *, saying: str = "") -> str:
+        """Ask until the path answers with this status and these words, and return the answer's text."""
+        last = "no answer"
+        try:
+            async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+                while True:
+                    try:
+                        async with self.http.get(path) as answer:
+                            last = await answer.text()
+                            if answer.status == status and saying in last:
+                                return last
+                    except aiohttp.ClientConnectionError as error:
+                        last = repr(error)
+                    assert self.process.returncode is None, self.log_file.read_text()
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"{path} never answered {status}; last: {last}") from None
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self) -> int:
+        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+            return await self.process.wait()
+
+
+async def spawn(settings: Settings, log_file: Path) -> asyncio.subprocess.Process:
+    """Start ``tracker collect`` with these settings; its output goes to the file."""
+    names = settings.model_fields_set
+    env = {f"TRACKER_{name.upper()}": str(getattr(settings, name)) for name in names}
+    with log_file.open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tracker", "collect", env={**os.environ, **env}, stdout=log, stderr=log
+        )
+
+
+@asynccontextmanager
+async def running_collector(
+    settings: Settings, log_file: Path, *, is_ready: bool = True
+) -> AsyncIterator[CollectorProcess]:
+    """Run a collector; it is alive, and ready unless told otherwise, when the block begins."""
+    collector = CollectorProcess(await spawn(settings, log_file), settings, log_file)
+    try:
+        await collector.until_status("/readyz" if is_ready else "/healthz", 200)
+        yield collector
+    finally:
+        await collector.http.close()
+        if collector.process.returncode is None:
+            collector.terminate()
+            await collector.exit_code()
+
+
+async def read_source(settings: Settings) -> list[ConsumerRecord]:
+    """Return everything that stands in the source topic now, partition by partition in log order."""
+    topic = SOURCE.name(settings.topic_prefix)
+    reader = new_reader(settings, "collect-test")
+    await reader.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        reader.assign(partitions)
+        ends = await reader.end_offsets(partitions)
+        records: list[ConsumerRecord] = []
+        for partition in partitions:
+            reader.assign([partition])
+            reader.seek(partition, 0)
+            while await reader.position(partition) < ends[partition]:
+                for batch in (await reader.getmany(partition, timeout_ms=500)).values():
+                    records += batch
+        return records
+    finally:
+        await reader.stop()

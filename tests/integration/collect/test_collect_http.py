@@ -1,0 +1,191 @@
+"""The collector over HTTP, on a real Kafka: what is accepted is in the topic, what is not is told why."""
+
+import asyncio
+import gzip
+from collections import Counter
+from http.cookies import SimpleCookie
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from tests.integration.collect.collector_process import CollectorProcess, read_source
+from topics.codec import decode_source
+from tracker.kafka import partition_for_key
+
+TRACK = "/api/v1/events/track"
+SESSION = "/api/v1/events/session"
+CLICK = {"event_type": "click", "session_id": "s1", "event_id": "e1"}
+
+
+async def post(collector: CollectorProcess, path: str, body: object = None, **options):
+    data = options.pop("data", orjson.dumps(body))
+    headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+    async with collector.http.post(path, data=data, headers=headers, **options) as answer:
+        return answer.status, await answer.json(), answer.headers
+
+
+def cookie_of(headers) -> SimpleCookie:
+    return SimpleCookie(headers["Set-Cookie"])
+
+
+async def test_202_means_that_the_record_is_in_the_topic_under_its_sessions_key(collector):
+    status, body, headers = await post(collector, TRACK, CLICK)
+    assert (status, body) == (202, {"session_id": "s1", "event_id": "e1"})
+    assert "Set-Cookie" not in headers
+    [record] = await read_source(collector.settings)
+    assert record.key == b"s1"
+    assert record.partition == partition_for_key(b"s1", collector.settings.partitions)
+    assert decode_source(record.key, record.value)["data"] == {"event_type": "click", "event_id": "e1"}
+
+
+async def test_events_of_a_session_stand_in_the_order_in_which_they_were_accepted(collector):
+    for number in range(50):
+        status, _, _ = await post(collector, TRACK, {**CLICK, "event_id": f"e{number}"})
+        assert status == 202
+    ids = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
+    assert ids == [f"e{number}" for number in range(50)]
+
+
+async def test_each_of_many_concurrent_events_is_in_the_topic_once(collector):
+    bodies = [
+        {"event_type": "click", "session_id": f"s{number % 40}", "event_id": f"e{number}"}
+        for number in range(2_000)
+    ]
+    answers = await asyncio.gather(*(post(collector, TRACK, body) for body in bodies))
+    assert Counter(status for status, _, _ in answers) == {202: 2_000}
+    found = Counter(
+        orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)
+    )
+    assert found == Counter(body["event_id"] for body in bodies)
+
+
+async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
+    status, body, headers = await post(collector, SESSION, {"user_id": "u1"})
+    assert status == 202
+    minted = cookie_of(headers)["session_id"]
+    assert minted.value == body["session_id"]
+    assert (minted["httponly"], minted["samesite"], minted["path"]) == (True, "Lax", "/")
+    assert minted["max-age"] == str(collector.settings.session_timeout_seconds)
+
+    status, again, headers = await post(
+        collector, TRACK, {"event_type": "click"}, headers={"Cookie": f"session_id={minted.value}"}
+    )
+    assert (status, again["session_id"]) == (202, minted.value)
+    assert cookie_of(headers)["session_id"].value == minted.value
+    types = [orjson.loads(record.value)["type"] for record in await read_source(collector.settings)]
+    assert types == ["session", "event"]
+
+
+async def test_a_cookie_that_makes_no_sense_is_as_good_as_none(collector):
+    for cookie in ('session_id="a b"', "session_id=a\xff", "session_id=", ";;=;", "x" * 4_000):
+        status, body, headers = await post(
+            collector, TRACK, {"event_type": "click"}, headers={"Cookie": cookie}
+        )
+        assert status == 202, cookie
+        assert cookie_of(headers)["session_id"].value == body["session_id"], cookie
+        assert len(body["session_id"]) == 36, cookie
+
+
+BAD = [
+    ("not JSON", b"{", {}, 400, "not_json"),
+    ("empty", b"", {}, 400, "not_json"),
+    ("not UTF-8", b'{"event_type":"\xff"}', {}, 400, "not_json"),
+    ("no object", b"[1]", {}, 400, "invalid"),
+    ("unknown event type", b'{"event_type":"hover"}', {}, 400, "invalid"),
+    ("unknown field", b'{"event_type":"click","x":1}', {}, 400, "invalid"),
+    ("wrong type", b'{"event_type":"click","scroll_percentage":"a lot"}', {}, 400, "invalid"),
+    ("bad session id", b'{"event_type":"click","session_id":"a\\u0000b"}', {}, 400, "invalid"),
+    ("lone surrogate", b'{"event_type":"click","session_id":"\\ud800"}', {}, 400, "not_json"),
+    ("not gzip", b"nonsense", {"Content-Encoding": "gzip"}, 400, "bad_request"),
+    ("a form", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+    ("too large", b" " * 300_000, {}, 413, "oversized"),
+    ("large once unpacked", gzip.compress(b" " * 300_000), {"Content-Encoding": "gzip"}, 413, "oversized"),
+    (
+        "too large a record",
+        orjson.dumps({"event_type": "click", "metadata": "\u0001" * 16_000}),
+        {},
+        413,
+        "oversized",
+    ),
+]
+
+
+async def test_bad_input_gets_a_clear_answer_and_does_no_harm(collector):
+    for name, data, headers, status, code in BAD:
+        answered, body, _ = await post(collector, TRACK, data=data, headers=headers)
+        assert (answered, body["error"]["code"]) == (status, code), name
+        assert body["error"]["message"], name
+        assert (await post(collector, TRACK, CLICK))[0] == 202, name
+    assert len(await read_source(collector.settings)) == len(BAD)
+
+
+async def test_a_body_that_grows_beyond_the_limit_is_refused_while_it_comes(collector):
+    async def endless():
+        while True:
+            yield b" " * 65_536
+
+    # The client may see the connection close before it has read the answer.
+    try:
+        status, _, _ = await post(collector, TRACK, data=endless())
+    except aiohttp.ClientError:
+        status = 413
+    assert status == 413
+    assert (await post(collector, TRACK, CLICK))[0] == 202
+
+
+async def test_a_body_announced_as_too_large_is_refused_unread(collector):
+    reader, writer = await asyncio.open_connection("127.0.0.1", collector.settings.collect_port)
+    writer.write(b"POST /api/v1/events/track HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).split()[1] == b"413"
+    writer.close()
+
+
+async def test_what_is_not_http_does_no_harm(collector):
+    for garbage in (b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", collector.settings.collect_port)
+        writer.write(garbage)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            await reader.read()
+        writer.close()
+        assert (await post(collector, TRACK, CLICK))[0] == 202, garbage
+
+
+async def test_other_errors_have_the_same_form(collector):
+    for path, status, code in (
+        ("/nowhere", 404, "not_found"),
+        (TRACK, 405, "method_not_allowed"),
+        (f"{SESSION}/%ff", 400, "bad_session_id"),
+        (f"{SESSION}/a%20b", 400, "bad_session_id"),
+        (f"{SESSION}/s1", 503, "processor_unavailable"),
+    ):
+        async with collector.http.get(URL(collector.url + path, encoded=True)) as answer:
+            assert answer.status == status, path
+            assert (await answer.json())["error"]["code"] == code, path
+            assert ("Retry-After" in answer.headers) == (status == 503), path
+
+
+async def test_another_origins_simple_post_may_read_its_answer_but_not_with_cookies(collector):
+    status, _, headers = await post(collector, TRACK, CLICK, headers={"Content-Type": "text/plain"})
+    assert status == 202
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in headers
+
+
+async def test_metrics_count_requests_by_endpoint_and_acked_records(collector):
+    await post(collector, TRACK, CLICK)
+    await post(collector, TRACK, {})
+    text = await collector.until_status("/metrics", 200)
+    assert f'tracker_collect_requests_total{{endpoint="{TRACK}",status="202"}} 1.0' in text
+    assert f'tracker_collect_requests_total{{endpoint="{TRACK}",status="400"}} 1.0' in text
+    assert "tracker_collect_records_acked_total 1.0" in text
+    assert "tracker_collect_records_unsettled 0.0" in text
+
+
+async def test_the_script_and_the_demo_are_served(collector):
+    for path, content_type in (("/tracker.js", "text/javascript"), ("/demo", "text/html")):
+        async with collector.http.get(path) as answer:
+            assert (answer.status, answer.content_type) == (200, content_type)
+            assert len(await answer.read()) > 1_000

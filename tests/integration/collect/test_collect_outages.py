@@ -1,0 +1,140 @@
+"""Kafka late, Kafka silent, a stop in the middle, a port taken: the collector says so and nothing hangs."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.fixtures.kafka import kafka_settings
+from tests.integration.collect.collector_process import (
+    CollectorProcess,
+    read_source,
+    running_collector,
+    spawn,
+)
+from tracker.admin import create_topics
+from tracker.local.kafka import LocalKafka
+from tracker.settings import Settings
+
+TRACK = "/api/v1/events/track"
+
+
+async def track(collector: CollectorProcess, event_id: str) -> int:
+    body = {"event_type": "click", "session_id": f"s-{event_id}", "event_id": event_id}
+    async with collector.http.post(TRACK, json=body) as answer:
+        answered = await answer.json()
+        if answer.status == 503:
+            assert answered["error"]["code"] == "kafka_unavailable"
+            assert int(answer.headers["Retry-After"]) > 0
+        return answer.status
+
+
+async def event_ids(settings: Settings) -> list[str]:
+    return [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(settings)]
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path):
+    """A broker of this test's own, not started: it may be stopped and frozen without harm to others."""
+    broker = LocalKafka(kafka_settings(tmp_path / "broker"))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def own_settings(own_kafka: LocalKafka, collect_settings: Settings) -> Settings:
+    changes = {"kafka_bootstrap": own_kafka.bootstrap, "collect_ack_timeout_ms": 1_000}
+    return Settings(**{**collect_settings.model_dump(include=collect_settings.model_fields_set), **changes})
+
+
+async def test_it_starts_without_kafka_and_connects_when_kafka_and_the_topic_come(
+    own_kafka, own_settings, tmp_path
+):
+    async with running_collector(own_settings, tmp_path / "collect.log", is_ready=False) as collector:
+        reason = await collector.until_status("/readyz", 503)
+        assert orjson.loads(reason)["error"]["message"]
+        assert await track(collector, "too-early") == 503
+
+        await asyncio.to_thread(own_kafka.start)
+        await collector.until_status("/readyz", 503, saying="does not exist")
+        assert await track(collector, "no-topic") == 503
+
+        await create_topics(own_settings)
+        await collector.until_status("/readyz", 200)
+        assert await track(collector, "in-time") == 202
+    assert await event_ids(own_settings) == ["in-time"]
+
+
+async def test_a_broker_that_falls_silent_means_503_in_time_and_events_again_when_it_is_back(
+    own_kafka, own_settings, tmp_path
+):
+    await asyncio.to_thread(own_kafka.start)
+    await create_topics(own_settings)
+    async with running_collector(own_settings, tmp_path / "collect.log") as collector:
+        assert await track(collector, "before") == 202
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(10):
+                assert (
+                    await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [503] * 20
+                )
+            await collector.until_status("/readyz", 503)
+            await collector.until_status("/healthz", 200)
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+        await collector.until_status("/readyz", 200)
+        assert await track(collector, "after") == 202
+
+        await asyncio.to_thread(own_kafka.restart)
+        await collector.until_status("/readyz", 200)
+        assert await track(collector, "after-restart") == 202
+    found = await event_ids(own_settings)
+    assert len(found) == len(set(found))
+    assert {"before", "after", "after-restart"} <= set(found)
+
+
+async def test_a_stop_answers_what_is_under_way_and_loses_nothing_that_was_accepted(collector):
+    statuses: dict[str, int] = {}
+    is_busy = asyncio.Event()
+
+    async def client(number: int) -> None:
+        for turn in range(10_000):
+            event_id = f"{number}-{turn}"
+            if len(statuses) >= 200:
+                is_busy.set()
+            try:
+                statuses[event_id] = await track(collector, event_id)
+            except aiohttp.ClientConnectionError:
+                return  # refused or closed between two requests: nothing was accepted
+
+    clients = [asyncio.create_task(client(number)) for number in range(20)]
+    async with asyncio.timeout(30):
+        await is_busy.wait()
+        collector.terminate()
+        await asyncio.gather(*clients)
+    assert await collector.exit_code() == 0
+    assert set(statuses.values()) == {202}
+    found = await event_ids(collector.settings)
+    assert len(found) == len(set(found))
+    assert set(statuses) <= set(found)
+
+
+async def test_a_port_that_is_taken_is_one_clear_line(collector, tmp_path):
+    log_file = tmp_path / "second.log"
+    second = await spawn(collector.settings, log_file)
+    async with asyncio.timeout(30):
+        assert await second.wait() == 1
+    lines = log_file.read_text().splitlines()
+    assert len(lines) == 1
+    assert "TRACKER_COLLECT_PORT" in lines[0]
+
+
+async def test_a_broker_far_away_at_the_stop_does_not_hold_it_up(own_settings, tmp_path):
+    async with running_collector(own_settings, tmp_path / "collect.log", is_ready=False) as collector:
+        await collector.until_status("/readyz", 503)
+        collector.terminate()
+        assert await collector.exit_code() == 0

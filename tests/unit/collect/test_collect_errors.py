@@ -1,0 +1,30 @@
+"""Every error has one status, and one form."""
+
+from typing import get_args
+
+import orjson
+import pytest
+from aiohttp import web
+
+from tracker.collect import answers
+from tracker.collect.errors import HTTP_STATUS, ErrorCode, RequestError
+
+
+def test_the_table_has_every_error():
+    assert set(HTTP_STATUS) == set(get_args(ErrorCode))
+    assert all(400 <= status < 600 for status in HTTP_STATUS.values())
+
+
+@pytest.mark.parametrize("code", get_args(ErrorCode))
+def test_the_answer_has_the_tables_status_and_the_reasons(code):
+    response = answers.failed(RequestError(code, "no", reasons=["because"], retry_after_seconds=7))
+    assert response.status == HTTP_STATUS[code]
+    assert orjson.loads(response.body) == {"error": {"code": code, "message": "no", "reasons": ["because"]}}
+    assert response.headers.get("Retry-After") == ("7" if response.status == 503 else None)
+
+
+def test_what_aiohttp_raises_gets_the_same_form():
+    response = answers.from_http_exception(web.HTTPMethodNotAllowed("PUT", ["GET", "POST"]))
+    assert response.status == 405
+    assert set(response.headers["Allow"].split(",")) == {"GET", "POST"}
+    assert orjson.loads(response.body)["error"]["code"] == "method_not_allowed"

@@ -1,0 +1,225 @@
+"""Bodies become records that the processor's decoder takes, or rejections that say why."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
+from topics.event import EVENT_TYPES, EventInput
+from topics.fields import MAX_METADATA_CHARS
+from topics.session import SessionInput
+from tracker.collect import requests
+from tracker.collect.errors import RequestError
+
+NOW = "2026-01-02T03:04:05.678Z"
+DEFAULT_SECONDS = 1_800
+
+
+def context(cookie: str | None = None) -> requests.Context:
+    ids = iter(f"minted-{number}" for number in range(1, 100))
+    return requests.Context(NOW, lambda: next(ids), cookie)
+
+
+def event(body: object, cookie: str | None = None) -> requests.Outgoing:
+    return requests.event_record(requests.parse_object(orjson.dumps(body)), context(cookie))
+
+
+def session(body: object, default_seconds: int = DEFAULT_SECONDS) -> requests.Outgoing:
+    fields = requests.parse_object(orjson.dumps(body))
+    return requests.session_record(fields, context(), default_timeout_seconds=default_seconds)
+
+
+def refused(body: object, make=event) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        make(body)
+    return caught.value
+
+
+def test_flat_fields_become_an_event_record_keyed_by_the_session():
+    record = event(
+        {"session_id": "sé", "timestamp": NOW, "event_type": "click", "event_id": "e1", "page_url": "/"}
+    )
+    assert record.key == "sé".encode()
+    assert orjson.loads(record.value) == {
+        "type": "event",
+        "session_id": "sé",
+        "timestamp": NOW,
+        "data": {"event_type": "click", "event_id": "e1", "page_url": "/"},
+    }
+    assert (record.session_id, record.event_id, record.cookie) == ("sé", "e1", False)
+
+
+@pytest.mark.parametrize("body", [{"event_type": "click"}, {"event_type": "click", "event_id": ""}])
+def test_what_is_missing_is_minted(body):
+    record = event(body)
+    value = orjson.loads(record.value)
+    assert value["timestamp"] == NOW
+    assert value["data"]["event_id"] == record.event_id
+    assert {record.event_id, record.session_id} == {"minted-1", "minted-2"}
+    assert record.cookie
+
+
+def test_the_cookie_names_the_session_when_the_body_does_not():
+    assert event({"event_type": "click"}, cookie="from-cookie").session_id == "from-cookie"
+    named = event({"event_type": "click", "session_id": "from-body"}, cookie="from-cookie")
+    assert (named.session_id, named.cookie) == ("from-body", False)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({}, "event_type"),
+        ({"event_type": "hover"}, "event_type"),
+        ({"event_type": "click", "colour": "red"}, "colour"),
+        ({"event_type": "click", "session_event_sequence": 7}, "session_event_sequence"),
+        ({"event_type": "click", "type": "expire"}, "type"),
+        ({"event_type": "click", "data": {}}, "data"),
+        ({"event_type": "click", "scroll_percentage": "12"}, "scroll_percentage"),
+        ({"event_type": "click", "scroll_percentage": 101}, "scroll_percentage"),
+        ({"event_type": "click", "viewport_width": 1.5}, "viewport_width"),
+        ({"event_type": "click", "event_id": None}, "event_id"),
+        ({"event_type": "click", "session_id": None}, "session_id"),
+        ({"event_type": "click", "session_id": 12}, "session_id"),
+        ({"event_type": "click", "session_id": ""}, "session_id"),
+        ({"event_type": "click", "session_id": "a b"}, "session_id"),
+        ({"event_type": "click", "session_id": "x" * 129}, "session_id"),
+        ({"event_type": "click", "timestamp": "yesterday"}, "timestamp"),
+        ({"event_type": "click", "timestamp": "1999-12-31T23:59:59Z"}, "timestamp"),
+    ],
+)
+def test_an_invalid_event_is_refused_with_the_field_as_the_client_knows_it(body, place):
+    error = refused(body)
+    assert (error.code, error.status) == ("invalid", 400)
+    assert error.reasons[0].startswith(f"{place}: ")
+
+
+def test_reasons_do_not_repeat_values():
+    assert "hunter2" not in str(refused({"event_type": "hunter2", "viewport_width": "hunter2"}).reasons)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"nonsense", b'{"event_type":"\xff"}', b'{"a":NaN}', b'{"session_id":"\\ud800"}']
+)
+def test_what_is_not_json_in_utf_8_is_refused(body):
+    with pytest.raises(RequestError) as caught:
+        requests.parse_object(body)
+    assert (caught.value.code, caught.value.status) == ("not_json", 400)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null"])
+def test_json_that_is_no_object_is_refused(body):
+    with pytest.raises(RequestError) as caught:
+        requests.parse_object(body)
+    assert (caught.value.code, caught.value.status) == ("invalid", 400)
+
+
+@pytest.mark.parametrize("depth", [200, 300, 1_000])
+def test_deep_nesting_is_refused(depth):
+    nested: object = "x"
+    for _ in range(depth // 2):
+        nested = [nested]
+    body = b'{"event_type":"click","metadata":' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(RequestError) as caught:
+        requests.event_record(requests.parse_object(body), context())
+    assert caught.value.status == 400
+
+
+def test_a_record_larger_than_the_topic_takes_is_refused_as_oversized():
+    # Each of these characters is one character of text, but twelve bytes of JSON at the most.
+    text = "\u0001" * MAX_METADATA_CHARS
+    assert len(orjson.dumps(text)) > MAX_SOURCE_VALUE_BYTES
+    error = refused({"event_type": "click", "metadata": text})
+    assert (error.code, error.status) == ("oversized", 413)
+
+
+@pytest.mark.parametrize("seconds", [300, 1_800])
+def test_a_session_may_set_its_timeout_within_the_limits(seconds):
+    record = session({"session_id": "s", "user_id": "u", "timeout_seconds": seconds})
+    assert orjson.loads(record.value)["data"] == {"user_id": "u", "timeout_seconds": seconds}
+    assert record.event_id is None
+
+
+@pytest.mark.parametrize("seconds", [0, 299, 1_801])
+def test_a_timeout_outside_the_limits_is_refused(seconds):
+    error = refused({"timeout_seconds": seconds}, session)
+    assert error.status == 400
+    assert error.reasons[0].startswith("timeout_seconds: ")
+
+
+@pytest.mark.parametrize(("default_seconds", "asked_seconds"), [(5, 5), (5, 299), (7_200, 7_200)])
+def test_the_deployments_own_default_widens_the_limits(default_seconds, asked_seconds):
+    assert session({"timeout_seconds": asked_seconds}, default_seconds).session_id
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "application/json", "Application/JSON; charset=utf-8", "text/plain;charset=UTF-8"]
+)
+def test_json_and_what_beacons_send_are_taken(content_type):
+    requests.check_media_type(content_type)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/html", "application/x-www-form-urlencoded", "json"])
+def test_other_media_types_are_refused(content_type):
+    with pytest.raises(RequestError) as caught:
+        requests.check_media_type(content_type)
+    assert caught.value.status == 415
+
+
+def test_a_percent_encoded_id_in_a_path_is_decoded():
+    assert requests.session_id_from_path("s%C3%A9%2F1") == "sé/1"
+
+
+@pytest.mark.parametrize("raw", ["%ff", "%C3", "", "a%20b", "%00", "x" * 129])
+def test_a_bad_id_in_a_path_is_refused(raw):
+    with pytest.raises(RequestError) as caught:
+        requests.session_id_from_path(raw)
+    assert (caught.value.code, caught.value.status) == ("bad_session_id", 400)
+
+
+def as_json(body: object) -> bytes:
+    """Write what a broken client might, and orjson would not: NaN, huge integers, lone surrogates."""
+    return json.dumps(body).encode()
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from([*EVENT_TYPES, NOW, "2026-01-02", 0, 50, 100]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+names = st.sampled_from(
+    [*EventInput.__annotations__, *SessionInput.__annotations__, "session_id", "timestamp", "type", "data"]
+)
+bodies = st.one_of(
+    st.binary(max_size=40),
+    st.dictionaries(names | st.text(max_size=5), json_values, max_size=5).map(as_json),
+    st.dictionaries(names, json_values, max_size=3).map(
+        lambda body: as_json({**body, "event_type": "click"})
+    ),
+)
+
+
+@given(body=bodies, cookie=st.none() | st.just("from-cookie"), is_session=st.booleans())
+def test_whatever_is_accepted_passes_the_processors_decoder(body, cookie, is_session):
+    try:
+        fields = requests.parse_object(body)
+        if is_session:
+            outgoing = requests.session_record(
+                fields, context(cookie), default_timeout_seconds=DEFAULT_SECONDS
+            )
+        else:
+            outgoing = requests.event_record(fields, context(cookie))
+    except RequestError:
+        return  # any other exception fails the test
+    record = decode_source(outgoing.key, outgoing.value)
+    assert record["type"] == ("session" if is_session else "event")
+    assert record["session_id"] == outgoing.session_id
+    if record["type"] == "event":
+        assert record["data"]["event_id"] == outgoing.event_id
