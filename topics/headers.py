@@ -15,7 +15,7 @@ SOURCE_INDEX: Final = "source-index"
 #: Marks an output record without a row: the sink ships what it holds of this partition.
 FLUSH: Final = "flush"
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = list[tuple[str, bytes]]
 
 
 class SourcePosition(NamedTuple):

@@ -139,4 +139,4 @@ def changed_rows(result: FoldResult, watermark: int, stream_time_ms: int) -> Ite
 
 def _outgoing(row: Row) -> Outgoing:
     key, offset, value = row
-    return key, value, () if value is not None else ((SOURCE_OFFSET, b"%d" % offset),)
+    return key, value, [] if value is not None else [(SOURCE_OFFSET, b"%d" % offset)]

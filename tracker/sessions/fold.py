@@ -104,7 +104,7 @@ class PartitionFold:
             case "expire":
                 self._expire(key, state)
             case "flush":
-                self._result.events.append(Output(key, None, (*self._headers(), (FLUSH, b"1"))))
+                self._result.events.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
 
     def _event(self, key: bytes, state: SessionState | None, record: EventRecord) -> None:
         data = record["data"]
@@ -208,7 +208,7 @@ class PartitionFold:
     def _headers(self) -> Headers:
         index = self._index
         self._index = index + 1
-        return (self._partition_header, (SOURCE_OFFSET, b"%d" % self._offset), (SOURCE_INDEX, b"%d" % index))
+        return [self._partition_header, (SOURCE_OFFSET, b"%d" % self._offset), (SOURCE_INDEX, b"%d" % index)]
 
     def _held(self, key: bytes) -> tuple[SessionState | None, bool]:
         """Return the session as it stands, and whether it has had this record already."""

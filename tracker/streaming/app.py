@@ -21,7 +21,7 @@ from tracker.settings import Settings
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
-from tracker.streaming.transport import ChunkConsumer, ChunkTransport
+from tracker.streaming.transport import ChunkConsumer, ChunkTransport, chunk_of
 
 log = structlog.get_logger()
 
@@ -78,6 +78,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust's class is untyped here
 def new_app(settings: Settings, name: str, *, source_topics: frozenset[str], data_dir: Path, **options: Any) -> ChunkApp:
     """Return an app for one stage. Each setting below is deliberate; Faust's defaults are not safe for us."""
     session_timeout_seconds = settings.kafka_session_timeout_ms / 1000
+    data_dir.mkdir(parents=True, exist_ok=True)
     return ChunkApp(
         f"{settings.topic_prefix}{name}",
         source_topics=source_topics,
@@ -115,7 +116,7 @@ def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
 
     async def agent(stream: StreamT[bytes]) -> None:
         async for event in stream.events():
-            chunk: Chunk = event.message.headers
+            chunk = chunk_of(event.message)
             try:
                 if chunk.lease.alive:
                     await handle(chunk)
