@@ -46,7 +46,8 @@
   const tracker = {
     sessionId: null,
     dropped: 0,
-    /* A debugging aid: what was sent, oldest first: {path, body, via: "fetch" | "beacon", status, session_id}. */
+    /* A debugging aid: what was sent, oldest first: {path, body, via: "fetch" | "beacon", status}; the status is
+       null as long as there is no answer, and for ever after a beacon or when the page was left meanwhile. */
     sent: [],
     /* Events not answered yet. */
     get pending() {
@@ -86,6 +87,7 @@
   async function sendNext() {
     if (inFlight || retryTimer || queue.length === 0) return;
     inFlight = queue.shift();
+    inFlight.entry ??= log(inFlight, "fetch"); // once, however often it is repeated
     let status = 0;
     let retryAfterMs = 0;
     try {
@@ -105,6 +107,8 @@
     }
     const item = inFlight;
     inFlight = null;
+    item.entry.status = status;
+    showLog();
     if (status === 0 || status === 429 || status >= 500) {
       queue.unshift(item);
       retryTimer = setTimeout(retry, Math.max(retryMs, retryAfterMs));
@@ -112,7 +116,6 @@
       return;
     }
     retryMs = RETRY_FIRST_MS;
-    log(item, "fetch", status);
     sendNext();
   }
 
@@ -125,9 +128,9 @@
   function sendAllByBeacon() {
     clearTimeout(retryTimer);
     retryTimer = 0;
-    while (queue.length > 0) {
-      if (!navigator.sendBeacon(origin + queue[0].path, payload(queue[0]))) break;
-      log(queue.shift(), "beacon", null);
+    while (queue.length > 0 && navigator.sendBeacon(origin + queue[0].path, payload(queue[0]))) {
+      const item = queue.shift();
+      if (!item.entry) log(item, "beacon"); // otherwise it is in the log already, from an attempt that failed
     }
     sendNext();
   }
@@ -138,9 +141,15 @@
     return JSON.stringify({ ...known, ...body });
   }
 
-  function log({ path, body }, via, status) {
-    tracker.sent.push({ path, body, via, status, session_id: tracker.sessionId });
+  function log({ path, body }, via) {
+    const entry = { path, body, via, status: null };
+    tracker.sent.push(entry);
     if (tracker.sent.length > MAX_SENT) tracker.sent.shift();
+    showLog();
+    return entry;
+  }
+
+  function showLog() {
     if (debug) sessionStorage.setItem(SENT_KEY, JSON.stringify(tracker.sent));
     document.dispatchEvent(new CustomEvent("tracker:sent"));
   }
