@@ -92,6 +92,8 @@ def new_app(settings: Settings, name: str, *, source_topics: frozenset[str], dat
             "broker_request_timeout": REQUEST_TIMEOUT_SECONDS,
             "broker_commit_livelock_soft_timeout": 3600.0,  # we commit ourselves
             "consumer_auto_offset_reset": "earliest",
+            # Static membership: a worker that comes back within the session time-out gets its partitions at once.
+            "consumer_group_instance_id": f"{settings.topic_prefix}{name}.{settings.worker_id}",
             "consumer_max_fetch_size": PARTITION_FETCH_MAX_BYTES,
             "datadir": str(data_dir),
             "key_serializer": "raw",
