@@ -11,6 +11,8 @@ RejectReason = Literal[
     "bad_key",  # the key is not UTF-8, or not the record's session_id
     "oversized",  # the value is larger than any record of ours may be
     "empty_value",  # a tombstone or an empty value
+    "no_position",  # in an output topic, but without the headers that every output of ours carries
+    "refused",  # Tinybird refused the row; the detail says why
 ]
 Stage = Literal["process", "sink"]
 

@@ -24,6 +24,9 @@ class SourcePosition(NamedTuple):
     offset: int
     index: int
 
+    def __str__(self) -> str:
+        return f"{self.offset}:{self.index}"
+
 
 def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None:
     """Return the position that the headers carry, or None if they carry none that makes sense."""

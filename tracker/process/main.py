@@ -16,7 +16,7 @@ from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.sessions.rules import Rules
 from tracker.settings import Settings
-from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve
+from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ async def _main(settings: Settings) -> None:
             commit_forever(app, settings.group_commit_interval_ms),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix)),
         ):
-            tasks.append(_watched(app, forever))
+            tasks.append(watched(app, forever))
         log.info("processor started", worker=settings.worker_id, address=f"http://{settings.process_host}:{settings.process_port}")
 
     async def stop() -> None:
@@ -60,7 +60,7 @@ async def _main(settings: Settings) -> None:
         await producer.stop()
         recovery.close()
 
-    await serve(app, recovery, started=started, stop=stop)
+    await serve(app, recovery, started=started, drain=app.leases.wait_until_idle, stop=stop)
     log.info("processor stopped", worker=settings.worker_id)
 
 
@@ -114,14 +114,3 @@ async def _learn_partitions(app: ChunkApp, changelog: str) -> None:
     """Ask for the changelog's partitions once: until then Faust's router fails with a TypeError."""
     await app.producer._producer.partitions_for(changelog)  # noqa: SLF001 - Faust has no way to ask
 
-
-def _watched(app: ChunkApp, forever: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
-    """Run a background task whose failure ends the process, like any other bug."""
-
-    async def run_it() -> None:
-        try:
-            await forever
-        except Exception as error:  # noqa: BLE001 - whatever it is, a silent end would be worse
-            app.die("a background task failed", error)
-
-    return asyncio.create_task(run_it())

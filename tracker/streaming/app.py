@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -29,6 +29,8 @@ EXIT_CONFIGURATION: Final = 1
 EXIT_BUG: Final = 70
 #: How long a stop may take before the process just ends; nothing is lost by that.
 STOP_TIMEOUT_SECONDS: Final = 20.0
+#: How long a stop may take to finish what has been taken already.
+DRAIN_TIMEOUT_SECONDS: Final = 5.0
 #: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
 HEARTBEATS_PER_SESSION: Final = 4
 REBALANCE_TIMEOUT_SECONDS: Final = 60.0
@@ -130,8 +132,19 @@ def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
     app.agent(channel, isolated_partitions=True, name=f"{topic}.chunks")(agent)
 
 
-async def serve(app: ChunkApp, opener: LeaseOpener, *, started: Callable[[], None], stop: Callable[[], Awaitable[None]]) -> None:
-    """Run the app until SIGTERM or SIGINT, then stop it cleanly. ``stop`` runs after the app has let go."""
+async def serve(
+    app: ChunkApp,
+    opener: LeaseOpener,
+    *,
+    started: Callable[[], None],
+    drain: Callable[[], Awaitable[None]],
+    stop: Callable[[], Awaitable[None]],
+) -> None:
+    """Run the app until SIGTERM or SIGINT, then stop it cleanly.
+
+    ``drain`` finishes what has been taken while the partitions are still ours, as far as DRAIN_TIMEOUT_SECONDS goes;
+    ``stop`` runs after the app has let go of them.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,6 +153,12 @@ async def serve(app: ChunkApp, opener: LeaseOpener, *, started: Callable[[], Non
     await app.start()
     started()
     await stopping.wait()
+    app.leases.stop_fetching()
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
+            await drain()
+    except TimeoutError:
+        log.warning("not all could be finished; the rest is done again after the next start")
     app.leases.revoke_all()
     try:
         async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
@@ -147,6 +166,18 @@ async def serve(app: ChunkApp, opener: LeaseOpener, *, started: Callable[[], Non
             await stop()
     except TimeoutError:
         log.warning("stopping took too long; ending anyway", limit_seconds=STOP_TIMEOUT_SECONDS)
+
+
+def watched(app: ChunkApp, forever: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a background task whose failure ends the process, like any other bug."""
+
+    async def run_it() -> None:
+        try:
+            await forever
+        except Exception as error:  # noqa: BLE001 - whatever it is, a silent end would be worse
+            app.die("a background task failed", error)
+
+    return asyncio.create_task(run_it())
 
 
 def run_forever(main: Callable[[], Awaitable[None]]) -> None:

@@ -52,7 +52,12 @@ class LeaseBook:
         self._lock = Lock()
         self._leases: dict[TopicPartition, Lease] = {}
         self._changed = asyncio.Event()
+        self._fetching = True
         self.generation = 0
+
+    def stop_fetching(self) -> None:
+        """Fetch nothing more, but let what has been fetched be finished: the process stops."""
+        self._fetching = False
 
     def revoke_all(self) -> None:
         """End every lease, at the very start of a rebalance. Safe to call from any thread."""
@@ -86,6 +91,12 @@ class LeaseBook:
         lease.chunks_in_flight -= 1
         self._changed.set()
 
+    async def wait_until_idle(self) -> None:
+        """Wait until no chunk of a live lease is waiting or being worked on."""
+        while any(lease.chunks_in_flight for lease in self.live()):
+            self._changed.clear()
+            await self._changed.wait()
+
     async def wait_for_wanting(self, timeout_seconds: float) -> list[Lease]:
         """Return the leases that want records; wait for one a while if there is none."""
         wanting = self._wanting()
@@ -99,4 +110,4 @@ class LeaseBook:
         return self._wanting()
 
     def _wanting(self) -> list[Lease]:
-        return [lease for lease in self.live() if lease.wants_records]
+        return [lease for lease in self.live() if lease.wants_records] if self._fetching else []

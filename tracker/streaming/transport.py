@@ -85,14 +85,17 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
-    async def committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
-        """Return what the group has committed for a partition, straight from the broker."""
-        return await self.call_thread(self._committed, partition)  # type: ignore[no-any-return]
+    async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return what the group has committed, straight from the broker; a partition without is left out."""
+        return await self.call_thread(self._committed, partitions)  # type: ignore[no-any-return]
 
-    async def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
-        offsets = await self._ensure_consumer()._coordinator.fetch_committed_offsets([partition])  # noqa: SLF001
-        found: OffsetAndMetadata | None = offsets.get(partition)
-        return found if found is not None and found.offset >= 0 else None
+    async def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        offsets = await self._ensure_consumer()._coordinator.fetch_committed_offsets(partitions)  # noqa: SLF001
+        return {tp: found for tp, found in offsets.items() if found.offset >= 0}
+
+    async def log_starts(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition's log still has."""
+        return await self.call_thread(self._ensure_consumer().beginning_offsets, partitions)  # type: ignore[no-any-return]
 
 
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is untyped here
