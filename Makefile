@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TINYBIRD_BIN := .cache/tinybird-venv/bin
 TINYBIRD_INSTALLED := .cache/tinybird-venv/.installed
-PIP_INSTALL := install --quiet --disable-pip-version-check
+PIP_INSTALL := install -qq --disable-pip-version-check
 
 .PHONY: help
 help: ## show the targets
@@ -26,6 +26,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null \
 	  || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@echo 'installing into .venv: a minute or two'
 	$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements.lock
 	$(BIN)/python -m pip $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@

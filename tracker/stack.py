@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +24,8 @@ from tracker.supervise import LineWriter, Supervisor
 STAGES: Final = ("collect", "process", "sink")
 KAFKA: Final = "kafka"
 TINYBIRD: Final = "tinybird"
+#: The default of ``TRACKER_TINYBIRD_TOKEN``.
+LOCAL_TOKEN: Final = "local"  # noqa: S105 - known to everybody
 
 #: The first start of Kafka fetches its jars, over whatever line there is.
 KAFKA_READY_SECONDS: Final = 240.0
@@ -37,9 +38,7 @@ Say = Callable[[str], None]
 
 
 @asynccontextmanager
-async def running_stack(
-    settings: Settings, *, write_line: LineWriter, say: Say, log_dir: Path | None = None
-) -> AsyncIterator[Supervisor]:
+async def running_stack(settings: Settings, *, write_line: LineWriter, say: Say) -> AsyncIterator[Supervisor]:
     """Start what is missing, yield once everything is ready, stop what was started.
 
     Raises:
@@ -49,7 +48,7 @@ async def running_stack(
     """
     require_free_port(settings.collect_port, "TRACKER_COLLECT_PORT")
     require_free_port(settings.process_port, "TRACKER_PROCESS_PORT")
-    supervisor = Supervisor(environment(settings), write_line, log_dir)
+    supervisor = Supervisor(environment(settings), write_line)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_SECONDS)) as http:
             await supervisor.guard(_start(settings, supervisor, http, say))
@@ -70,10 +69,14 @@ def environment(settings: Settings) -> dict[str, str]:
 def addresses(settings: Settings) -> Mapping[str, str]:
     """Return the addresses that a person may want to open, by what they show."""
     collector = f"http://localhost:{settings.collect_port}"
+    # A token that is not the local stack's well-known one is a secret.
+    token = settings.tinybird_token.get_secret_value()
+    shown = token if token == LOCAL_TOKEN else "$TRACKER_TINYBIRD_TOKEN"
+    query = "SELECT+*+FROM+events_v1+FINAL+ORDER+BY+timestamp+FORMAT+PrettyCompact"
     return {
         "demo page": f"{collector}/demo",
-        "a session": f"{collector}/api/v1/events/session/SESSION_ID",
-        "rows": f"{settings.tinybird_url}/v0/sql?q=SELECT+*+FROM+events_v1+FINAL+FORMAT+JSON",
+        "one session": f"{collector}/api/v1/events/session/SESSION_ID",
+        "SQL": f"curl -H 'Authorization: Bearer {shown}' '{settings.tinybird_url}/v0/sql?q={query}'",
     }
 
 

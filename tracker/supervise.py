@@ -5,8 +5,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from tracker.errors import TrackerError
@@ -15,8 +15,8 @@ from tracker.errors import TrackerError
 STOP_TIMEOUT_SECONDS: Final = 30.0
 #: A line of output that is longer is shown in parts.
 LINE_MAX_BYTES: Final = 65_536
-#: How much of a log is quoted when its process has failed.
-QUOTED_LINES: Final = 15
+#: Last lines of a child's output that are kept, to show what it said before it ended.
+KEPT_LINES: Final = 15
 
 _PR_SET_PDEATHSIG: Final = 1
 _Result = TypeVar("_Result")
@@ -28,9 +28,10 @@ LineWriter = Callable[[str, bytes], None]
 class ChildExited(TrackerError):  # noqa: N818 - it says what happened; whether that is an error, the caller knows
     """A child ended although nobody had told it to."""
 
-    def __init__(self, name: str, returncode: int, log: Path | None) -> None:
-        super().__init__(f"{name} {_describe(returncode)}" + _quote(log))
+    def __init__(self, name: str, returncode: int, last_lines: Sequence[str]) -> None:
+        super().__init__(f"{name} {_describe(returncode)}: everything else is stopped")
         self.name = name
+        self.last_lines = last_lines
         #: What the parent should exit with: never 0, since a part is missing; 128 + N after signal N.
         self.exit_code = 128 - returncode if returncode < 0 else returncode or 1
 
@@ -38,15 +39,12 @@ class ChildExited(TrackerError):  # noqa: N818 - it says what happened; whether 
 class Supervisor:
     """Runs children until they are stopped, or until one of them ends by itself.
 
-    Output goes line by line to ``write_line``, or, where ``log_dir`` is given, to one file per child.
+    Their output, both streams as one, goes line by line to ``write_line``.
     """
 
-    def __init__(self, env: Mapping[str, str], write_line: LineWriter, log_dir: Path | None = None) -> None:
+    def __init__(self, env: Mapping[str, str], write_line: LineWriter) -> None:
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
         self._write_line = write_line
-        self._log_dir = log_dir
-        if log_dir:
-            log_dir.mkdir(parents=True, exist_ok=True)
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._exited: asyncio.Future[ChildExited] = asyncio.get_running_loop().create_future()
@@ -54,22 +52,16 @@ class Supervisor:
 
     async def start(self, name: str, argv: Sequence[str]) -> None:
         """Start a child, in a session of its own: the terminal's Ctrl-C reaches only us; we stop in order."""
-        log = self._log_file(name)
-        output = log.open("wb") if log else asyncio.subprocess.PIPE
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *argv,
-                env=self._env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                limit=LINE_MAX_BYTES,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(),
-            )
-        finally:
-            if not isinstance(output, int):
-                output.close()
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LINE_MAX_BYTES,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+        )
         self._children[name] = child
         self._tasks.append(asyncio.create_task(self._watch(name, child)))
 
@@ -113,39 +105,32 @@ class Supervisor:
             await child.wait()
 
     async def _watch(self, name: str, child: asyncio.subprocess.Process) -> None:
-        if child.stdout is not None:
-            await self._relay(name, child.stdout)
+        last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        assert child.stdout is not None  # noqa: S101 - it was started with a pipe
+        async for line in _lines(child.stdout):
+            last_lines.append(line.decode(errors="replace").rstrip())
+            self._write_line(name, line)
         returncode = await child.wait()
         if not self._stopping and not self._exited.done():
-            self._exited.set_result(ChildExited(name, returncode, self._log_file(name)))
+            self._exited.set_result(ChildExited(name, returncode, tuple(last_lines)))
 
-    async def _relay(self, name: str, output: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                line = await output.readuntil(b"\n")
-            except asyncio.IncompleteReadError as end:
-                if end.partial:
-                    self._write_line(name, end.partial)
-                return
-            except asyncio.LimitOverrunError as overrun:
-                line = await output.readexactly(overrun.consumed)
-            self._write_line(name, line)
 
-    def _log_file(self, name: str) -> Path | None:
-        return self._log_dir / f"{name}.log" if self._log_dir else None
+async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            yield await output.readuntil(b"\n")
+        except asyncio.IncompleteReadError as end:
+            if end.partial:
+                yield end.partial
+            return
+        except asyncio.LimitOverrunError as overrun:
+            yield await output.readexactly(overrun.consumed)
 
 
 def _describe(returncode: int) -> str:
     if returncode < 0:
         return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with exit code {returncode}"
-
-
-def _quote(log: Path | None) -> str:
-    if log is None:
-        return ""
-    lines = log.read_text(errors="replace").splitlines()[-QUOTED_LINES:]
-    return "\n".join([f"; the end of {log}:", *(f"  {line}" for line in lines)])
 
 
 def _die_with_parent() -> Callable[[], None] | None:

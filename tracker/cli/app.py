@@ -13,6 +13,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,  # a bug's traceback goes to a log as often as to a terminal
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,0 +1,143 @@
+"""``tracker demo --check``: a browser visits, then its events are looked up, one by one, in ``events_v1``."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tracker.demo.browser import find_chromium, open_browser, visit
+from tracker.demo.compare import Line, Visit, compare_events, find_faults
+from tracker.demo.logs import LogFiles
+from tracker.demo.rows import Rows, open_rows, quoted
+from tracker.dev import run_until_signalled
+from tracker.local.ports import free_port
+from tracker.settings import Settings
+from tracker.stack import running_stack
+from tracker.supervise import ChildExited
+
+#: From the browser's last request to the last row.
+ARRIVAL_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.2
+#: Enough for one visitor, and a start with few is faster.
+PARTITIONS: Final = 4
+
+_EVENTS: Final = "SELECT event_id, event_type, session_event_sequence FROM events_v1 FINAL WHERE session_id = {}"
+_SESSIONS: Final = "SELECT session_id, session_key FROM session_v1 FINAL WHERE session_id = {}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The comparison, line by line, and what does not hold."""
+
+    visit: Visit
+    lines: Sequence[Line]
+    faults: Sequence[str]
+
+
+def run(settings: Settings) -> int:
+    """Run the check in a stack of its own: free ports, and data that is thrown away if all is well.
+
+    Returns:
+        0 if every event of the browser is a row with its number and the session row is there, 1 otherwise.
+    """
+    data_dir = Path(tempfile.mkdtemp(prefix="tracker-demo-check-"))
+    console = Console()
+    code = 1
+    try:
+        code = run_until_signalled(_check_and_report(isolated(settings, data_dir), console))
+    finally:
+        if code == 1:
+            console.print(f"data and logs are kept in {data_dir}", markup=False)
+        else:
+            shutil.rmtree(data_dir, ignore_errors=True)
+    return code
+
+
+def isolated(settings: Settings, data_dir: Path) -> Settings:
+    """Return settings for a stack that shares nothing with another one on this machine but the downloads."""
+    process_port = free_port()
+    return Settings(
+        **settings.model_dump(include={"cache_dir", "chromium_path", "kafka_local_heap_mb", "log_level"}),
+        data_dir=data_dir,
+        kafka_bootstrap=f"localhost:{free_port()}",
+        tinybird_url=f"http://localhost:{free_port()}",
+        tinybird_token=settings.tinybird_token,
+        collect_port=free_port(),
+        process_port=process_port,
+        process_url=f"http://localhost:{process_port}",
+        partitions=PARTITIONS,
+    )
+
+
+async def _check_and_report(settings: Settings, console: Console) -> int:
+    started = time.monotonic()
+    with contextlib.closing(LogFiles(settings.data_dir / "logs", console)) as logs:
+        try:
+            outcome = await check(settings, logs, console)
+        except ChildExited as exited:
+            logs.show_end(exited)
+            raise
+    console.print(_table(outcome.lines))
+    for fault in outcome.faults:
+        console.print(f"fault: {fault}", style="red", markup=False)
+    verdict = "not as it happened" if outcome.faults else "each one stored once, numbered without a gap"
+    seconds = time.monotonic() - started
+    console.print(f"{len(outcome.visit.events)} events sent, {verdict} ({seconds:.1f} s)", highlight=False)
+    return 1 if outcome.faults else 0
+
+
+async def check(settings: Settings, logs: LogFiles, console: Console) -> Outcome:
+    """Start the stack, let a browser visit, and compare.
+
+    Raises:
+        TrackerError: the stack or the browser could not do its part.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, style="dim", markup=False, highlight=False)
+
+    executable = find_chromium(settings.chromium_path)
+    async with (
+        running_stack(settings, write_line=logs.write_line, say=say) as stack,
+        open_rows(settings) as rows,
+    ):
+        return await stack.guard(_visit_and_compare(settings, executable, rows))
+
+
+async def _visit_and_compare(settings: Settings, executable: str, rows: Rows) -> Outcome:
+    origin = f"http://localhost:{settings.collect_port}"
+    async with open_browser(executable) as browser:
+        visited = await visit(browser, origin, settings.cookie_name)
+    stored, sessions = await _arrived(rows, visited)
+    lines = compare_events(visited.events, stored)
+    return Outcome(visited, lines, find_faults(visited, lines, sessions))
+
+
+async def _arrived(rows: Rows, visited: Visit) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the session's rows once as many are there as were sent, or those that made it in time."""
+    session = quoted(visited.session_id)
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while True:
+        events = await rows.select(_EVENTS.format(session))
+        sessions = await rows.select(_SESSIONS.format(session))
+        if (len(events) >= len(visited.events) and sessions) or time.monotonic() > deadline:
+            return events, sessions
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _table(lines: Sequence[Line]) -> Table:
+    table = Table("#", "the browser sent", "about", "events_v1", "sequence", "verdict")
+    for line in lines:
+        style = "green" if line.is_ok else "red"
+        cells = (str(line.place), line.sent, line.about, line.stored, line.sequence)
+        table.add_row(*map(Text, cells), Text(line.verdict, style=style))
+    return table

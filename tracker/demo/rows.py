@@ -1,0 +1,53 @@
+"""Reads rows back from Tinybird's query API, as anybody could."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+
+from tracker.errors import RetryableError
+from tracker.settings import Settings
+
+QUERY_TIMEOUT_SECONDS: Final = 20.0
+#: Of an error's text only this much is shown.
+SHOWN_ERROR_CHARS: Final = 300
+
+
+class Rows:
+    """The query API of the Tinybird that the sink writes to."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self._url = f"{url}/v0/sql"
+        self._http = http
+
+    async def select(self, query: str) -> list[Mapping[str, Any]]:
+        """Return the rows of a SELECT (without FORMAT).
+
+        Raises:
+            RetryableError: Tinybird can't be reached or refuses the query.
+        """
+        try:
+            async with self._http.post(self._url, data=f"{query} FORMAT JSON") as response:
+                if response.status != 200:  # noqa: PLR2004 - OK
+                    text = (await response.text())[:SHOWN_ERROR_CHARS]
+                    raise RetryableError(f"{self._url} answers {response.status}: {text}")
+                rows: list[Mapping[str, Any]] = (await response.json())["data"]
+                return rows
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RetryableError(f"{self._url} can't be reached: {error}") from error
+
+
+@asynccontextmanager
+async def open_rows(settings: Settings) -> AsyncIterator[Rows]:
+    """Yield the query API of the Tinybird in the settings."""
+    headers = {"Authorization": f"Bearer {settings.tinybird_token.get_secret_value()}"}
+    timeout = aiohttp.ClientTimeout(total=QUERY_TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        yield Rows(settings.tinybird_url, http)
+
+
+def quoted(text: str) -> str:
+    """Return a string literal of ClickHouse's SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
