@@ -14,9 +14,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def spawn(
-    command: Sequence[str], output: Path, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a command whose output goes to a file that is emptied first.
 
     On Linux the kernel kills the child when the thread that forked it ends, however that happens. So a thread

@@ -77,8 +77,8 @@ class LocalKafka:
         self._held = lock_directory(self.data_dir)
         try:
             self._launch(java, jars)
-        except BaseException:
-            self.kill()
+        except BaseException:  # Ctrl-C while it comes up, too: it may already hold data
+            self.stop()
             raise
 
     def wait(self) -> int:
@@ -124,9 +124,7 @@ class LocalKafka:
         command = [java, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={_LOG4J}"]
         command += [f"-Dtracker.kafka.log={self.log_file}", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]
         if not (log_dir / "meta.properties").exists():
-            _format(
-                [*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config)]
-            )
+            _format([*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config)])
         self._process = spawn([*command, "kafka.Kafka", str(config)], self._output_file)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not serves(self.port):

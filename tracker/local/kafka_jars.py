@@ -39,9 +39,7 @@ def find_java() -> str:
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
     if found is None or int(found[1]) < MIN_JAVA_VERSION:
         version = found[1] if found else "of an unknown version"
-        raise ConfigurationError(
-            f"{java} is Java {version}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}"
-        )
+        raise ConfigurationError(f"{java} is Java {version}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}")
     return java
 
 
@@ -85,9 +83,7 @@ def _copy_dependencies(maven: str, target: Path) -> None:
             timeout=FETCH_TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise ConfigurationError(
-            f"Maven did not fetch Kafka's jars within {FETCH_TIMEOUT_SECONDS} s"
-        ) from None
+        raise ConfigurationError(f"Maven did not fetch Kafka's jars within {FETCH_TIMEOUT_SECONDS} s") from None
     if answer.returncode != 0:
         lines = [line for line in answer.stdout.splitlines() if "ERROR" in line][:_MAX_ERROR_LINES]
         raise ConfigurationError("\n".join(["Maven could not fetch Kafka's jars:", *lines]))

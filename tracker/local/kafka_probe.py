@@ -13,9 +13,7 @@ _CORRELATION_ID: Final = 7
 _CLIENT_ID: Final = b"tracker-local-probe"
 #: Header (key, version, correlation id, client id), then an empty list of topics: brokers only.
 _REQUEST: Final = (
-    struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION_ID, len(_CLIENT_ID))
-    + _CLIENT_ID
-    + struct.pack(">i", 0)
+    struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION_ID, len(_CLIENT_ID)) + _CLIENT_ID + struct.pack(">i", 0)
 )
 #: Length, correlation id and number of live brokers: all of the answer that matters.
 _ANSWER: Final = struct.Struct(">iii")

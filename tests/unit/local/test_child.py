@@ -53,9 +53,7 @@ def test_the_child_does_not_outlive_its_parent(tmp_path: Path, number: signal.Si
 def test_the_child_outlives_the_thread_that_asked_for_it(tmp_path: Path):
     children: list[subprocess.Popen[bytes]] = []
     asker = threading.Thread(
-        target=lambda: children.append(
-            spawn(["sh", "-c", "while :; do echo; sleep 0.01; done"], tmp_path / "output")
-        )
+        target=lambda: children.append(spawn(["sh", "-c", "while :; do echo; sleep 0.01; done"], tmp_path / "output"))
     )
     asker.start()
     asker.join()

@@ -38,9 +38,7 @@ def test_reads_every_part_of_a_file():
 
 
 def test_partition_and_version_may_be_left_out():
-    text = "".join(
-        line for line in VISITS.splitlines(keepends=True) if "PARTITION" not in line and "VER" not in line
-    )
+    text = "".join(line for line in VISITS.splitlines(keepends=True) if "PARTITION" not in line and "VER" not in line)
 
     visits = parse_datasource("visits", text)
 

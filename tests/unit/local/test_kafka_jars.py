@@ -41,9 +41,7 @@ def test_a_recent_java_is_taken(programs: Path, version: str):
 def test_an_old_java_is_refused_with_what_to_install(programs: Path, version: str, shown: str):
     install(programs, "java", f"""echo 'openjdk version "{version}"' >&2""")
 
-    with pytest.raises(
-        ConfigurationError, match=f"is Java {shown}, .*apt-get install openjdk-17.*docker compose"
-    ):
+    with pytest.raises(ConfigurationError, match=f"is Java {shown}, .*apt-get install openjdk-17.*docker compose"):
         find_java()
 
 
@@ -63,7 +61,7 @@ def test_java_home_goes_before_the_path(programs: Path, tmp_path: Path, monkeypa
 
 
 def test_a_missing_maven_is_one_line_with_what_to_install(programs: Path, tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="no mvn in the PATH.*apt-get install .* maven") as raised:
+    with pytest.raises(ConfigurationError, match=r"no mvn in the PATH.*apt-get install .* maven") as raised:
         fetch_jars(tmp_path / "cache")
 
     assert "\n" not in str(raised.value)

@@ -1,5 +1,6 @@
 """The tables, on chdb: ClickHouse in this process, with its data in one directory."""
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -117,11 +118,11 @@ class Database:
             QueryError: with ClickHouse's own words.
         """
         # ClickHouse's parser decides what the text is: it also refuses a second statement behind the first.
-        formatted = self._ask("SELECT formatQuery({query:String})", "TSVRaw", {"query": query}).decode()
+        # In base64, because parameters have escapes of their own.
+        encoded = base64.b64encode(query.encode()).decode()
+        formatted = self._ask("SELECT formatQuery(base64Decode({q:String}))", "TSVRaw", {"q": encoded}).decode()
         if not is_read(formatted):
-            raise QueryError(
-                "only SELECT, WITH, DESCRIBE, SHOW and EXPLAIN can be asked here, without INTO OUTFILE"
-            )
+            raise QueryError("only SELECT, WITH, DESCRIBE, SHOW and EXPLAIN can be asked here, without INTO OUTFILE")
         return QueryResult(output_format(formatted) or "JSON", self._ask(query, "JSON"))
 
     def close(self) -> None:
@@ -180,7 +181,7 @@ class Database:
         existing = {(name, kind.replace(" ", "")) for name, kind, *_ in msgspec.json.decode(answer)["data"]}
         wanted = {(column.name, column.type.replace(" ", "")) for column in datasource.columns}
         if existing != wanted:
-            differing = ", ".join(sorted(name for name, _ in existing ^ wanted))
+            differing = ", ".join(sorted({name for name, _ in existing ^ wanted}))
             raise ConfigurationError(
                 f"{directory} has {datasource.name} with other columns than its file ({differing}); "
                 "remove that directory to begin anew"

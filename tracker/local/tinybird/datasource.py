@@ -66,9 +66,7 @@ def parse_datasource(name: str, text: str) -> Datasource:
         ConfigurationError: on anything that this parser does not know; names the line.
     """
     if not _NAME.match(name):
-        raise ConfigurationError(
-            f"{name}.datasource: a datasource's name has letters, digits and underscores only"
-        )
+        raise ConfigurationError(f"{name}.datasource: a datasource's name has letters, digits and underscores only")
     found = _instructions(name, text)
     missing = [instruction for instruction in _REQUIRED if instruction not in found]
     if missing:
@@ -100,9 +98,7 @@ def _instructions(name: str, text: str) -> dict[str, list[tuple[int, str]]]:
             continue
         match = _INSTRUCTION.match(line)
         if match is None or match["name"] not in (*_REQUIRED, *_OPTIONAL, *_IGNORED):
-            raise ConfigurationError(
-                f"{name}.datasource:{number}: not known to the local Tinybird: {line.strip()}"
-            )
+            raise ConfigurationError(f"{name}.datasource:{number}: not known to the local Tinybird: {line.strip()}")
         rest = match["rest"].strip()
         block = [] if rest == ">" else [(number, rest)]
         found[match["name"]] = block

@@ -118,9 +118,7 @@ def _field(datasource: str, column: Column) -> tuple[str, Any] | tuple[str, Any,
         plain = match[1]
     expected = _expected(plain)
     if expected is None:
-        raise ConfigurationError(
-            f"{datasource}.datasource: the local Tinybird does not know the type {column.type}"
-        )
+        raise ConfigurationError(f"{datasource}.datasource: the local Tinybird does not know the type {column.type}")
     if column.nullable or column.default is not None:
         return (column.name, expected | None, None)
     return (column.name, expected)

@@ -18,8 +18,7 @@ _FORMAT: Final = re.compile(r"\bFORMAT\s+(\w+)\s*$", re.IGNORECASE)
 def create_table(datasource: Datasource) -> str:
     """Return the statement that makes the datasource's table."""
     columns = ", ".join(
-        f"`{column.name}` {column.type}"
-        + (f" DEFAULT {column.default}" if column.default is not None else "")
+        f"`{column.name}` {column.type}" + (f" DEFAULT {column.default}" if column.default is not None else "")
         for column in datasource.columns
     )
     partition = f" PARTITION BY {datasource.partition_key}" if datasource.partition_key else ""
