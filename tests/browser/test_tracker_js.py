@@ -60,9 +60,7 @@ async def page(browser: Browser, collector: CollectorProcess) -> Page:
 
 async def settled(page: Page, sent: int = 1) -> list[dict[str, Any]]:
     """Wait until the page has sent at least so much and waits for nothing; return what it says it sent."""
-    await page.wait_for_function(
-        "n => window.tracker && tracker.sent.length >= n && tracker.pending === 0", arg=sent
-    )
+    await page.wait_for_function("n => window.tracker && tracker.sent.length >= n && tracker.pending === 0", arg=sent)
     return await page.evaluate("tracker.sent")
 
 

@@ -1,5 +1,6 @@
 """Every answer of the API is made here: what was accepted, what went wrong, in one form."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -28,15 +29,21 @@ def json_bytes(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type=_JSON)
 
 
-def accepted(record: Outgoing, cookie: str | None) -> web.Response:
+def accepted(record: Outgoing) -> web.Response:
     """Answer 202: the broker has the record."""
+    return json_bytes(orjson.dumps(_ids(record)), status=202)
+
+
+def accepted_batch(records: Sequence[Outgoing]) -> web.Response:
+    """Answer 202: the broker has all records."""
+    return json_bytes(orjson.dumps({"accepted": [_ids(record) for record in records]}), status=202)
+
+
+def _ids(record: Outgoing) -> dict[str, str]:
     ids = {"session_id": record.session_id}
     if record.event_id is not None:
         ids["event_id"] = record.event_id
-    response = json_bytes(orjson.dumps(ids), status=202)
-    if cookie is not None:
-        response.headers["Set-Cookie"] = cookie
-    return response
+    return ids
 
 
 def failed(error: RequestError) -> web.Response:

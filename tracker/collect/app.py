@@ -61,10 +61,18 @@ class Collector:
         return app
 
     async def track(self, request: web.Request) -> web.Response:
-        """Take one event."""
+        """Take one event, or a batch of them."""
         fields = await self._read_object(request)
-        record = requests.event_record(fields, self._context(request))
-        return await self._deliver(record, self._settings.session_timeout_seconds)
+        context = self._context(request)
+        max_age_seconds = self._settings.session_timeout_seconds
+        if "batch" in fields:
+            records = requests.event_batch(fields, context)
+            await self._producer.deliver(records)
+            kept = next((record for record in records if record.cookie), records[0])
+            return self._keep_session(answers.accepted_batch(records), kept, max_age_seconds)
+        record = requests.event_record(fields, context)
+        await self._producer.deliver([record])
+        return self._keep_session(answers.accepted(record), record, max_age_seconds)
 
     async def open_session(self, request: web.Request) -> web.Response:
         """Open a session, or add to its context."""
@@ -72,7 +80,9 @@ class Collector:
         fields = await self._read_object(request)
         context = self._context(request)
         record = requests.session_record(fields, context, default_timeout_seconds=default_seconds)
-        return await self._deliver(record, fields.get("timeout_seconds", default_seconds))
+        await self._producer.deliver([record])
+        max_age_seconds = fields.get("timeout_seconds", default_seconds)
+        return self._keep_session(answers.accepted(record), record, max_age_seconds)
 
     async def session_state(self, request: web.Request) -> web.Response:
         """Answer with a session's state, as its owner sees it now."""
@@ -124,21 +134,19 @@ class Collector:
         session_id = session_from_cookie(cookies, self._settings.cookie_name)
         return requests.Context(clock.now_iso(), clock.new_id, session_id)
 
-    async def _deliver(self, record: requests.Outgoing, max_age_seconds: int) -> web.Response:
-        await self._producer.deliver([record])
-        if not record.cookie:
-            return answers.accepted(record, None)
-        name, secure = self._settings.cookie_name, self._settings.cookie_secure
-        cookie = session_cookie(name, record.session_id, max_age_seconds=max_age_seconds, secure=secure)
-        return answers.accepted(record, cookie)
+    def _keep_session(self, response: web.Response, record: requests.Outgoing, max_age_seconds: int) -> web.Response:
+        """Set the cookie, or move its end, if the record's session came from there or was minted."""
+        if record.cookie:
+            name, secure = self._settings.cookie_name, self._settings.cookie_secure
+            cookie = session_cookie(name, record.session_id, max_age_seconds=max_age_seconds, secure=secure)
+            response.headers["Set-Cookie"] = cookie
+        return response
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Bound what is under way, answer whatever happens, and count it."""
         is_api = request.path.startswith(_API)
         if is_api and self._inflight_requests >= MAX_INFLIGHT_REQUESTS:
-            response: web.StreamResponse = answers.failed(
-                RequestError("overloaded", "too many requests at once")
-            )
+            response: web.StreamResponse = answers.failed(RequestError("overloaded", "too many requests at once"))
         else:
             self._inflight_requests += is_api
             try:

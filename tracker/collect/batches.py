@@ -99,9 +99,7 @@ class BatchSender:
     @property
     def is_full(self) -> bool:
         """Whether as much is under way as may be."""
-        return (
-            self._unsettled_records >= MAX_UNSETTLED_RECORDS or self._unsettled_bytes >= MAX_UNSETTLED_BYTES
-        )
+        return self._unsettled_records >= MAX_UNSETTLED_RECORDS or self._unsettled_bytes >= MAX_UNSETTLED_BYTES
 
     def add(self, record: Outgoing) -> "asyncio.Future[None]":
         """Put a record into its partition's next batch; the future ends with the batch's ack or failure."""

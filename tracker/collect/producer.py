@@ -94,9 +94,7 @@ class SourceProducer:
             for acked in [sender.add(record) for record in records]:
                 await asyncio.shield(acked)
         except KafkaTimeoutError:
-            message = (
-                "Kafka did not acknowledge in time; it may still arrive, repeat it with the same event_id"
-            )
+            message = "Kafka did not acknowledge in time; it may still arrive, repeat it with the same event_id"
             raise RequestError("kafka_unavailable", message) from None
         except KafkaError:
             self._replace(sender)

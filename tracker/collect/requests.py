@@ -19,6 +19,9 @@ from tracker.collect.errors import RequestError, from_rejection
 MIN_TIMEOUT_SECONDS: Final = 300
 MAX_TIMEOUT_SECONDS: Final = 1_800
 
+#: Events in one request.
+MAX_BATCH_EVENTS: Final = 500
+
 #: sendBeacon and simple cross-origin posts can only say text/plain.
 _MEDIA_TYPES: Final = frozenset({"application/json", "text/plain"})
 
@@ -69,6 +72,29 @@ def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     if fields.get("event_id", "") == "":
         fields["event_id"] = context.new_id()
     return _checked("event", fields, context, fields["event_id"])
+
+
+def event_batch(fields: dict[str, Any], context: Context) -> list[Outgoing]:
+    """Make the source records of ``{"batch": [event, ...]}``, in order and all or none.
+
+    Events that name no session share one: a page that is left before its first answer has no cookie yet.
+    """
+    batch = fields.pop("batch")
+    if fields or not isinstance(batch, list) or not 1 <= len(batch) <= MAX_BATCH_EVENTS:
+        reason = f"batch: must be a list of 1 to {MAX_BATCH_EVENTS} events, and nothing beside it"
+        raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
+    shared = context._replace(cookie_session_id=context.cookie_session_id or context.new_id())
+    records = []
+    for index, event in enumerate(batch):
+        if not isinstance(event, dict):
+            reason = f"batch.{index}: must be a JSON object"
+            raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
+        try:
+            records.append(event_record(event, shared))
+        except RequestError as error:
+            reasons = [f"batch.{index}.{reason}" for reason in error.reasons]
+            raise RequestError(error.code, error.message, reasons=reasons) from None
+    return records
 
 
 def session_record(fields: dict[str, Any], context: Context, *, default_timeout_seconds: int) -> Outgoing:

@@ -49,15 +49,24 @@ async def test_events_of_a_session_stand_in_the_order_in_which_they_were_accepte
 
 async def test_each_of_many_concurrent_events_is_in_the_topic_once(collector):
     bodies = [
-        {"event_type": "click", "session_id": f"s{number % 40}", "event_id": f"e{number}"}
-        for number in range(2_000)
+        {"event_type": "click", "session_id": f"s{number % 40}", "event_id": f"e{number}"} for number in range(2_000)
     ]
     answers = await asyncio.gather(*(post(collector, TRACK, body) for body in bodies))
     assert Counter(status for status, _, _ in answers) == {202: 2_000}
-    found = Counter(
-        orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)
-    )
+    found = Counter(orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings))
     assert found == Counter(body["event_id"] for body in bodies)
+
+
+async def test_a_batch_is_taken_in_order_and_shares_a_minted_session(collector):
+    events = [{"event_type": "click", "event_id": f"e{number}"} for number in range(20)]
+    status, body, headers = await post(collector, TRACK, {"batch": events})
+    minted = cookie_of(headers)["session_id"].value
+    assert status == 202
+    assert body == {"accepted": [{"session_id": minted, "event_id": e["event_id"]} for e in events]}
+    records = await read_source(collector.settings)
+    assert [orjson.loads(record.value)["data"]["event_id"] for record in records] == [
+        event["event_id"] for event in events
+    ]
 
 
 async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
@@ -79,9 +88,7 @@ async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
 
 async def test_a_cookie_that_makes_no_sense_is_as_good_as_none(collector):
     for cookie in ('session_id="a b"', "session_id=a\xff", "session_id=", ";;=;", "x" * 4_000):
-        status, body, headers = await post(
-            collector, TRACK, {"event_type": "click"}, headers={"Cookie": cookie}
-        )
+        status, body, headers = await post(collector, TRACK, {"event_type": "click"}, headers={"Cookie": cookie})
         assert status == 202, cookie
         assert cookie_of(headers)["session_id"].value == body["session_id"], cookie
         assert len(body["session_id"]) == 36, cookie
@@ -97,6 +104,11 @@ BAD = [
     ("wrong type", b'{"event_type":"click","scroll_percentage":"a lot"}', {}, 400, "invalid"),
     ("bad session id", b'{"event_type":"click","session_id":"a\\u0000b"}', {}, 400, "invalid"),
     ("lone surrogate", b'{"event_type":"click","session_id":"\\ud800"}', {}, 400, "not_json"),
+    ("an empty batch", b'{"batch":[]}', {}, 400, "invalid"),
+    ("a batch that is none", b'{"batch":{}}', {}, 400, "invalid"),
+    ("a batch of nonsense", b'{"batch":[1]}', {}, 400, "invalid"),
+    ("a batch beside an event", b'{"batch":[{"event_type":"click"}],"event_type":"click"}', {}, 400, "invalid"),
+    ("a batch with one bad event", b'{"batch":[{"event_type":"click"},{}]}', {}, 400, "invalid"),
     ("not gzip", b"nonsense", {"Content-Encoding": "gzip"}, 400, "bad_request"),
     ("a form", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
     ("too large", b" " * 300_000, {}, 413, "oversized"),

@@ -51,9 +51,7 @@ def own_settings(own_kafka: LocalKafka, collect_settings: Settings) -> Settings:
     return Settings(**{**collect_settings.model_dump(include=collect_settings.model_fields_set), **changes})
 
 
-async def test_it_starts_without_kafka_and_connects_when_kafka_and_the_topic_come(
-    own_kafka, own_settings, tmp_path
-):
+async def test_it_starts_without_kafka_and_connects_when_kafka_and_the_topic_come(own_kafka, own_settings, tmp_path):
     async with running_collector(own_settings, tmp_path / "collect.log", is_ready=False) as collector:
         reason = await collector.until_status("/readyz", 503)
         assert orjson.loads(reason)["error"]["message"]
@@ -79,9 +77,7 @@ async def test_a_broker_that_falls_silent_means_503_in_time_and_events_again_whe
         os.kill(own_kafka.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(10):
-                assert (
-                    await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [503] * 20
-                )
+                assert await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [503] * 20
             await collector.until_status("/readyz", 503)
             await collector.until_status("/healthz", 200)
         finally:

@@ -39,9 +39,7 @@ def refused(body: object, make=event) -> RequestError:
 
 
 def test_flat_fields_become_an_event_record_keyed_by_the_session():
-    record = event(
-        {"session_id": "sé", "timestamp": NOW, "event_type": "click", "event_id": "e1", "page_url": "/"}
-    )
+    record = event({"session_id": "sé", "timestamp": NOW, "event_type": "click", "event_id": "e1", "page_url": "/"})
     assert record.key == "sé".encode()
     assert orjson.loads(record.value) == {
         "type": "event",
@@ -94,6 +92,17 @@ def test_an_invalid_event_is_refused_with_the_field_as_the_client_knows_it(body,
     error = refused(body)
     assert (error.code, error.status) == ("invalid", 400)
     assert error.reasons[0].startswith(f"{place}: ")
+
+
+def test_a_batch_is_refused_with_the_place_of_the_bad_event():
+    with pytest.raises(RequestError) as caught:
+        requests.event_batch({"batch": [{"event_type": "click"}, {"event_type": "hover"}]}, context())
+    assert caught.value.reasons[0].startswith("batch.1.event_type: ")
+
+
+def test_a_batch_beyond_the_limit_is_refused():
+    batch = [{"event_type": "click"} for _ in range(requests.MAX_BATCH_EVENTS + 1)]
+    assert refused({"batch": batch}, lambda body: requests.event_batch(body, context())).status == 400
 
 
 def test_reasons_do_not_repeat_values():
@@ -200,9 +209,7 @@ names = st.sampled_from(
 bodies = st.one_of(
     st.binary(max_size=40),
     st.dictionaries(names | st.text(max_size=5), json_values, max_size=5).map(as_json),
-    st.dictionaries(names, json_values, max_size=3).map(
-        lambda body: as_json({**body, "event_type": "click"})
-    ),
+    st.dictionaries(names, json_values, max_size=3).map(lambda body: as_json({**body, "event_type": "click"})),
 )
 
 
@@ -211,9 +218,7 @@ def test_whatever_is_accepted_passes_the_processors_decoder(body, cookie, is_ses
     try:
         fields = requests.parse_object(body)
         if is_session:
-            outgoing = requests.session_record(
-                fields, context(cookie), default_timeout_seconds=DEFAULT_SECONDS
-            )
+            outgoing = requests.session_record(fields, context(cookie), default_timeout_seconds=DEFAULT_SECONDS)
         else:
             outgoing = requests.event_record(fields, context(cookie))
     except RequestError:

@@ -20,6 +20,7 @@
   const SCROLL_STEPS = [25, 50, 75, 100];
   const MAX_QUEUE = 200; // events that wait; beyond it new ones are dropped and counted in tracker.dropped
   const MAX_SENT = 500; // entries kept in tracker.sent
+  const MAX_BEACON_CHARS = 30000; // browsers take 64 KiB of beacons from a page
   const RETRY_FIRST_MS = 1000;
   const RETRY_MAX_MS = 30000;
   const PAGEVIEW_MAX_WAIT_MS = 5000; // a page that is still loading then is viewed all the same
@@ -27,6 +28,8 @@
   const MAX_TEXT_CHARS = 200;
   const MAX_URL_CHARS = 4096;
   const CLICKABLE = "a[href], button, summary, [role=button], [data-track], input[type=submit], input[type=button]";
+  const TRACK = "/api/v1/events/track";
+  const SESSION = "/api/v1/events/session";
   const SENT_KEY = "tracker.sent";
   const CONTEXT = [
     "userId", "campaignId", "workspaceId", "projectId", "attributionId", "landingPageId",
@@ -69,7 +72,7 @@
       ...fields,
     };
     if (event.metadata && typeof event.metadata === "object") event.metadata = JSON.stringify(event.metadata);
-    enqueue("/api/v1/events/track", event);
+    enqueue(TRACK, event);
     return event.event_id;
   }
 
@@ -128,9 +131,21 @@
   function sendAllByBeacon() {
     clearTimeout(retryTimer);
     retryTimer = 0;
-    while (queue.length > 0 && navigator.sendBeacon(origin + queue[0].path, payload(queue[0]))) {
-      const item = queue.shift();
-      if (!item.entry) log(item, "beacon"); // otherwise it is in the log already, from an attempt that failed
+    while (queue.length > 0) {
+      // Beacons of their own could overtake each other on different connections: events go as one batch.
+      const path = queue[0].path;
+      const items = [queue[0]];
+      let size = payload(queue[0]).length;
+      for (const item of path === TRACK ? queue.slice(1) : []) {
+        size += payload(item).length;
+        if (item.path !== TRACK || size > MAX_BEACON_CHARS) break;
+        items.push(item);
+      }
+      const body = items.length === 1 ? payload(items[0]) : `{"batch":[${items.map(payload).join(",")}]}`;
+      if (!navigator.sendBeacon(origin + path, body)) break;
+      queue.splice(0, items.length);
+      // What is in the log already is there from an attempt that failed.
+      for (const item of items) item.entry ??= log(item, "beacon");
     }
     sendNext();
   }
@@ -258,7 +273,7 @@
 
   startView(true);
   const sessionContext = context();
-  if (Object.keys(sessionContext).length > 0) enqueue("/api/v1/events/session", sessionContext);
+  if (Object.keys(sessionContext).length > 0) enqueue(SESSION, sessionContext);
 
   // The load times are known when the load event is over.
   const viewSoon = () => setTimeout(ensurePageview, 0);
