@@ -55,7 +55,7 @@ def run(settings: Settings) -> int:
     try:
         code = run_until_signalled(_check_and_report(isolated(settings, data_dir), console))
     finally:
-        if code == 1:
+        if code:
             console.print(f"data and logs are kept in {data_dir}", markup=False)
         else:
             shutil.rmtree(data_dir, ignore_errors=True)

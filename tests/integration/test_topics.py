@@ -1,0 +1,170 @@
+"""Topic administration against the real broker: create, compare, and what mends a difference."""
+
+import asyncio
+import json
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.new_partitions import NewPartitions
+from typer.testing import CliRunner, Result
+
+from topics.catalog import CATALOG, CHANGELOG, SOURCE
+from tracker.admin import Drift, check_topics, connect, create_topics, describe_broker
+from tracker.cli.app import app
+from tracker.clock import new_id
+from tracker.errors import ConfigurationError
+from tracker.local.kafka import LocalKafka
+from tracker.settings import Settings
+from tracker.stack import wait_until
+
+
+@pytest.fixture
+def settings(kafka_broker: LocalKafka) -> Settings:
+    return Settings(kafka_bootstrap=kafka_broker.bootstrap, topic_prefix=f"{new_id()}.", partitions=3)
+
+
+def changed(settings: Settings, **values: object) -> Settings:
+    return settings.model_copy(update=values)
+
+
+def found(drifts: list[Drift]) -> dict[tuple[str, str], tuple[str, str]]:
+    return {(drift.topic.rpartition(".")[2], drift.setting): (drift.expected, drift.found) for drift in drifts}
+
+
+async def alter(settings: Settings, topic: str, config: dict[str, str]) -> None:
+    async with connect(settings) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
+
+
+async def test_created_topics_are_as_in_the_catalog_and_usable_at_once(settings: Settings) -> None:
+    created = await create_topics(settings)
+    assert created == {topic.name(settings.topic_prefix): "created" for topic in CATALOG}
+    assert await check_topics(settings) == []
+    for state in (await describe_broker(settings)).values():
+        assert (state.partitions, state.replicas, state.led_partitions) == (3, 1, 3)
+
+
+async def test_create_again_changes_nothing(settings: Settings) -> None:
+    await create_topics(settings)
+    again = await create_topics(changed(settings, partitions=5))
+    assert set(again.values()) == {"exists"}
+    assert await check_topics(settings) == []
+
+
+async def test_create_makes_only_what_is_missing(settings: Settings) -> None:
+    async with connect(settings) as admin:
+        await admin.create_topics([NewTopic(SOURCE.name(settings.topic_prefix), 3, 1)])
+    created = await create_topics(settings)
+    assert [name for name, verdict in created.items() if verdict == "exists"] == [SOURCE.name(settings.topic_prefix)]
+
+
+async def test_two_that_create_at_the_same_time_both_succeed(settings: Settings) -> None:
+    results = await asyncio.gather(*(create_topics(settings) for _ in range(4)))
+    for name in (topic.name(settings.topic_prefix) for topic in CATALOG):
+        assert [result[name] for result in results].count("created") == 1
+    assert await check_topics(settings) == []
+
+
+async def test_a_topic_that_the_cluster_refuses_is_an_error_with_its_reason(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="replication factor of 3"):
+        await create_topics(changed(settings, replication_factor=3))
+
+
+async def test_checking_does_not_create(settings: Settings) -> None:
+    assert found(await check_topics(settings)) == {
+        (topic.name(".").rpartition(".")[2], "topic"): ("exists", "missing") for topic in CATALOG
+    }
+    assert await describe_broker(settings) == {}
+
+
+async def test_every_configuration_key_of_every_topic_is_compared(settings: Settings) -> None:
+    await create_topics(settings)
+    other = {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": "60000",
+        "message.timestamp.type": "LogAppendTime",
+        "min.compaction.lag.ms": "1",
+    }
+    for topic in CATALOG:
+        config = {**other, "message.timestamp.type": "CreateTime"} if topic is SOURCE else other
+        await alter(settings, topic.name(settings.topic_prefix), {key: config[key] for key in topic.config})
+    drifts = await check_topics(settings)
+    differing = {(drift.topic, drift.setting) for drift in drifts}
+    for topic in CATALOG:
+        assert {(topic.name(settings.topic_prefix), key) for key in topic.config} <= differing
+    for drift in drifts:
+        assert f"--entity-name {drift.topic} " in drift.mend
+
+
+async def test_partitions_that_were_added_are_found_and_never_mended_by_adding_more(settings: Settings) -> None:
+    await create_topics(settings)
+    name = SOURCE.name(settings.topic_prefix)
+    async with connect(settings) as admin:
+        await admin.create_partitions({name: NewPartitions(4)})
+
+    async def shows() -> bool:
+        return bool(await check_topics(settings))
+
+    await wait_until("the new partition", 20, shows)
+    (drift,) = await check_topics(settings)
+    assert (drift.topic, drift.setting, drift.expected, drift.found) == (name, "partitions", "3", "4")
+    assert "TRACKER_TOPIC_PREFIX" in drift.mend
+
+
+async def test_too_few_replicas_are_found(settings: Settings) -> None:
+    await create_topics(settings)
+    drifts = await check_topics(changed(settings, replication_factor=3))
+    assert {drift.setting for drift in drifts} == {"replicas"}
+    assert len(drifts) == len(CATALOG)
+
+
+@pytest.mark.parametrize(("timeout_seconds", "is_drift"), [(7_199, False), (7_200, True)])
+async def test_the_changelog_must_outlast_the_longest_silence(
+    settings: Settings, timeout_seconds: int, is_drift: bool
+) -> None:
+    await create_topics(settings)
+    drifts = await check_topics(changed(settings, session_timeout_seconds=timeout_seconds))
+    assert [drift.topic for drift in drifts] == [CHANGELOG.name(settings.topic_prefix)] * is_drift
+    for drift in drifts:
+        assert drift.found == "7200000"
+        assert drift.mend.endswith("min.compaction.lag.ms=14400000")
+
+
+def invoke(settings: Settings, *arguments: str) -> Result:
+    env = {
+        "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
+        "TRACKER_PARTITIONS": str(settings.partitions),
+    }
+    return CliRunner(env=env).invoke(app, ["topics", *arguments])
+
+
+def test_the_commands_create_check_and_describe(settings: Settings) -> None:
+    name = SOURCE.name(settings.topic_prefix)
+    missing = invoke(settings, "check")
+    assert missing.exit_code == 1
+    assert "mend: tracker topics create\n" in missing.output
+    assert f"{name}: created, 3 partitions" in invoke(settings, "create").output
+    assert f"{name}: exists, left alone" in invoke(settings, "create").output
+    assert invoke(settings, "check").exit_code == 0
+    assert "3 partitions x 1 replicas" in invoke(settings, "describe", "--broker").output
+
+
+def test_drift_as_json_can_be_read_by_a_machine(settings: Settings) -> None:
+    result = invoke(settings, "check", "--json")
+    assert result.exit_code == 1
+    assert {drift["found"] for drift in json.loads(result.output)} == {"missing"}
+    invoke(settings, "create")
+    assert json.loads(invoke(settings, "check", "--json").output) == []
+
+
+def test_admin_clients_are_closed(settings: Settings) -> None:
+    closed: list[AIOKafkaAdminClient] = []
+
+    async def use() -> None:
+        async with connect(settings) as admin:
+            closed.append(admin)
+
+    asyncio.run(use())
+    assert closed[0]._closed

@@ -1,0 +1,144 @@
+"""The command line as a person meets it: help, errors, exit codes. Nothing listens at the addresses used here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from honcho.environ import parse_procfile
+from typer.testing import CliRunner, Result
+
+from topics.catalog import CATALOG
+from tracker.cli.app import app
+from tracker.local.ports import free_port
+from tracker.stack import STAGES
+
+PROJECT_DIR = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner(env={"NO_COLOR": "1", **environment}).invoke(app, arguments, prog_name="tracker")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        *(("collect",), ("process",), ("sink",), ("dev",), ("demo",)),
+        *(("local", name) for name in ("kafka", "tinybird")),
+        *(("topics", name) for name in ("create", "check", "describe")),
+    ],
+    ids=" ".join,
+)
+def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert re.search(r"[Ee]xample", result.output)
+    assert "\x1b[" not in result.output
+
+
+def test_help_imports_no_stage_and_no_client() -> None:
+    heavy = ("faust", "aiokafka", "aiohttp", "chdb", "rocksdict", "playwright")
+    script = f"""
+import sys
+from tracker.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print("loaded:", *(set({heavy!r}) & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False, cwd=PROJECT_DIR
+    )
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("loaded:", "")
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert run("nope").exit_code == 2
+
+
+def test_a_bad_option_is_a_usage_error() -> None:
+    assert run("collect", "--port", "70000").exit_code == 2
+
+
+def test_version_prints_the_installed_version() -> None:
+    assert re.fullmatch(r"tracker \d+\.\d+\.\d+\n", run("version").output)
+
+
+def test_a_bad_setting_is_one_line_that_names_its_variable() -> None:
+    result = run("topics", "create", TRACKER_PARTITIONS="many", TRACKER_COLLECT_PORT="0")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("tracker: TRACKER_PARTITIONS: Input should be a valid integer")
+    assert lines[1].startswith("tracker: TRACKER_COLLECT_PORT: Input should be greater than or equal to 1")
+
+
+def test_kafka_out_of_reach_is_one_line_that_names_the_setting() -> None:
+    address = f"localhost:{free_port()}"
+    result = run("topics", "check", TRACKER_KAFKA_BOOTSTRAP=address)
+    assert result.exit_code == 1
+    assert result.stderr == f"tracker: no Kafka answers at {address} (TRACKER_KAFKA_BOOTSTRAP)\n"
+
+
+def test_verbose_adds_the_traceback() -> None:
+    result = run("-v", "topics", "check", TRACKER_KAFKA_BOOTSTRAP=f"localhost:{free_port()}")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "KafkaConnectionError" in result.stderr
+
+
+def test_describe_shows_the_catalog_without_a_broker() -> None:
+    shown = json.loads(run("topics", "describe", "--json", TRACKER_TOPIC_PREFIX="shop.").output)
+    assert [topic["topic"] for topic in shown] == [f"shop.{topic.suffix}" for topic in CATALOG]
+    assert run("topics", "describe").output.count("purpose") == len(CATALOG)
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    taken = free_port()
+    # The port of the option is refused, so it is the one that is used.
+    result = run(
+        "local", "kafka", "--port", str(taken), TRACKER_KAFKA_BOOTSTRAP="elsewhere:1", JAVA_HOME="/nonexistent"
+    )
+    assert result.exit_code == 1
+    assert "java" in result.stderr
+    assert "elsewhere" not in result.stderr
+
+
+def test_the_procfile_runs_the_stages_of_tracker_dev() -> None:
+    procfile = parse_procfile((PROJECT_DIR / "Procfile").read_text())
+    assert dict(procfile.processes) == {stage: f"tracker {stage}" for stage in STAGES}
+
+
+def test_ctrl_c_ends_quietly_with_130(tmp_path: Path) -> None:
+    # A Kafka that accepts connections and never answers: the command waits for it.
+    script = """
+import socket, subprocess, sys
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    print(silent.getsockname()[1], flush=True)
+    connection, _ = silent.accept()
+    print("connected", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as silent:
+        assert silent.stdout is not None
+        port = silent.stdout.readline().strip()
+        with subprocess.Popen(
+            [sys.executable, "-m", "tracker", "topics", "check"],
+            env={**os.environ, "TRACKER_KAFKA_BOOTSTRAP": f"127.0.0.1:{port}", "PYTHONPATH": str(PROJECT_DIR)},
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as command:
+            assert silent.stdout.readline() == "connected\n"
+            command.send_signal(signal.SIGINT)
+            _, errors = command.communicate(timeout=20)
+        silent.communicate("")
+    assert (command.returncode, errors) == (130, "")
