@@ -99,7 +99,7 @@ async def visit(browser: Browser, origin: str, cookie_name: str) -> Visit:
 def sent_events(bodies: Iterable[Mapping[str, Any]]) -> tuple[SentEvent, ...]:
     """Read the events from the bodies of requests; one that was repeated counts once, at its first place."""
     events: dict[str, SentEvent] = {}
-    for body in bodies:
+    for body in (event for request in bodies for event in request.get("batch", [request])):
         about = str(body.get("clicked_element") or body.get("form_id") or body.get("event_value") or "")
         percentage = body.get("scroll_percentage")
         if percentage is not None:

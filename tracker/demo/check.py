@@ -29,6 +29,15 @@ ARRIVAL_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.2
 #: Enough for one visitor, and a start with few is faster.
 PARTITIONS: Final = 4
+#: What the check takes over from the settings around it.
+_KEPT_SETTINGS: Final = {
+    "cache_dir",
+    "tinybird_project_dir",
+    "tinybird_token",
+    "chromium_path",
+    "kafka_local_heap_mb",
+    "log_level",
+}
 
 _EVENTS: Final = "SELECT event_id, event_type, session_event_sequence FROM events_v1 FINAL WHERE session_id = {}"
 _SESSIONS: Final = "SELECT session_id, session_key FROM session_v1 FINAL WHERE session_id = {}"
@@ -66,11 +75,10 @@ def isolated(settings: Settings, data_dir: Path) -> Settings:
     """Return settings for a stack that shares nothing with another one on this machine but the downloads."""
     process_port = free_port()
     return Settings(
-        **settings.model_dump(include={"cache_dir", "chromium_path", "kafka_local_heap_mb", "log_level"}),
+        **settings.model_dump(include=_KEPT_SETTINGS),
         data_dir=data_dir,
         kafka_bootstrap=f"localhost:{free_port()}",
         tinybird_url=f"http://localhost:{free_port()}",
-        tinybird_token=settings.tinybird_token,
         collect_port=free_port(),
         process_port=process_port,
         process_url=f"http://localhost:{process_port}",
@@ -110,6 +118,7 @@ async def check(settings: Settings, logs: LogFiles, console: Console) -> Outcome
         running_stack(settings, write_line=logs.write_line, say=say) as stack,
         open_rows(settings) as rows,
     ):
+        logs.is_showing_errors = True
         return await stack.guard(_visit_and_compare(settings, executable, rows))
 
 

@@ -56,6 +56,7 @@ async def _live(settings: Settings, console: Console) -> int:
                 running_stack(settings, write_line=logs.write_line, say=say) as stack,
                 open_rows(settings) as rows,
             ):
+                logs.is_showing_errors = True
                 _show_addresses(settings, console)
                 await stack.guard(_show_arrivals(rows, console))
         except ChildExited as exited:

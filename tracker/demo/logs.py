@@ -14,11 +14,15 @@ _LOUD: Final = (b"[error", b"[critical", b"[ERROR]", b"[CRITICAL]", b"Traceback 
 
 
 class LogFiles:
-    """One file per process, begun anew with each run; errors are shown on the console too."""
+    """One file per process, begun anew with each run; errors are shown on the console too, once all is up.
+
+    Before that, clients complain about a broker that is still starting; a start that fails ends with its reason.
+    """
 
     def __init__(self, directory: Path, console: Console) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self.is_showing_errors = False
         self._console = console
         self._files: dict[str, BinaryIO] = {
             name: (directory / f"{name}.log").open("wb", buffering=0) for name in (KAFKA, TINYBIRD, *STAGES)
@@ -27,7 +31,7 @@ class LogFiles:
     def write_line(self, name: str, line: bytes) -> None:
         """Take one line of a process's output."""
         self._files[name].write(line)
-        if any(mark in line for mark in _LOUD):
+        if self.is_showing_errors and any(mark in line for mark in _LOUD):
             text = line.decode(errors="replace").rstrip()
             self._console.print(Text(f"{name}: {text}", style="red"), soft_wrap=True)
 
