@@ -1,9 +1,9 @@
 """Control records: they act on a session, or only move time."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from pydantic import with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from topics.event import OUTSIDE
 from topics.fields import Count, SessionId, Timestamp

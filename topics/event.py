@@ -4,10 +4,10 @@ Records are TypedDicts validated by pydantic (docs/decisions/0001): what was val
 filled, numbered and serialised, which costs a third less than going through model instances.
 """
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NotRequired, get_args
 
 from pydantic import ConfigDict, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from topics.fields import Count, Id, Metadata, Milliseconds, Percentage, Pixels, SessionId, Text, Timestamp, Url
 

@@ -22,10 +22,11 @@ class SourcePosition(NamedTuple):
     """Where an output comes from; positions of one partition are ordered as their outputs are."""
 
     offset: int
-    index: int
+    #: Its place among the outputs of that source record. (``index`` is a tuple's own method.)
+    nth: int
 
     def __str__(self) -> str:
-        return f"{self.offset}:{self.index}"
+        return f"{self.offset}:{self.nth}"
 
 
 def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None:

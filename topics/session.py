@@ -1,9 +1,9 @@
 """Sessions: what opens or enriches one, and the row that describes it in ``session_v1``."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from topics.event import OUTSIDE
 from topics.fields import Count, Id, SessionId, Timestamp

@@ -116,8 +116,7 @@ async def describe_broker(settings: Settings) -> dict[str, BrokerTopic]:
         if not existing:
             return {}
         resources = [
-            ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(wanted[name].config, ""))
-            for name in existing
+            ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(wanted[name].config, "")) for name in existing
         ]
         configs: dict[str, dict[str, str]] = {}
         for response in await admin.describe_configs(resources):

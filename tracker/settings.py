@@ -12,7 +12,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRACKER_", env_file=".env", extra="ignore", frozen=True)
 
     # Kafka
-    kafka_bootstrap: str = Field(default="localhost:9092", description="host:port of the Kafka brokers, comma separated")
+    kafka_bootstrap: str = Field(
+        default="localhost:9092", description="host:port of the Kafka brokers, comma separated"
+    )
     topic_prefix: str = Field(default="tracker.", max_length=100, description="prefix of every topic and group name")
     partitions: int = Field(default=16, ge=1, le=4096, description="partitions of every topic but dead letters")
     replication_factor: int = Field(default=1, ge=1, le=9, description="replicas of every topic; 3 in production")
@@ -25,38 +27,72 @@ class Settings(BaseSettings):
     collect_ack_timeout_ms: int = Field(default=10_000, ge=100, le=60_000, description="wait for Kafka's ack, then 503")
     cookie_name: str = Field(default="session_id", description="name of the session cookie")
     cookie_secure: bool = Field(default=True, description="send the cookie over HTTPS (and to localhost) only")
-    process_url: str = Field(default="http://localhost:6066", description="any processor's address; it routes to the owner")
+    process_url: str = Field(
+        default="http://localhost:6066", description="any processor's address; it routes to the owner"
+    )
 
     # Process
     process_host: str = Field(default="127.0.0.1", description="address that the processor's web server listens on")
-    process_advertised_host: str = Field(default="", description="host by which other workers reach this one; default: process_host")
+    process_advertised_host: str = Field(
+        default="", description="host by which other workers reach this one; default: process_host"
+    )
     process_port: int = Field(default=6066, ge=1, le=65535, description="port of the processor's web server")
-    worker_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory")
-    session_timeout_seconds: int = Field(default=1800, ge=1, le=86_400, description="inactivity gap that closes a session")
+    worker_id: str = Field(
+        default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
+    )
+    session_timeout_seconds: int = Field(
+        default=1800, ge=1, le=86_400, description="inactivity gap that closes a session"
+    )
     session_max_length_seconds: int = Field(default=86_400, ge=1, description="longest session")
-    closed_stub_retention_seconds: int = Field(default=604_800, ge=60, description="how long a closed session's key is known")
+    closed_stub_retention_seconds: int = Field(
+        default=604_800, ge=60, description="how long a closed session's key is known"
+    )
     duplicate_window_events: int = Field(default=128, ge=1, le=4096, description="event ids that a session remembers")
-    tick_interval_ms: int = Field(default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick")
-    chunk_max_records: int = Field(default=1_000, ge=1, le=50_000, description="records that are folded and checkpointed as one")
+    tick_interval_ms: int = Field(
+        default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
+    )
+    chunk_max_records: int = Field(
+        default=1_000, ge=1, le=50_000, description="records that are folded and checkpointed as one"
+    )
     state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per partition")
-    group_commit_interval_ms: int = Field(default=5_000, ge=100, description="how often W + 1 is committed for lag tools")
-    kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="silence after which a worker is evicted")
+    group_commit_interval_ms: int = Field(
+        default=5_000, ge=100, description="how often W + 1 is committed for lag tools"
+    )
+    kafka_session_timeout_ms: int = Field(
+        default=10_000, ge=1_000, description="silence after which a worker is evicted"
+    )
 
     # Sink
-    tinybird_url: str = Field(default="http://localhost:7181", description="base address of Tinybird or of the local one")
+    tinybird_url: str = Field(
+        default="http://localhost:7181", description="base address of Tinybird or of the local one"
+    )
     tinybird_token: SecretStr = Field(default=SecretStr("local"), description="token with DATASOURCE:APPEND")
     sink_batch_max_rows: int = Field(default=10_000, ge=1, description="rows in one request at most")
-    sink_batch_max_bytes: int = Field(default=8_000_000, ge=1_000, le=10_000_000, description="NDJSON bytes in one request at most")
+    sink_batch_max_bytes: int = Field(
+        default=8_000_000, ge=1_000, le=10_000_000, description="NDJSON bytes in one request at most"
+    )
     sink_batch_window_ms: int = Field(default=300, ge=1, le=60_000, description="longest wait for a batch to fill")
 
     # Local stack
     kafka_local_heap_mb: int = Field(default=512, ge=128, description="heap of the local broker")
-    cache_dir: Path = Field(default=Path(".cache"), description="downloads that every run shares: the local broker's jars")
-    tinybird_project_dir: Path = Field(default=Path("tinybird"), description="folder whose datasources/ the local Tinybird serves")
-    local_tinybird_requests_per_second: int = Field(default=100, ge=1, description="the local Tinybird's limit per datasource")
-    local_tinybird_max_body_bytes: int = Field(default=10_000_000, ge=1_000, description="the local Tinybird's largest body, unpacked")
-    chromium_path: Path | None = Field(default=None, description="browser of the demo check; default: the one on the PATH")
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
+    cache_dir: Path = Field(
+        default=Path(".cache"), description="downloads that every run shares: the local broker's jars"
+    )
+    tinybird_project_dir: Path = Field(
+        default=Path("tinybird"), description="folder whose datasources/ the local Tinybird serves"
+    )
+    local_tinybird_requests_per_second: int = Field(
+        default=100, ge=1, description="the local Tinybird's limit per datasource"
+    )
+    local_tinybird_max_body_bytes: int = Field(
+        default=10_000_000, ge=1_000, description="the local Tinybird's largest body, unpacked"
+    )
+    chromium_path: Path | None = Field(
+        default=None, description="browser of the demo check; default: the one on the PATH"
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="least level that is logged"
+    )
     log_json: bool = Field(default=False, description="log as JSON lines instead of for a person")
 
     @property

@@ -81,9 +81,7 @@ def addresses(settings: Settings) -> Mapping[str, str]:
 
 
 async def _start(settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say) -> None:
-    await asyncio.gather(
-        _provide_kafka(settings, supervisor, say), _provide_tinybird(settings, supervisor, http, say)
-    )
+    await asyncio.gather(_provide_kafka(settings, supervisor, say), _provide_tinybird(settings, supervisor, http, say))
     created = await admin.create_topics(settings)
     say(f"topics: {sum(verdict == 'created' for verdict in created.values())} created of {len(created)}")
     for stage in STAGES:
@@ -113,9 +111,7 @@ async def _provide_kafka(settings: Settings, supervisor: Supervisor, say: Say) -
     await wait_until("Kafka", KAFKA_READY_SECONDS, lambda: _speaks_kafka(settings))
 
 
-async def _provide_tinybird(
-    settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say
-) -> None:
+async def _provide_tinybird(settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say) -> None:
     url = settings.tinybird_url
     address = urlsplit(url)
     if address.hostname not in {"localhost", "127.0.0.1"}:
@@ -123,16 +119,12 @@ async def _provide_tinybird(
         return
     if await _listens(address.netloc):
         if not await _answers(http, f"{url}/healthz", 200):
-            raise ConfigurationError(
-                f"something else than a local Tinybird answers at {url} (TRACKER_TINYBIRD_URL)"
-            )
+            raise ConfigurationError(f"something else than a local Tinybird answers at {url} (TRACKER_TINYBIRD_URL)")
         say(f"tinybird: using the local one that answers at {url}")
         return
     say(f"tinybird: starting a local one at {url}")
     await supervisor.start(TINYBIRD, _command("local", TINYBIRD))
-    await wait_until(
-        "the local Tinybird", TINYBIRD_READY_SECONDS, lambda: _answers(http, f"{url}/healthz", 200)
-    )
+    await wait_until("the local Tinybird", TINYBIRD_READY_SECONDS, lambda: _answers(http, f"{url}/healthz", 200))
 
 
 async def wait_until(what: str, timeout_seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:

@@ -1,6 +1,7 @@
 """Reading a changelog partition into a store: recovery, standbys and holes all go this way."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -11,8 +12,8 @@ from tracker.process.store import Row, SessionStore, row_of
 
 log = structlog.get_logger()
 
-READ_TIMEOUT_MS = 500
-READ_MAX_RECORDS = 20_000
+READ_TIMEOUT_MS: Final = 500
+READ_MAX_RECORDS: Final = 20_000
 
 
 async def read_to_end(
@@ -54,5 +55,7 @@ async def read_to_end(
 
 def _row(record: ConsumerRecord) -> Row:
     if record.key is None:
-        raise InvariantError(f"{record.topic}-{record.partition} offset {record.offset}: a changelog record needs a key")
+        raise InvariantError(
+            f"{record.topic}-{record.partition} offset {record.offset}: a changelog record needs a key"
+        )
     return row_of(record.key, record.value, int(dict(record.headers).get(SOURCE_OFFSET, b"0")))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -11,7 +12,7 @@ from tracker.kafka import new_producer, new_reader
 from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.group_commit import commit_forever
-from tracker.process.queries import add_pages
+from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.sessions.rules import Rules
@@ -20,9 +21,11 @@ from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, ser
 
 log = structlog.get_logger()
 
-TABLE = "sessions"
+TABLE: Final = "sessions"
 #: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
-RECORD_BATCH_MAX_BYTES = 900_000
+RECORD_BATCH_MAX_BYTES: Final = 900_000
+#: One fetch of one changelog partition: large, because recovery reads nothing else.
+CHANGELOG_FETCH_MAX_BYTES: Final = 4_194_304
 
 
 def run(settings: Settings) -> None:
@@ -35,24 +38,26 @@ async def _main(settings: Settings) -> None:
     client_id = f"{settings.topic_prefix}process.{settings.worker_id}"
 
     def reader() -> AIOKafkaConsumer:
-        return new_reader(settings, client_id, max_partition_fetch_bytes=4_194_304)
+        return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
     producer = new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES)
     recovery = _recovery(settings, reader)
-    app = _app(settings)
+    routable = asyncio.Event()
+    app = _app(settings, routable)
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
     await producer.start()
     tasks: list[asyncio.Task[None]] = []
 
     def started() -> None:
-        for forever in (
+        background = (
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
-            _learn_partitions(app, CHANGELOG.name(settings.topic_prefix)),
-        ):
-            tasks.append(watched(app, forever))
-        log.info("processor started", worker=settings.worker_id, address=f"http://{settings.process_host}:{settings.process_port}")
+            _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
+        )
+        tasks.extend(watched(app, forever) for forever in background)
+        address = f"http://{settings.process_host}:{settings.process_port}"
+        log.info("processor started", worker=settings.worker_id, address=address)
 
     async def stop() -> None:
         for task in tasks:
@@ -64,7 +69,7 @@ async def _main(settings: Settings) -> None:
     log.info("processor stopped", worker=settings.worker_id)
 
 
-def _app(settings: Settings) -> ChunkApp:
+def _app(settings: Settings, routable: asyncio.Event) -> ChunkApp:
     source, changelog = SOURCE.name(settings.topic_prefix), CHANGELOG.name(settings.topic_prefix)
     app = new_app(
         settings,
@@ -91,7 +96,7 @@ def _app(settings: Settings) -> ChunkApp:
             changelog, key_serializer="raw", value_serializer="raw", acks=False, partitions=settings.partitions
         ),
     )
-    add_pages(app, TABLE, source, settings.partitions)
+    SessionPages(app, table_name=TABLE, source_topic=source, partitions=settings.partitions, routable=routable)
     return app
 
 
@@ -110,7 +115,8 @@ def _recovery(settings: Settings, reader: Callable[[], AIOKafkaConsumer]) -> Ses
     )
 
 
-async def _learn_partitions(app: ChunkApp, changelog: str) -> None:
-    """Ask for the changelog's partitions once: until then Faust's router fails with a TypeError."""
-    await app.producer._producer.partitions_for(changelog)  # noqa: SLF001 - Faust has no way to ask
-
+async def _learn_partitions(app: ChunkApp, changelog: str, routable: asyncio.Event) -> None:
+    """Ask for the changelog's partitions once: until then Faust's router can't tell where a key belongs."""
+    producer = cast("Any", app.producer)._producer  # noqa: SLF001 - Faust has no way to ask
+    await producer.partitions_for(changelog)
+    routable.set()

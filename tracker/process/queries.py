@@ -1,9 +1,11 @@
 """GET a session from the worker that owns it. Faust's router finds the owner; the collector forwards here."""
 
+import asyncio
 from typing import Any, Final
 
 import aiohttp
 from aiokafka import TopicPartition
+from faust.exceptions import SameNode
 from faust.types.web import Request, Response, Web
 from faust.web.exceptions import ServiceUnavailable
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,22 +18,41 @@ from tracker.streaming.app import ChunkApp
 RETRY_AFTER_SECONDS: Final = 2
 
 
-def add_pages(app: ChunkApp, table_name: str, source_topic: str, partitions: int) -> None:
-    """Register the processor's pages: ``/session/{id}``, ``/healthz`` and ``/metrics``."""
-    from faust.exceptions import SameNode  # noqa: PLC0415 - only known once faust has set itself up
+class SessionPages:
+    """The processor's pages: ``/session/{id}``, ``/healthz`` and ``/metrics``."""
 
-    async def session(web: Web, request: Request, **match: Any) -> Response:
-        key = match["id"].encode()
+    def __init__(
+        self, app: ChunkApp, *, table_name: str, source_topic: str, partitions: int, routable: asyncio.Event
+    ) -> None:
+        """Register the pages. Until ``routable`` is set, the router does not know where keys belong."""
+        self._app = app
+        self._table_name = table_name
+        self._source_topic = source_topic
+        self._partitions = partitions
+        self._routable = routable
+        pages: dict[str, Any] = {"/session/{id}": self.session, "/healthz": self.healthz, "/metrics": self.metrics}
+        for path, page in pages.items():
+            # Faust sets attributes on a page, which a bound method does not take.
+            async def view(web: Web, request: Request, page: Any = page, **match: str) -> Response:
+                return await page(web, request, **match)
+
+            app.page(path, name=page.__name__)(view)
+
+    async def session(self, web: Web, request: Request, id: str) -> Response:  # noqa: A002 - the path's own name
+        """Answer with a session's checkpointed state, from whichever worker owns it."""
+        if not self._routable.is_set():
+            return _unavailable(web, "the worker is starting")
+        key = id.encode()
         try:
-            return await app.router.route_req(table_name, key, web, request)
+            return await self._app.router.route_req(self._table_name, key, web, request)
         except SameNode:
-            return _answer(web, key)
+            return self._own_answer(web, key)
         except (ServiceUnavailable, aiohttp.ClientError, TimeoutError):
             return _unavailable(web, "the session's owner is not known yet, or can't be reached")
 
-    def _answer(web: Web, key: bytes) -> Response:
-        number = partition_for_key(key, partitions)
-        lease = app.leases.get(TopicPartition(source_topic, number))
+    def _own_answer(self, web: Web, key: bytes) -> Response:
+        number = partition_for_key(key, self._partitions)
+        lease = self._app.leases.get(TopicPartition(self._source_topic, number))
         if not isinstance(lease, SessionLease):
             return _unavailable(web, "the session's owner is recovering")
         raw = lease.store.get(key)
@@ -39,15 +60,13 @@ def add_pages(app: ChunkApp, table_name: str, source_topic: str, partitions: int
             return web.json({"error": {"code": "unknown_session", "message": "no such session"}}, status=404)
         return web.json(session_view(key.decode(), decode_state(raw), offset_of(raw), lease))
 
-    async def healthz(web: Web, request: Request) -> Response:  # noqa: ARG001 - Faust's signature
-        return web.json({"status": "ok", "partitions": len(app.leases.live())})
+    async def healthz(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
+        """Say that the process lives, and how many partitions it may fold."""
+        return web.json({"status": "ok", "partitions": len(self._app.leases.live())})
 
-    async def metrics(web: Web, request: Request) -> Response:  # noqa: ARG001 - Faust's signature
+    async def metrics(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
+        """Answer Prometheus."""
         return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.partition(";")[0])
-
-    app.page("/session/{id}", name="session")(session)
-    app.page("/healthz", name="healthz")(healthz)
-    app.page("/metrics", name="metrics")(metrics)
 
 
 def _unavailable(web: Web, why: str) -> Response:
@@ -56,7 +75,7 @@ def _unavailable(web: Web, why: str) -> Response:
 
 
 def session_view(key: str, state: SessionState, offset: int, lease: SessionLease) -> dict[str, Any]:
-    """Return the checkpointed state for people: times in milliseconds of stream time, unless the name says else."""
+    """Return the checkpointed state for people. Times are milliseconds of stream time."""
     return {
         "session_id": state.session_id,
         "session_key": key,

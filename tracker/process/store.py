@@ -7,7 +7,7 @@ the changelog; beside them lies the position: the next changelog offset to read.
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -60,7 +60,9 @@ class SessionStore:
             if "lock" in str(error).lower():
                 raise
             # A damaged database costs a recovery, nothing else: the changelog has it all.
-            log.warning("local state is damaged; it is rebuilt from the changelog", path=self._path.name, error=str(error))
+            log.warning(
+                "local state is damaged; it is rebuilt from the changelog", path=self._path.name, error=str(error)
+            )
             shutil.rmtree(self._path)
             return Rdict(str(self._path), options)
 
@@ -100,7 +102,7 @@ class SessionStore:
         """Yield every session's key and encoded state."""
         for key, value in self._db.items():
             if key not in _META_KEYS:
-                yield key, value
+                yield cast("bytes", key), value
 
     def write(self, rows: Iterable[Row], position: int) -> None:
         """Put rows that are newer than what is held, for sure: those of the partition's only writer."""
@@ -113,10 +115,8 @@ class SessionStore:
             if key not in newest or offset >= newest[key][0]:
                 newest[key] = (offset, value)
         keys = list(newest)
-        held = self._db.get(keys) if keys else []
-        winners = {
-            key: newest[key][1] for key, holder in zip(keys, held, strict=True) if wins(newest[key][0], holder)
-        }
+        held = cast("list[bytes | None]", self._db.get(cast("list[Any]", keys)) if keys else [])
+        winners = {key: newest[key][1] for key, holder in zip(keys, held, strict=True) if wins(newest[key][0], holder)}
         self._write(winners, position)
         return list(winners)
 

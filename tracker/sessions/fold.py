@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.control import TickRecord
-from topics.event import EventRecord
+from topics.event import EventInput, EventRecord
 from topics.headers import FLUSH, SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, Headers
-from topics.session import CONTEXT_FIELDS, CloseReason, SessionRecord
+from topics.session import CONTEXT_FIELDS, CloseReason, SessionInput, SessionRecord
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.ids import birth_ms, fingerprint, missing_event_id, renewed_session_id
 from tracker.sessions.outputs import ChangedState, FoldResult, Output, SourceInput
@@ -47,6 +47,11 @@ class StoredState:
 
 #: Looks a session up in the table; None if its key is not known.
 Lookup = Callable[[bytes], StoredState | None]
+
+
+def context_of(data: EventInput | SessionInput) -> dict[str, str]:
+    """Return the context that a record carries; an empty value is none."""
+    return {name: str(value) for name in CONTEXT_FIELDS if (value := data.get(name))}
 
 
 class PartitionFold:
@@ -112,7 +117,7 @@ class PartitionFold:
         mark = fingerprint(event_id)
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id=event_id, timeout_ms=self._rules.timeout_ms)
-            state.context = {name: value for name in CONTEXT_FIELDS if (value := data.get(name))}
+            state.context = context_of(data)
             self._emit_session(key, state)
         elif state.has_seen(mark):
             self._result.counts.duplicates += 1
@@ -127,7 +132,7 @@ class PartitionFold:
     def _session(self, key: bytes, state: SessionState | None, record: SessionRecord) -> None:
         data = record["data"]
         timeout_ms = data["timeout_seconds"] * 1000 if "timeout_seconds" in data else None
-        context = {name: value for name in CONTEXT_FIELDS if (value := data.get(name))}
+        context = context_of(data)
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id="", timeout_ms=timeout_ms or self._rules.timeout_ms)
             state.context = context

@@ -1,5 +1,7 @@
-"""The Faust app that both stream stages run on: membership, assignment, agents per partition and routing are Faust's;
-fetching, leases and positions are ours (docs/decisions/0002).
+"""The Faust app that both stream stages run on.
+
+Membership, assignment, agents per partition and routing are Faust's; fetching, leases and positions are ours
+(docs/decisions/0002).
 """
 
 import asyncio
@@ -9,11 +11,12 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import faust
 import structlog
 import uvloop
+from faust.tables.manager import TableManager
 from faust.types import StreamT
 
 from tracker.errors import ConfigurationError
@@ -41,7 +44,7 @@ PARTITION_FETCH_MAX_BYTES: Final = 1_048_576
 HandleChunk = Callable[[Chunk], Awaitable[None]]
 
 
-class ChunkApp(faust.App):  # type: ignore[misc] # Faust's class is untyped here
+class ChunkApp(faust.App):
     """A Faust app whose agents receive chunks under leases, and which dies rather than go on past a bug."""
 
     def __init__(self, *args: Any, source_topics: frozenset[str], chunk_max_records: int, **kwargs: Any) -> None:
@@ -56,7 +59,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust's class is untyped here
     @property
     def chunk_consumer(self) -> ChunkConsumer:
         """The consumer, once the app has started."""
-        return self.consumer
+        return cast("ChunkConsumer", self.consumer)
 
     def on_rebalance_start(self) -> None:
         """End every lease, in the consumer's thread, before anything else of the rebalance happens."""
@@ -77,7 +80,9 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust's class is untyped here
         os._exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_BUG)
 
 
-def new_app(settings: Settings, name: str, *, source_topics: frozenset[str], data_dir: Path, **options: Any) -> ChunkApp:
+def new_app(
+    settings: Settings, name: str, *, source_topics: frozenset[str], data_dir: Path, **options: Any
+) -> ChunkApp:
     """Return an app for one stage. Each setting below is deliberate; Faust's defaults are not safe for us."""
     session_timeout_seconds = settings.kafka_session_timeout_ms / 1000
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,7 @@ def new_app(settings: Settings, name: str, *, source_topics: frozenset[str], dat
 
 
 def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
-    """Run one agent per partition of a topic; each chunk goes through ``handle``, in order, unless its lease is dead."""
+    """Run one agent per partition of a topic; each chunk goes through ``handle`` in order, or is dropped if dead."""
     channel = app.topic(
         topic, key_serializer="raw", value_serializer="raw", acks=False, partitions=None, allow_empty=True
     )
@@ -149,7 +154,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    app.tables._recovery = LeaseRecovery(app, opener)  # noqa: SLF001 - Faust has no setting for it
+    # Faust has no setting for it.
+    cast("TableManager", app.tables)._recovery = cast("Any", LeaseRecovery(app, opener))  # noqa: SLF001
     await app.start()
     started()
     await stopping.wait()

@@ -28,12 +28,12 @@ class Lease:
     @property
     def topic(self) -> str:
         """The topic of the leased partition."""
-        return self.tp.topic
+        return str(self.tp.topic)
 
     @property
     def partition(self) -> int:
         """The number of the leased partition."""
-        return self.tp.partition
+        return int(self.tp.partition)
 
     @property
     def wants_records(self) -> bool:

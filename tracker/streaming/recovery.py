@@ -28,7 +28,7 @@ class LeaseOpener(Protocol):
         """Let go of what is held for all other partitions: they are no longer assigned."""
 
 
-class LeaseRecovery(Service):  # type: ignore[misc] # mode is untyped
+class LeaseRecovery(Service):
     """Faust's view of recovery: assigned partitions in, flow resumed. Leases follow one by one."""
 
     in_recovery = False
@@ -47,16 +47,14 @@ class LeaseRecovery(Service):  # type: ignore[misc] # mode is untyped
     async def on_rebalance(
         self,
         assigned: set[TopicPartition],
-        revoked: set[TopicPartition],
-        newly_assigned: set[TopicPartition],
+        revoked: set[TopicPartition],  # noqa: ARG002 - Faust's signature
+        newly_assigned: set[TopicPartition],  # noqa: ARG002
         generation_id: int = 0,
     ) -> None:
         """Begin the generation: open a lease for each source partition that is ours now."""
         self._cancel()
-        sources = sorted(
-            TopicPartition(*tp) for tp in assigned if tp.topic in self.app.source_topics
-        )
-        log.info("partitions assigned", count=len(sources), group_generation=generation_id, new=len(newly_assigned), lost=len(revoked))
+        sources = sorted(TopicPartition(*tp) for tp in assigned if tp.topic in self.app.source_topics)
+        log.info("partitions assigned", count=len(sources), group_generation=generation_id)
         self._task = asyncio.create_task(self._run(sources, self.app.leases.generation))
 
     async def on_stop(self) -> None:

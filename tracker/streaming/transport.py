@@ -7,7 +7,7 @@ lease that died meanwhile is dropped. The committed offset is for lag tools.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -35,8 +35,7 @@ Fetched = dict[TopicPartition, tuple[Sequence[ConsumerRecord], int]]
 
 def chunk_of(message: ConsumerMessage) -> Chunk:
     """Return the chunk that a message of this transport carries."""
-    chunk: Chunk = message.headers[_CHUNK_HEADER]
-    return chunk
+    return cast("Mapping[str, Chunk]", message.headers)[_CHUNK_HEADER]
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
@@ -98,9 +97,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return await self.call_thread(self._ensure_consumer().beginning_offsets, partitions)  # type: ignore[no-any-return]
 
 
-class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is untyped here
-    """A Faust consumer that yields chunks of leased partitions."""
+class ChunkConsumer(driver.Consumer):
+    """A Faust consumer that yields chunks of leased partitions. Its app is a ``ChunkApp``."""
 
+    app: Any
     _thread: ChunkConsumerThread
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
@@ -108,7 +108,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is u
 
     @property
     def _leases(self) -> LeaseBook:
-        return self.app.leases  # type: ignore[no-any-return]
+        return cast("LeaseBook", self.app.leases)
 
     @property
     def thread(self) -> ChunkConsumerThread:
@@ -141,7 +141,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is u
     def _chunk_message(self, lease: Lease, chunk: Chunk) -> ConsumerMessage:
         tp = TP(lease.topic, lease.partition)
         return ConsumerMessage(
-            tp.topic, tp.partition, chunk.begin, 0.0, 0, {_CHUNK_HEADER: chunk}, None, b"", None, 0, 0, tp,
+            tp.topic, tp.partition, chunk.begin, 0.0, 0, cast("Any", {_CHUNK_HEADER: chunk}), None, b"", None, 0, 0, tp,
             generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
@@ -157,7 +157,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc] # Faust's class is u
                 raise
 
 
-class ChunkTransport(driver.Transport):  # type: ignore[misc] # Faust's class is untyped here
+class ChunkTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = ChunkConsumer

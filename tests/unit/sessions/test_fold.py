@@ -2,14 +2,13 @@
 
 import orjson
 import pytest
+from pydantic import TypeAdapter
 
+from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.codec import source_adapter
 from topics.event import EventData
 from topics.session import SessionRow
-from pydantic import TypeAdapter
 from tracker.sessions.ids import renewed_session_id
-
-from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 
 KEY = "visitor-1"
 
@@ -184,9 +183,21 @@ def test_a_flush_goes_through_in_band_and_takes_no_number():
     [
         (b"k", b"\xff\x00garbage", "not_json"),
         (b"k", b"{}", "invalid"),
-        (None, b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}', "missing_key"),
-        (b"\xff\xfe", b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}', "bad_key"),
-        (b"k", b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"hover"}}', "invalid"),
+        (
+            None,
+            b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}',
+            "missing_key",
+        ),
+        (
+            b"\xff\xfe",
+            b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}',
+            "bad_key",
+        ),
+        (
+            b"k",
+            b'{"type":"event","session_id":"k","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"hover"}}',
+            "invalid",
+        ),
         (b"k", b" " * 70_000, "oversized"),
         (b"k", None, "empty_value"),
     ],

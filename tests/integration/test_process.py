@@ -1,0 +1,202 @@
+"""The processor as a real process on a real Kafka: what goes in comes out numbered, and nothing bad stops it."""
+
+import asyncio
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.source_log import event_value, read_all
+from tests.stages import Stage, wait_until
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
+from tracker import admin, clock
+from tracker.kafka import new_producer, partition_for_key
+from tracker.local.kafka import LocalKafka
+from tracker.local.ports import LOOPBACK, free_port
+from tracker.settings import Settings
+
+WAIT_SECONDS = 30.0
+
+Record = tuple[bytes | None, bytes | None, int | None]
+
+
+class Processor:
+    """One processor on topics of its own, with a short inactivity gap."""
+
+    def __init__(self, broker: LocalKafka, data_dir: Path, **environment: str) -> None:
+        self.settings = Settings(
+            kafka_bootstrap=broker.bootstrap,
+            topic_prefix=f"process-{free_port()}.",
+            partitions=2,
+            process_port=free_port(),
+        )
+        self.stage = Stage(
+            "process",
+            data_dir,
+            {
+                "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
+                "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
+                "TRACKER_PARTITIONS": str(self.settings.partitions),
+                "TRACKER_PROCESS_PORT": str(self.settings.process_port),
+                **environment,
+            },
+        )
+        asyncio.run(admin.create_topics(self.settings))
+        self.stage.start()
+
+    def send(self, *records: Record) -> None:
+        """Append records (key, value, partition or None) to the source topic, in order."""
+
+        async def send_all() -> None:
+            async with new_producer(self.settings, "test") as producer:
+                for key, value, partition in records:
+                    await producer.send_and_wait(
+                        SOURCE.name(self.settings.topic_prefix), value, key=key, partition=partition
+                    )
+
+        asyncio.run(send_all())
+
+    def events(self) -> list[dict]:
+        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SEQUENCED)) if r.value]
+
+    def sessions(self) -> list[dict]:
+        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SESSIONS))]
+
+    def dead_letters(self) -> list[dict]:
+        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, DEAD_LETTERS))]
+
+    def get(self, session_id: str) -> tuple[int, dict]:
+        url = f"http://{LOOPBACK}:{self.settings.process_port}/session/{session_id}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        self.stage.assert_running()
+        wait_until(condition, what, WAIT_SECONDS)
+
+
+@pytest.fixture
+def start(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[Callable[..., Processor]]:
+    started: list[Processor] = []
+
+    def start_one(**environment: str) -> Processor:
+        started.append(Processor(kafka_broker, tmp_path, **environment))
+        return started[-1]
+
+    yield start_one
+    for processor in started:
+        processor.stage.end()
+
+
+def click(session_id: str, event_id: str | None = None) -> Record:
+    return session_id.encode(), event_value(session_id, event_id or clock.new_id()), None
+
+
+def test_an_idle_session_closes_though_nothing_else_arrives_and_its_key_starts_again_at_one(start) -> None:
+    processor = start(TRACKER_SESSION_TIMEOUT_SECONDS="1", TRACKER_TICK_INTERVAL_MS="100")
+    processor.send(click("idle"), click("idle"))
+    processor.wait_until(lambda: any(row["is_expired"] for row in processor.sessions()), "the session's closing row")
+    closed = next(row for row in processor.sessions() if row["is_expired"])
+    assert (closed["session_id"], closed["event_count"], closed["close_reason"]) == ("idle", 2, "timeout")
+
+    processor.send(click("idle"))
+    processor.wait_until(lambda: len(processor.events()) == 3, "the third event")
+    assert [event["session_event_sequence"] for event in processor.events()] == [1, 2, 1]
+    assert processor.events()[2]["session_id"] != "idle"
+
+
+def test_bad_records_become_dead_letters_and_their_neighbours_are_numbered_on(start) -> None:
+    processor = start()
+    partition = partition_for_key(b"good", processor.settings.partitions)
+    bad: list[tuple[bytes | None, bytes | None, str]] = [
+        (b"good", b"\x00\xff garbage \x80", "not_json"),
+        (b"good", b'{"type":"event"}', "invalid"),
+        (b"good", event_value("good", "x").replace(b"click", b"hover"), "invalid"),
+        (b"good", event_value("good", "x", viewport_width="wide"), "invalid"),
+        (b"good", event_value("good", "x", surprise=1), "invalid"),
+        (None, event_value("good", "x"), "missing_key"),
+        (b"\xff\xfe\xfd", event_value("good", "x"), "bad_key"),
+        (b"good", event_value("good", "x", metadata="m" * 70_000), "oversized"),
+        (b"good", None, "empty_value"),
+    ]
+    records: list[Record] = [click("good")]
+    for key, value, _ in bad:
+        records += [(key, value, partition), click("good")]
+    processor.send(*records)
+    processor.wait_until(lambda: len(processor.events()) == len(bad) + 1, "all good events")
+    assert [event["session_event_sequence"] for event in processor.events()] == list(range(1, len(bad) + 2))
+    letters = processor.dead_letters()
+    assert [letter["reason"] for letter in letters] == [reason for _, _, reason in bad]
+    assert [letter["source_offset"] for letter in letters] == list(range(1, 2 * len(bad), 2))
+    assert {letter["source_partition"] for letter in letters} == {partition}
+    assert [letter["value_base64"] and base64.b64decode(letter["value_base64"]) for letter in letters] == [
+        value for _, value, _ in bad
+    ]
+
+
+def test_a_session_is_answered_by_its_owner_and_an_unknown_one_is_404(start) -> None:
+    processor = start()
+    processor.send(click("known"), click("known"))
+    processor.wait_until(lambda: processor.get("known")[1].get("event_sequence") == 2, "the session's state")
+    status, state = processor.get("known")
+    assert (status, state["session_id"], state["is_expired"]) == (200, "known", False)
+    assert processor.get("nobody")[0] == 404
+
+
+def test_a_repeated_event_id_is_one_event_also_across_a_lost_disk(start) -> None:
+    processor = start()
+    processor.send(click("s", "a"), click("s", "a"), click("s", "b"))
+    processor.wait_until(lambda: len(processor.events()) == 2, "two events")
+    processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 2, "the checkpoint")
+    processor.stage.kill()
+    processor.stage.lose_disk()
+    processor.stage.start()
+    processor.send(click("s", "b"), click("s", "c"))
+    processor.wait_until(lambda: len(processor.events()) == 3, "the third event")
+    assert [(e["event_id"], e["session_event_sequence"]) for e in processor.events()] == [("a", 1), ("b", 2), ("c", 3)]
+
+
+def test_another_workers_stale_write_to_the_changelog_changes_nothing(start) -> None:
+    processor = start()
+    processor.send(click("s", "a"))
+    processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 1, "the first checkpoint")
+    partition = partition_for_key(b"s", processor.settings.partitions)
+    name = CHANGELOG.name(processor.settings.topic_prefix)
+    stale = next(r for r in asyncio.run(read_all(processor.settings, CHANGELOG)) if r.key == b"s")
+    processor.send(click("s", "b"))
+    processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 2, "the second checkpoint")
+
+    async def write_like_a_zombie() -> None:
+        async with new_producer(processor.settings, "zombie") as producer:
+            await producer.send_and_wait(name, stale.value, key=b"s", partition=partition)
+
+    asyncio.run(write_like_a_zombie())
+    processor.send(click("s", "c"))
+    processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 3, "the third checkpoint")
+    assert "a hole in the changelog" in processor.stage.log_file.read_text()
+    processor.stage.kill()
+    processor.stage.lose_disk()
+    processor.stage.start()
+    processor.send(click("s", "d"))
+    processor.wait_until(lambda: len(processor.events()) == 4, "the fourth event")
+    assert [event["session_event_sequence"] for event in processor.events()] == [1, 2, 3, 4]
+
+
+def test_a_processor_stops_cleanly_and_goes_on_where_it_was(start) -> None:
+    processor = start()
+    processor.send(click("s"))
+    processor.wait_until(lambda: processor.get("s")[0] == 200, "the first event")
+    assert processor.stage.stop() == 0
+    processor.send(click("s"))
+    processor.stage.start()
+    processor.wait_until(lambda: len(processor.events()) == 2, "the second event")
+    assert [event["session_event_sequence"] for event in processor.events()] == [1, 2]

@@ -1,0 +1,74 @@
+"""Stages as the real processes that they are, for tests that start, kill and watch them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fixtures.kafka import PROJECT_DIR
+from tracker.local.child import spawn
+
+POLL_INTERVAL_SECONDS = 0.05
+STOP_TIMEOUT_SECONDS = 30
+
+
+class Stage:
+    """``python -m tracker NAME`` with an environment of its own; can be killed and started again."""
+
+    def __init__(self, name: str, data_dir: Path, environment: dict[str, str]) -> None:
+        self.name = name
+        self.data_dir = data_dir
+        self.log_file = data_dir / f"{name}.log"
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT_DIR),
+            "TRACKER_DATA_DIR": str(data_dir),
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        data_dir_log = self.log_file.with_suffix(f".{self.starts}.log")
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._process = spawn([sys.executable, "-m", "tracker", self.name], data_dir_log, self._environment)
+        self.log_file = data_dir_log
+        self.starts += 1
+
+    def assert_running(self) -> None:
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self.name} ended by itself:\n{self.log_file.read_text()[-4_000:]}"
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel's out-of-memory killer would."""
+        self.assert_running()
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(STOP_TIMEOUT_SECONDS)
+
+    def end(self) -> None:
+        """Whatever state it is in, leave nothing running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def lose_disk(self) -> None:
+        """Delete what the stage keeps locally, as a lost disk would."""
+        shutil.rmtree(self.data_dir / self.name, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:
+    """Poll until a condition holds; fail with its name when it does not in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        time.sleep(POLL_INTERVAL_SECONDS)
