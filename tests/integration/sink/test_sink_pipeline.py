@@ -1,0 +1,182 @@
+"""A pipeline in front of an ill Tinybird: no offset is committed before its rows are written or turned away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from aiokafka import ConsumerRecord, TopicPartition
+
+from tests.integration.sink.sink_records import chunk, lease, output, rows
+from tests.integration.sink.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
+from topics.headers import SourcePosition
+from tracker.sink.batches import Covered, Limits
+from tracker.sink.pipeline import Pipeline
+from tracker.sink.tinybird import TinybirdClient
+
+LIMITS = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10)
+ENDLESS_WINDOW = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10_000_000)
+TIMEOUT_SECONDS = 20
+
+
+@dataclass
+class Kept:
+    """What the pipeline told the outside, with the rows that were written at that moment."""
+
+    commits: list[tuple[TopicPartition, int, str]] = field(default_factory=list)
+    rows_at_commit: list[int] = field(default_factory=list)
+    letters: list[tuple[int, str, str]] = field(default_factory=list)
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def running(double: TinybirdDouble, kept: Kept, limits: Limits = LIMITS) -> AsyncIterator[Pipeline]:
+    async def commit(covers: Sequence[Covered]) -> None:
+        kept.rows_at_commit.append(len(double.written))
+        kept.commits += [(covered.lease.tp, covered.next_offset, str(covered.last_seen)) for covered in covers]
+        kept.committed.set()
+
+    async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
+        kept.letters.append((record.offset, reason, detail))
+
+    async with asyncio.timeout(TIMEOUT_SECONDS), TinybirdClient(double.settings()) as client:
+        pipeline = Pipeline("events_v1", limits, client, reject=reject, commit=commit)
+        task = asyncio.create_task(pipeline.run())
+        try:
+            yield pipeline
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def last_commits(kept: Kept) -> dict[int, tuple[int, str]]:
+    return {tp.partition: (offset, metadata) for tp, offset, metadata in kept.commits}
+
+
+async def test_every_row_is_written_and_then_its_offset_committed(double: TinybirdDouble):
+    kept, leases = Kept(), [lease(partition) for partition in range(3)]
+    sent = [rows(250, partition=of.partition) for of in leases]
+    async with running(double, kept) as pipeline:
+        for of, records in zip(leases, sent, strict=True):
+            await pipeline.take(chunk(of, records))
+        await pipeline.flush()
+    assert double.rows("events_v1") == [record.value for records in sent for record in records]
+    assert last_commits(kept) == dict.fromkeys(range(3), (250, "249:0"))
+    for partition in range(3):
+        offsets = [offset for tp, offset, _ in kept.commits if tp.partition == partition]
+        assert offsets == sorted(offsets)
+
+
+@pytest.mark.usefixtures("without_waits")
+async def test_nothing_is_committed_while_tinybird_is_away(double: TinybirdDouble):
+    kept = Kept()
+    double.answers += [status(503)] * 20
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), rows(50)))
+        await pipeline.flush()
+    assert len(double.requests) == 21
+    assert kept.rows_at_commit == [50]
+    assert last_commits(kept) == {0: (50, "49:0")}
+
+
+async def test_what_was_sent_again_is_dropped_and_still_covered(double: TinybirdDouble):
+    kept, of = Kept(), lease(next_offset=10, metadata="4:0")
+    again = [output(10 + n, SourcePosition(n, 0), b'{"n":%d}' % n) for n in range(7)]
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(of, again[:5]))
+        await pipeline.take(chunk(of, again[5:]))
+        await pipeline.flush()
+    assert double.rows("events_v1") == [b'{"n":5}', b'{"n":6}']
+    assert last_commits(kept) == {0: (17, "6:0")}
+
+
+async def test_a_flush_marker_ships_before_the_window_ends(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    records = [*rows(3), output(3, SourcePosition(3, 0), None, is_flush=True)]
+    async with running(double, kept, ENDLESS_WINDOW) as pipeline:
+        await pipeline.take(chunk(of, records))
+        await kept.committed.wait()
+    assert double.rows("events_v1") == [record.value for record in records[:3]]
+    assert last_commits(kept) == {0: (4, "3:0")}
+
+
+async def test_rows_of_a_dead_lease_are_not_committed(double: TinybirdDouble):
+    kept, dead, live = Kept(), lease(0), lease(1)
+    async with running(double, kept, ENDLESS_WINDOW) as pipeline:
+        await pipeline.take(chunk(dead, rows(5)))
+        await pipeline.take(chunk(live, rows(5, partition=1)))
+        dead.alive = False
+        await pipeline.flush()
+    assert len(double.rows("events_v1")) == 10
+    assert last_commits(kept) == {1: (5, "4:0")}
+
+
+@pytest.mark.parametrize("code", [400, 422])
+async def test_bad_rows_are_found_and_turned_away_and_all_others_go_in(double: TinybirdDouble, code: int):
+    kept, records = Kept(), rows(64)
+    bad = {records[n].value for n in (0, 31, 32, 63)}
+    double.answers.append(refuse(bad.__contains__, code, double))
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), records))
+        await pipeline.flush()
+    assert sorted(double.rows("events_v1")) == sorted(record.value for record in records if record.value not in bad)
+    assert [(offset, reason) for offset, reason, _ in kept.letters] == [(n, "refused") for n in (0, 31, 32, 63)]
+    assert all("line 1 is bad" in detail for _, _, detail in kept.letters)
+    assert last_commits(kept) == {0: (64, "63:0")}
+
+
+async def test_a_request_that_is_too_large_goes_in_by_parts(double: TinybirdDouble):
+    kept, records = Kept(), rows(100)
+    double.answers.append(limit_rows(13, double))
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), records))
+        await pipeline.flush()
+    assert double.rows("events_v1") == [record.value for record in records]
+    assert kept.letters == []
+    assert last_commits(kept) == {0: (100, "99:0")}
+
+
+async def test_a_record_without_a_position_is_turned_away_before_its_offset_is_committed(double: TinybirdDouble):
+    kept = Kept()
+    records = [*rows(2), output(2, None, b'{"n":2}'), *rows(2, first_offset=3)]
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), records))
+        await pipeline.flush()
+    assert [(offset, reason) for offset, reason, _ in kept.letters] == [(2, "no_position")]
+    assert len(double.rows("events_v1")) == 4
+    assert last_commits(kept) == {0: (5, "4:0")}
+
+
+@pytest.mark.usefixtures("without_waits")
+async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    is_stalled, is_back = asyncio.Event(), asyncio.Event()
+
+    async def stalled(request: Request) -> web.StreamResponse:
+        is_stalled.set()
+        await is_back.wait()
+        return await double.default(request)
+
+    double.answers.append(stalled)
+    taken = 0
+    async with running(double, kept) as pipeline:
+
+        async def feed() -> None:
+            nonlocal taken
+            for first in range(0, 2_000, 100):
+                await pipeline.take(chunk(of, rows(100, first_offset=first)))
+                taken += 1
+
+        feeding = asyncio.create_task(feed())
+        await is_stalled.wait()
+        for _ in range(100):  # enough turns of the loop for a feed that nothing holds back
+            await asyncio.sleep(0)
+        assert taken < 5
+        assert not kept.commits
+        is_back.set()
+        await feeding
+        await pipeline.flush()
+    assert len(double.rows("events_v1")) == 2_000
+    assert last_commits(kept) == {0: (2_000, "1999:0")}
