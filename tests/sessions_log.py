@@ -9,6 +9,7 @@ from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
+from tracker.sessions.state import decode_state, encode_state, offset_of
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
@@ -31,11 +32,11 @@ class Record(NamedTuple):
 class Log:
     """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
 
-    def __init__(self, **rules: int) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
         self.records: list[Record] = []
         self.table: dict[bytes, StoredState] = {}
         self._folded = 0
-        self.rules = Rules(**rules)
+        self.rules = rules or Rules()
         self.partition = self._new_fold()
 
     def _new_fold(self) -> PartitionFold:
@@ -43,10 +44,13 @@ class Log:
             topic="tracker.events",
             partition=3,
             rules=self.rules,
-            lookup=self.table.get,
+            lookup=self._lookup,
             deadlines=Deadlines(),
             stream_time_ms=0,
         )
+
+    def _lookup(self, key: bytes) -> StoredState | None:
+        return self.table.get(key)
 
     def raw(self, key: bytes | None, value: bytes | None, at: int = START_MS) -> None:
         self.records.append(Record(len(self.records), at, key, value))
@@ -83,8 +87,18 @@ class Log:
                 self.table[key] = StoredState(changed.offset, changed.state)
         return result
 
-    def fold_again_from(self, offset: int) -> FoldResult:
-        """Fold again what was folded, as after a kill between two changelog batches."""
+    def encoded_table(self) -> dict[bytes, bytes]:
+        """The table as it lies in the changelog."""
+        return {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+
+    def recover(self, stream_time_ms: int | None = None) -> None:
+        """Another worker takes over: states are read back, the deadlines rebuilt."""
+        time = self.partition.stream_time_ms if stream_time_ms is None else stream_time_ms
+        self.table = {key: StoredState(offset_of(raw), decode_state(raw)) for key, raw in self.encoded_table().items()}
         self.partition = self._new_fold()
+        self.partition.stream_time_ms = time
+        self.partition.deadlines.load({key: stored.state.deadline_ms(self.rules) for key, stored in self.table.items()})
+
+    def go_back_to(self, offset: int) -> None:
+        """Fold from here again, on the states as they are."""
         self._folded = offset
-        return self.fold()

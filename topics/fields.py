@@ -21,8 +21,12 @@ Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=0, le=100_000)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
-#: The client's own time: ISO 8601; without an offset it is read as UTC.
+#: A place in a log, or a number made of one.
+Version = Annotated[int, Field(ge=0)]
+
+#: A hundred years: what a batch may hold at most, because events_v1 has a partition a year and ClickHouse takes rows
+#: of a hundred partitions in one insert. The client's own time: ISO 8601; without an offset it is read as UTC.
 Timestamp = Annotated[
     datetime,
-    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC)),
 ]

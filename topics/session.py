@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from topics.event import OUTSIDE
-from topics.fields import Count, Id, SessionId, Timestamp
+from topics.fields import Count, Id, SessionId, Timestamp, Version
 
 #: Context that is given once and filled into every event of the session that lacks it.
 CONTEXT_FIELDS: Final = (
@@ -81,4 +81,4 @@ class SessionRow(TypedDict):
     is_expired: bool
     event_count: Count
     session_timeout_seconds: Count
-    version: Count
+    version: Version

@@ -9,6 +9,7 @@ from topics.codec import source_adapter
 from topics.event import EventData
 from topics.session import SessionRow
 from tracker.sessions.ids import renewed_session_id
+from tracker.sessions.rules import Rules
 
 KEY = "visitor-1"
 
@@ -42,7 +43,7 @@ def test_a_repeated_event_id_takes_no_number():
 
 
 def test_an_event_id_beyond_the_window_is_taken_again():
-    log = Log(duplicate_window_events=2)
+    log = Log(Rules(duplicate_window_events=2))
     for name in ("a", "b", "c", "a"):
         log.event(KEY, event_id=name)
     assert [r["session_event_sequence"] for r in rows(log.fold().events)] == [1, 2, 3, 4]
@@ -92,7 +93,7 @@ def test_sessions_due_at_one_tick_close_in_the_order_of_their_deadlines():
 
 
 def test_a_session_ends_at_its_maximum_length_however_busy():
-    log = Log(timeout_ms=MINUTE_MS, max_length_ms=3 * MINUTE_MS)
+    log = Log(Rules(timeout_ms=MINUTE_MS, max_length_ms=3 * MINUTE_MS))
     for minute in range(5):
         log.event(KEY, at=START_MS + minute * MINUTE_MS)
     result = log.fold()
@@ -152,7 +153,7 @@ def test_stream_time_never_goes_back():
 
 
 def test_a_stub_is_forgotten_after_its_retention():
-    log = Log(closed_stub_retention_ms=MINUTE_MS)
+    log = Log(Rules(closed_stub_retention_ms=MINUTE_MS))
     log.event(KEY)
     log.expire(KEY)
     log.tick(at=START_MS + MINUTE_MS + 1)
@@ -218,7 +219,9 @@ def test_a_state_that_has_had_a_record_ignores_it():
     log.event(KEY)
     log.event(KEY)
     log.fold()
-    again = log.fold_again_from(0)
+    log.recover()
+    log.go_back_to(0)
+    again = log.fold()
     assert again.events == []
     assert again.counts.already_applied == 2
 

@@ -1,0 +1,80 @@
+"""Leases die with their generation; chunks cover every offset once."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+from aiokafka import TopicPartition
+
+from tracker.errors import InvariantError
+from tracker.streaming.chunk import cut_chunks
+from tracker.streaming.lease import MAX_CHUNKS_IN_FLIGHT, Lease, LeaseBook
+
+TP = TopicPartition("events", 3)
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+
+
+def test_a_rebalance_ends_every_lease_for_good():
+    book = LeaseBook()
+    lease = Lease(TP, book.generation, 0)
+    assert book.grant(lease)
+    book.revoke_all()
+    assert not lease.alive
+    assert book.get(TP) is None
+
+
+def test_a_lease_that_was_opened_in_an_earlier_generation_is_not_granted():
+    book = LeaseBook()
+    late = Lease(TP, book.generation, 0)
+    book.revoke_all()
+    assert not book.grant(late)
+    assert not late.alive
+    assert book.live() == []
+
+
+async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_limit():
+    book = LeaseBook()
+    lease = Lease(TP, book.generation, 0)
+    book.grant(lease)
+    assert await book.wait_for_wanting(0.01) == [lease]
+    lease.chunks_in_flight = MAX_CHUNKS_IN_FLIGHT
+    assert await book.wait_for_wanting(0.01) == []
+    waiting = asyncio.create_task(book.wait_for_wanting(5))
+    await asyncio.sleep(0)
+    book.chunk_done(lease)
+    assert await waiting == [lease]
+
+
+async def test_a_stopping_process_fetches_nothing_and_finishes_what_it_has():
+    book = LeaseBook()
+    lease = Lease(TP, book.generation, 0)
+    book.grant(lease)
+    lease.chunks_in_flight = 1
+    book.stop_fetching()
+    assert await book.wait_for_wanting(0.01) == []
+    idle = asyncio.create_task(book.wait_until_idle())
+    await asyncio.sleep(0)
+    assert not idle.done()
+    book.chunk_done(lease)
+    await idle
+
+
+def test_chunks_cover_every_offset_once_also_where_the_log_has_holes():
+    lease = Lease(TP, 0, 10)
+    records = [Record(offset) for offset in (11, 12, 15, 16)]
+    chunks = list(cut_chunks(lease, records, position=20, max_records=3))
+    assert [(chunk.begin, chunk.end, [r.offset for r in chunk.records]) for chunk in chunks] == [
+        (10, 16, [11, 12, 15]),
+        (16, 20, [16]),
+    ]
+    assert lease.next_offset == 20
+    assert lease.chunks_in_flight == 2
+
+
+def test_a_log_that_begins_before_what_was_folded_is_not_the_same_log():
+    with pytest.raises(InvariantError, match="made again"):
+        list(cut_chunks(Lease(TP, 0, 10), [Record(3)], position=4, max_records=10))
