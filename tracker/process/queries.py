@@ -1,6 +1,7 @@
 """GET a session from the worker that owns it. Faust's router finds the owner; the collector forwards here."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -30,13 +31,8 @@ class SessionPages:
         self._source_topic = source_topic
         self._partitions = partitions
         self._routable = routable
-        pages: dict[str, Any] = {"/session/{id}": self.session, "/healthz": self.healthz, "/metrics": self.metrics}
-        for path, page in pages.items():
-            # Faust sets attributes on a page, which a bound method does not take.
-            async def view(web: Web, request: Request, page: Any = page, **match: str) -> Response:
-                return await page(web, request, **match)
-
-            app.page(path, name=page.__name__)(view)
+        for path, page in (("/session/{id}", self.session), ("/healthz", self.healthz), ("/metrics", self.metrics)):
+            app.page(path, name=page.__name__)(_view(page))
 
     async def session(self, web: Web, request: Request, id: str) -> Response:  # noqa: A002 - the path's own name
         """Answer with a session's checkpointed state, from whichever worker owns it."""
@@ -67,6 +63,15 @@ class SessionPages:
     async def metrics(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
         """Answer Prometheus."""
         return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.partition(";")[0])
+
+
+def _view(page: Callable[..., Awaitable[Response]]) -> Any:
+    """Wrap a bound method in a function: Faust sets attributes on a page, which a method does not take."""
+
+    async def view(web: Web, request: Request, **match: str) -> Response:
+        return await page(web, request, **match)
+
+    return view
 
 
 def _unavailable(web: Web, why: str) -> Response:

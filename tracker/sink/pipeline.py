@@ -63,12 +63,16 @@ class Pipeline:
             await self._turn_away(record, "no_position", "an output record carries its source position in headers")
         elif not lease.seen.is_new(position):
             metrics.DUPLICATES.labels(self._datasource).inc()
+        elif record.value and b"\n" in record.value:
+            await self._turn_away(record, "invalid", "a row has to be one line of JSON")
         elif record.value:
             self._full.extend(self._batcher.add_row(record, _now_ms()))
             covered = Covered(lease, record.offset + 1, lease.seen.last)
             self._full.extend(self._batcher.cover(covered, _now_ms()))
         elif any(name == FLUSH for name, _ in record.headers):
             self._flushing = True
+        else:
+            await self._turn_away(record, "empty_value", "neither a row nor a flush marker")
 
     async def run(self) -> None:
         """Write batches, one at a time and in order, for ever."""
@@ -121,7 +125,8 @@ class Pipeline:
             result = await self._client.ingest(self._datasource, [row.value for row in rows])
         except (RowsTooLarge, RowsRefused) as error:
             if len(rows) == 1:
-                await self._turn_away(rows[0], "refused", str(error))
+                reason: RejectReason = "oversized" if isinstance(error, RowsTooLarge) else "refused"
+                await self._turn_away(rows[0], reason, str(error))
                 return
             half = len(rows) // 2
             await self._ship(rows[:half])

@@ -5,6 +5,7 @@ rows may not be there, and resending them is always safe because they carry deri
 """
 
 import asyncio
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ GZIP_LEVEL: Final = 1
 #: Compressing more than this goes to a thread; zlib lets go of the interpreter meanwhile.
 INLINE_GZIP_MAX_BYTES: Final = 32_768
 ANSWER_SHOWN_CHARS: Final = 300
+#: Shorter tokens are the local Tinybird's, and would be found in ordinary words.
+SECRET_MIN_CHARS: Final = 8
 
 _GZIP_WBITS: Final = 31
 _NOT_FOUND_OR_FORBIDDEN: Final = {
@@ -38,6 +41,8 @@ _NOT_FOUND_OR_FORBIDDEN: Final = {
     403: "TRACKER_TINYBIRD_TOKEN may not append: it needs the scope DATASOURCE:APPEND",
     404: "the datasource does not exist: push tinybird/datasources",
 }
+#: 202 is not durable; the others say "later" themselves.
+_PASSING: Final = frozenset({202, 408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class TinybirdClient:
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             headers={
-                "Authorization": f"Bearer {self._token.get_secret_value()}",
+                "Authorization": f"Bearer {self._token.get_secret_value().strip()}",
                 "Content-Type": "application/x-ndjson",
                 "Content-Encoding": "gzip",
             },
@@ -105,20 +110,33 @@ class TinybirdClient:
             wait_max=RETRY_MAX_WAIT_SECONDS,
         ):
             with attempt:
-                return await self._post(datasource, body)
+                result = await self._post(datasource, body)
+                if result.successful_rows + result.quarantined_rows != len(rows):
+                    # Resending is safe, rows that are there collapse; committing would lose the others.
+                    raise TinybirdUnavailable(f"{len(rows)} rows sent, but the answer counts {result}")
+                return result
         raise AssertionError("unreachable: retries have no end")
 
     async def _post(self, datasource: str, body: bytes) -> IngestResult:
         assert self._session is not None, "use the client as an async context manager"  # noqa: S101
         params = {"name": datasource, "wait": "true"}
         try:
-            async with self._session.post(self._url, params=params, data=body) as answer:
-                text = await answer.text()
+            async with self._session.post(self._url, params=params, data=body, allow_redirects=False) as answer:
+                # Not text(): a proxy's error page in another encoding is no bug of ours.
+                text = self._without_secret((await answer.read()).decode(errors="replace"))
                 metrics.REQUESTS.labels(datasource, str(answer.status)).inc()
-                return read_answer(answer.status, answer.headers.get("Retry-After"), text)
+                wait = answer.headers.get("Retry-After") or answer.headers.get("X-RateLimit-Reset")
+                return read_answer(answer.status, wait, text)
+        except aiohttp.InvalidURL:
+            raise ConfigurationError("TRACKER_TINYBIRD_URL is no address like https://api.tinybird.co") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             metrics.REQUESTS.labels(datasource, "none").inc()
             raise TinybirdUnavailable(f"no answer: {type(error).__name__}") from error
+
+    def _without_secret(self, text: str) -> str:
+        """A server that repeats the token in its reason must not bring it into a log."""
+        token = self._token.get_secret_value().strip()
+        return text if len(token) < SECRET_MIN_CHARS else text.replace(token, "***")
 
 
 def read_answer(status: int, retry_after: str | None, text: str) -> IngestResult:
@@ -132,7 +150,9 @@ def read_answer(status: int, retry_after: str | None, text: str) -> IngestResult
         raise RowsRefused(shown)
     if status in _NOT_FOUND_OR_FORBIDDEN:
         raise ConfigurationError(f"Tinybird answered {status}: {_NOT_FOUND_OR_FORBIDDEN[status]} ({shown})")
-    raise TinybirdUnavailable(f"status {status}: {shown}", _seconds(retry_after))
+    if status in _PASSING or status >= 500:  # noqa: PLR2004
+        raise TinybirdUnavailable(f"status {status}: {shown}", _seconds(retry_after))
+    raise ConfigurationError(f"Tinybird answered {status}: is TRACKER_TINYBIRD_URL its address? ({shown})")
 
 
 def _result(text: str) -> IngestResult:
@@ -145,9 +165,10 @@ def _result(text: str) -> IngestResult:
 
 def _seconds(retry_after: str | None) -> float | None:
     try:
-        return min(float(retry_after or ""), RETRY_AFTER_MAX_SECONDS)
+        seconds = float(retry_after or "")
     except ValueError:
         return None
+    return min(seconds, RETRY_AFTER_MAX_SECONDS) if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _wait_for(error: Exception) -> bool | float:
