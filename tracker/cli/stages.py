@@ -10,9 +10,7 @@ from tracker.errors import ConfigurationError
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
 
-local = typer.Typer(
-    no_args_is_help=True, help="The embedded stack for one machine: Kafka and a local Tinybird."
-)
+local = typer.Typer(no_args_is_help=True, help="The embedded stack for one machine: Kafka and a local Tinybird.")
 
 
 def collect(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:

@@ -88,9 +88,7 @@ def describe(
         }
         if found is not None:
             state = found.get(name)
-            row["broker"] = (
-                f"{state.partitions} partitions x {state.replicas} replicas" if state else "missing"
-            )
+            row["broker"] = f"{state.partitions} partitions x {state.replicas} replicas" if state else "missing"
         rows.append(row)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.text import Text
 
 from tracker.demo.logs import LogFiles
@@ -66,8 +65,11 @@ async def _live(settings: Settings, console: Console) -> int:
 
 
 def _show_addresses(settings: Settings, console: Console) -> None:
-    lines = Text("\n").join(Text(f"{what:<12} {address}") for what, address in addresses(settings).items())
-    console.print(Panel(lines, title="ready", subtitle="Ctrl-C stops everything", expand=False))
+    console.rule("ready; Ctrl-C stops everything")
+    for what, address in addresses(settings).items():
+        # Not wrapped, so that it can be copied.
+        console.print(f"{what:<12} {address}", markup=False, highlight=False, soft_wrap=True)
+    console.rule("what arrives in events_v1")
     console.print(f"{'time':<12}  {'session':<12}  {'#':>3}  {'event':<12} what", style="bold")
 
 
@@ -82,7 +84,7 @@ async def _show_arrivals(rows: Rows, console: Console) -> None:
         with contextlib.suppress(RetryableError):
             new = events.take(await rows.select(_EVENTS))
             for row in new[:SHOWN_ROWS]:
-                console.print(event_line(row))
+                console.print(event_line(row), no_wrap=True, overflow="ellipsis")
             if len(new) > SHOWN_ROWS:
                 console.print(f"… and {len(new) - SHOWN_ROWS} more", style="dim")
             for row in closed.take(await rows.select(_CLOSED)):
