@@ -1,3 +1,8 @@
 """Fixtures for every test: a real broker and a local Tinybird, started when the first test asks for them."""
 
+import signal
+
+# A shell's background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.tinybird"]

@@ -1,6 +1,6 @@
 """Reading a changelog partition into a store: recovery, standbys and holes all go this way."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -17,40 +17,51 @@ READ_MAX_RECORDS: Final = 20_000
 
 
 async def read_to_end(
-    reader: AIOKafkaConsumer, topic: str, stores: Mapping[int, SessionStore]
+    reader: AIOKafkaConsumer,
+    topic: str,
+    stores: Mapping[int, SessionStore],
+    *,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
     """Bring stores up to the end that the changelog has now; yield each partition once it is there, and what changed.
 
     ``reader`` has no group. The end is fixed at the start: whoever writes later makes a hole, which the next
-    checkpoint finds.
+    checkpoint finds. Stops without a word, touching no store, once ``is_wanted`` says no.
     """
-    partitions = {TopicPartition(topic, number): number for number in stores}
-    if not partitions:
+    behind = {TopicPartition(topic, number): store for number, store in stores.items()}
+    if not behind:
         return
-    reader.assign(list(partitions))
-    begins = await reader.beginning_offsets(list(partitions))
-    ends = await reader.end_offsets(list(partitions))
-    changed: dict[int, list[bytes]] = {number: [] for number in stores}
-    for tp, number in partitions.items():
-        store = stores[number]
+    ends = await _seek_to_positions(reader, behind)
+    changed: dict[TopicPartition, list[bytes]] = {tp: [] for tp in behind}
+    positions = {tp: store.position for tp, store in behind.items()}
+    while is_wanted():
+        for tp in [tp for tp in behind if positions[tp] >= ends[tp]]:
+            behind.pop(tp)
+            reader.pause(tp)
+            yield tp.partition, changed[tp]
+        if not behind:
+            return
+        found = await reader.getmany(*behind, timeout_ms=READ_TIMEOUT_MS, max_records=READ_MAX_RECORDS)
+        # Not the last record's offset: compaction leaves holes, also at the end of a batch.
+        positions = {tp: await reader.position(tp) for tp in behind}
+        if is_wanted():
+            for tp, store in behind.items():
+                changed[tp] += store.merge(map(_row, found.get(tp, ())), positions[tp])
+
+
+async def _seek_to_positions(
+    reader: AIOKafkaConsumer, stores: Mapping[TopicPartition, SessionStore]
+) -> dict[TopicPartition, int]:
+    """Put the reader where each store ends, and return where each log ends."""
+    reader.assign(list(stores))
+    begins = await reader.beginning_offsets(list(stores))
+    ends: dict[TopicPartition, int] = await reader.end_offsets(list(stores))
+    for tp, store in stores.items():
         if store.position > ends[tp]:
-            log.warning("local state is ahead of the changelog; it is rebuilt", partition=number)
+            log.warning("local state is ahead of the changelog; it is rebuilt", partition=tp.partition)
             store.clear()
         reader.seek(tp, max(store.position, begins[tp]))
-    behind = set(partitions)
-    while behind:
-        for tp in list(behind):
-            position = await reader.position(tp)
-            if position >= ends[tp]:
-                stores[partitions[tp]].merge([], position)
-                behind.discard(tp)
-                reader.pause(tp)
-                yield partitions[tp], changed[partitions[tp]]
-        if behind:
-            found = await reader.getmany(*behind, timeout_ms=READ_TIMEOUT_MS, max_records=READ_MAX_RECORDS)
-            for tp, records in found.items():
-                number = partitions[tp]
-                changed[number] += stores[number].merge(map(_row, records), await reader.position(tp))
+    return ends
 
 
 def _row(record: ConsumerRecord) -> Row:

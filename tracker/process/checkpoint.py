@@ -102,7 +102,8 @@ class Checkpoint:
         log.warning("a hole in the changelog: another worker wrote; merging", partition=lease.partition)
         metrics.CHANGELOG_HOLES.inc()
         async with self._new_reader() as reader:
-            async for _, changed in read_to_end(reader, self._changelog, {lease.partition: lease.store}):
+            stores = {lease.partition: lease.store}
+            async for _, changed in read_to_end(reader, self._changelog, stores, is_wanted=lambda: lease.alive):
                 lease.table.forget(changed)
                 for key in changed:
                     raw = lease.store.get(key) if key != WATERMARK_KEY else None

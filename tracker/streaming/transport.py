@@ -16,6 +16,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from tracker.errors import InvariantError
 from tracker.streaming.chunk import Chunk, cut_chunks
 from tracker.streaming.lease import Lease, LeaseBook
 
@@ -41,6 +42,11 @@ def chunk_of(message: ConsumerMessage) -> Chunk:
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer's own thread: the only code that seeks."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        #: In which assignment a partition was put at its lease's offset last.
+        self._sought: dict[TopicPartition, Any] = {}
+
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes it at 1.5 s
@@ -61,16 +67,31 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             if tp not in wanted:
                 consumer.pause(tp)
         for tp, offset in at.items():
-            state = assignment.state_value(tp)
-            if not state.has_valid_position or state.position != offset:
-                consumer.seek(tp, offset)
-            consumer.resume(tp)
-        if not at:
-            return {}
-        fetcher = consumer._fetcher  # noqa: SLF001 - getmany() would raise where a rebalance only means "nothing"
+            self._put_at(consumer, assignment, tp, offset)
+        # Entered also when nothing is wanted: a consumer that never polls is evicted, however long Tinybird is away.
         with consumer._subscription.fetch_context():  # noqa: SLF001
-            records = await fetcher.fetched_records(list(at), timeout=timeout_seconds)
+            if not at:
+                return {}
+            # getmany() would raise where a rebalance only means "nothing".
+            records = await consumer._fetcher.fetched_records(list(at), timeout=timeout_seconds)  # noqa: SLF001
         return {tp: (batch, assignment.state_value(tp).position) for tp, batch in records.items()}
+
+    def _put_at(self, consumer: AIOKafkaConsumer, assignment: Any, tp: TopicPartition, offset: int) -> None:
+        """Make the next records of a partition those from ``offset`` on.
+
+        Raises:
+            InvariantError: the log no longer reaches back to where we were put before.
+        """
+        state = assignment.state_value(tp)
+        if state.awaiting_reset and self._sought.get(tp) is assignment:
+            raise InvariantError(
+                f"{tp.topic}-{tp.partition} has no offset {offset} any more: retention deleted what was not "
+                "processed yet; the next start goes on with what is left, and says what is lost"
+            )
+        if not state.has_valid_position or state.position != offset:
+            consumer.seek(tp, offset)
+            self._sought[tp] = assignment
+        consumer.resume(tp)
 
     async def commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit for the group; False if the partitions are no longer ours, which is nobody's loss."""
@@ -127,7 +148,7 @@ class ChunkConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
         """Yield one message per chunk. ``timeout`` is in seconds."""
         wanting = await self._leases.wait_for_wanting(timeout)
-        if not wanting or self.should_stop:
+        if self.should_stop:
             return
         by_partition = {lease.tp: lease for lease in wanting}
         wanted = {lease.tp: lease.next_offset for lease in wanting}
