@@ -22,6 +22,9 @@ CONTEXT_FIELDS: Final = (
     "campaign_environment",
 )
 
+#: The longest inactivity gap. Well below the changelog's MIN_COMPACTION_LAG_MS, which has to outlast any silence.
+MAX_TIMEOUT_SECONDS: Final = 3_600
+
 #: Why a session ended.
 CloseReason = Literal["timeout", "max_length", "expired"]
 
@@ -40,7 +43,7 @@ class SessionInput(TypedDict):
     ab_test_variant_id: NotRequired[Id]
     environment: NotRequired[Id]
     campaign_environment: NotRequired[Id]
-    timeout_seconds: NotRequired[Annotated[int, Field(ge=1, le=86_400)]]
+    timeout_seconds: NotRequired[Annotated[int, Field(ge=1, le=MAX_TIMEOUT_SECONDS)]]
 
 
 @with_config(OUTSIDE)

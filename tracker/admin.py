@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from topics.catalog import CATALOG, CHANGELOG, Topic
+from topics.catalog import CATALOG, Topic
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import client_options
 from tracker.settings import Settings
@@ -21,8 +21,6 @@ ANSWER_TIMEOUT_SECONDS: Final = 15.0
 #: A created topic is usable once every partition has a leader, some tens of milliseconds later.
 VISIBLE_TIMEOUT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
-
-COMPACTION_LAG: Final = "min.compaction.lag.ms"
 
 Verdict = Literal["created", "exists"]
 
@@ -100,8 +98,7 @@ async def check_topics(settings: Settings) -> list[Drift]:
         RetryableError: Kafka can't be reached.
     """
     found = await describe_broker(settings)
-    drifts = [drift for topic in CATALOG for drift in _compare(topic, settings, found)]
-    return drifts + list(_compare_silence(settings, found))
+    return [drift for topic in CATALOG for drift in _compare(topic, settings, found)]
 
 
 async def describe_broker(settings: Settings) -> dict[str, BrokerTopic]:
@@ -194,19 +191,6 @@ def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic])
         value = on_broker.config.get(key, "unset")
         if _as_set(value) != _as_set(expected):
             yield Drift(name, key, expected, value, alter_command(settings, name, key, expected))
-
-
-def _compare_silence(settings: Settings, found: Mapping[str, BrokerTopic]) -> Iterable[Drift]:
-    """The changelog must keep a zombie's stale writes longer than any open session can be silent."""
-    name = CHANGELOG.name(settings.topic_prefix)
-    if name not in found:
-        return
-    lag = found[name].config.get(COMPACTION_LAG, "0")
-    if int(lag) > settings.session_timeout_ms:
-        return
-    needed = f"> {settings.session_timeout_ms} (TRACKER_SESSION_TIMEOUT_SECONDS)"
-    mend = alter_command(settings, name, COMPACTION_LAG, str(2 * settings.session_timeout_ms))
-    yield Drift(name, f"{COMPACTION_LAG} against the session timeout", needed, lag, mend)
 
 
 def alter_command(settings: Settings, topic: str, key: str, value: str) -> str:

@@ -1,14 +1,13 @@
 """Child processes of one parent: started in order, watched together, stopped in order, never left behind."""
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from tracker.deathsig import dies_with_parent
 from tracker.errors import TrackerError
 
 #: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
@@ -18,7 +17,6 @@ LINE_MAX_BYTES: Final = 65_536
 #: Last lines of a child's output that are kept, to show what it said before it ended.
 KEPT_LINES: Final = 15
 
-_PR_SET_PDEATHSIG: Final = 1
 _Result = TypeVar("_Result")
 
 #: Takes a child's name and one line of its output.
@@ -60,7 +58,7 @@ class Supervisor:
             stderr=asyncio.subprocess.STDOUT,
             limit=LINE_MAX_BYTES,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=dies_with_parent(),
         )
         self._children[name] = child
         self._tasks.append(asyncio.create_task(self._watch(name, child)))
@@ -131,21 +129,3 @@ def _describe(returncode: int) -> str:
     if returncode < 0:
         return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with exit code {returncode}"
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what a child does before exec: ask the kernel to kill it when the thread that forked it is gone.
-
-    None where the kernel has no such thing. A stage killed like that loses nothing: it is made for it.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def bind_to_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return bind_to_parent

@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.new_partitions import NewPartitions
 from typer.testing import CliRunner, Result
 
-from topics.catalog import CATALOG, CHANGELOG, SOURCE
+from topics.catalog import CATALOG, SOURCE
 from tracker.admin import Drift, check_topics, connect, create_topics, describe_broker
 from tracker.cli.app import app
 from tracker.clock import new_id
@@ -117,18 +117,6 @@ async def test_too_few_replicas_are_found(settings: Settings) -> None:
     drifts = await check_topics(changed(settings, replication_factor=3))
     assert {drift.setting for drift in drifts} == {"replicas"}
     assert len(drifts) == len(CATALOG)
-
-
-@pytest.mark.parametrize(("timeout_seconds", "is_drift"), [(7_199, False), (7_200, True)])
-async def test_the_changelog_must_outlast_the_longest_silence(
-    settings: Settings, timeout_seconds: int, is_drift: bool
-) -> None:
-    await create_topics(settings)
-    drifts = await check_topics(changed(settings, session_timeout_seconds=timeout_seconds))
-    assert [drift.topic for drift in drifts] == [CHANGELOG.name(settings.topic_prefix)] * is_drift
-    for drift in drifts:
-        assert drift.found == "7200000"
-        assert drift.mend.endswith("min.compaction.lag.ms=14400000")
 
 
 def invoke(settings: Settings, *arguments: str) -> Result:

@@ -1,0 +1,78 @@
+"""The contract with the outside: exactly the plan's fields, and limits that fit each other."""
+
+import re
+from typing import get_args
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from topics.catalog import CATALOG, CHANGELOG, MIN_COMPACTION_LAG_MS, SOURCE
+from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source, encode
+from topics.event import EventData, EventInput, EventType
+from topics.headers import SourcePosition, read_position
+from topics.session import MAX_TIMEOUT_SECONDS
+
+#: EventData as the plan has it; a question mark makes a field optional.
+PLAN = """
+timestamp id event_id event_value event_value_type event_type user_id campaign_id session_id attribution_id workspace_id
+project_id landing_page_id ab_test_id? ab_test_variant_id? form_id? clicked_element? clicked_url? page_load_time?
+dom_ready_time? scroll_percentage? time_on_page? session_event_sequence viewport_width? viewport_height? metadata?
+environment campaign_environment page_url referrer_url?
+"""
+#: What the server alone decides.
+OURS = {"timestamp", "id", "session_id", "session_event_sequence"}
+
+
+def test_event_data_has_exactly_the_plans_fields():
+    fields = re.findall(r"(\w+)(\??)", PLAN)
+    assert list(EventData.__annotations__) == [name for name, _ in fields]
+    assert EventData.__optional_keys__ == {name for name, optional in fields if optional}
+    assert get_args(EventType) == ("pageview", "click", "scroll", "form_submit", "conversion")
+
+
+def test_a_producer_may_send_all_of_it_but_what_the_server_decides():
+    assert set(EventInput.__annotations__) == set(EventData.__annotations__) - OURS
+
+
+@pytest.mark.parametrize("field", sorted(OURS | {"unheard_of"}))
+def test_what_the_server_decides_and_what_nobody_knows_is_refused(field: str):
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TypeAdapter(EventInput).validate_python({"event_type": "click", field: "1"})
+
+
+def test_the_changelog_keeps_every_write_longer_than_any_open_session_can_be_silent():
+    assert 2 * MAX_TIMEOUT_SECONDS * 1000 <= MIN_COMPACTION_LAG_MS
+    assert CHANGELOG.config["min.compaction.lag.ms"] == str(MIN_COMPACTION_LAG_MS)
+
+
+def test_the_broker_stamps_the_source():
+    assert SOURCE.config["message.timestamp.type"] == "LogAppendTime"
+    assert len({topic.suffix for topic in CATALOG}) == len(CATALOG)
+
+
+def test_times_come_out_in_utc():
+    value = b'{"type":"session","session_id":"s","timestamp":"2026-01-01T00:00:00","data":{}}'
+    assert b'"2026-01-01T00:00:00Z"' in encode(decode_source(b"s", value))
+
+
+@pytest.mark.parametrize("size", [MAX_SOURCE_VALUE_BYTES, MAX_SOURCE_VALUE_BYTES + 1])
+def test_the_size_limit_is_inclusive(size: int):
+    with pytest.raises(RejectedRecord) as rejected:
+        decode_source(b"s", b" " * size)
+    assert rejected.value.reason == ("oversized" if size > MAX_SOURCE_VALUE_BYTES else "not_json")
+
+
+def test_a_reason_names_the_field_and_never_repeats_the_value():
+    secret = b"hunter2"
+    value = b'{"type":"session","session_id":"s","timestamp":"2026-01-01T00:00:00Z","data":{"user_id":["%s"]}}' % secret
+    with pytest.raises(RejectedRecord) as rejected:
+        decode_source(b"s", value)
+    assert "session.data.user_id" in rejected.value.detail
+    assert secret.decode() not in rejected.value.detail
+
+
+def test_a_position_is_read_from_headers_or_not_at_all():
+    headers = [("source-partition", b"1"), ("source-offset", b"12"), ("source-index", b"3")]
+    assert read_position(headers) == SourcePosition(12, 3)
+    assert read_position(headers[:2]) is None
+    assert read_position([("source-offset", b"x"), ("source-index", b"3")]) is None
