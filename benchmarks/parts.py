@@ -1,0 +1,11 @@
+"""The parts of the benchmark by name. A later one registers here."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from benchmarks import process_stage
+from benchmarks.bench import Part
+
+PARTS: Final[Mapping[str, Part]] = {
+    "process": process_stage.measure,
+}
