@@ -18,7 +18,8 @@ help: ## show the targets
 .PHONY: setup
 setup: $(INSTALLED) ## install everything into .venv, from the hashed lock
 
-# Redone only when the lock or the project file changes.
+# Redone only when the lock or the project file changes. The lock is complete, so pip must not look further (--no-deps):
+# an extra such as coverage[toml] would make it take a newer version than the one that is pinned, and then refuse that.
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: apt-get install python3 python3-venv" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -27,7 +28,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@echo 'installing into .venv: a minute or two'
-	$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -58,7 +59,7 @@ check-tinybird: $(TINYBIRD_INSTALLED) ## Tinybird's own check of every datasourc
 # Tinybird's CLI pins much of what we use to other versions, so it lives in an environment of its own.
 $(TINYBIRD_INSTALLED): requirements-tinybird.lock | $(INSTALLED)
 	test -x $(TINYBIRD_BIN)/python || $(BIN)/python -m venv .cache/tinybird-venv
-	$(TINYBIRD_BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements-tinybird.lock
+	$(TINYBIRD_BIN)/python -m pip $(PIP_INSTALL) --require-hashes --no-deps -r requirements-tinybird.lock
 	touch $@
 
 .PHONY: format
@@ -85,7 +86,7 @@ chromium:
 .PHONY: lock
 lock: setup ## pin the dependencies anew; the file names no index
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --strip-extras --allow-unsafe --extra dev --extra local -o requirements.lock pyproject.toml
+	  --strip-extras --allow-unsafe --extra dev --extra local --extra parquet --extra tracing -o requirements.lock pyproject.toml
 
 .PHONY: clean
 clean: ## remove what was installed, cached and stored here (.venv, .cache, .data)
