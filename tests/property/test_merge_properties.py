@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.process.store import Row, SessionStore
 from tracker.sessions.state import OFFSET_BYTES
+from tracker.table.store import Row, SessionStore
 
 
 def row(key: bytes, offset: int) -> Row:

@@ -22,13 +22,13 @@ from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
 from tracker.process import metrics
-from tracker.process.changelog import read_to_end
 from tracker.process.lease import SessionLease
-from tracker.process.record_batches import Outgoing, send_batches
-from tracker.process.store import Row
+from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state, encode_watermark
 from tracker.streaming.chunk import Chunk
+from tracker.table.changelog import read_to_end
+from tracker.table.store import Row
 
 log = structlog.get_logger()
 

@@ -2,13 +2,13 @@
 
 from aiokafka import TopicPartition
 
-from tracker.process.store import SessionStore
-from tracker.process.table import SessionTable
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import decode_state
 from tracker.streaming.lease import Lease
+from tracker.table.sessions import SessionTable
+from tracker.table.store import SessionStore
 
 
 class SessionLease(Lease):

@@ -7,11 +7,11 @@ from pathlib import Path
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tracker.process.changelog import read_to_end
 from tracker.process.lease import SessionLease
-from tracker.process.store import SessionStore
 from tracker.sessions.rules import Rules
 from tracker.streaming.lease import Lease
+from tracker.table.changelog import read_to_end
+from tracker.table.store import SessionStore
 
 log = structlog.get_logger()
 

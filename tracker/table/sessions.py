@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Iterable, Mapping
 
-from tracker.process.store import SessionStore
 from tracker.sessions.fold import StoredState
 from tracker.sessions.outputs import ChangedState
 from tracker.sessions.state import decode_state, offset_of
+from tracker.table.store import SessionStore
 
 
 class SessionTable:

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
-from tracker.process.store import Row, SessionStore, row_of
+from tracker.table.store import Row, SessionStore, row_of
 
 log = structlog.get_logger()
 

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from tracker.process import store as store_module
-from tracker.process.store import Position, SessionStore
 from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
+from tracker.table import store as store_module
+from tracker.table.store import Position, SessionStore
 
 
 def state(sequence: int) -> SessionState:
