@@ -55,17 +55,17 @@ class Log:
     def raw(self, key: bytes | None, value: bytes | None, at: int = START_MS) -> None:
         self.records.append(Record(len(self.records), at, key, value))
 
-    def _keyed(self, kind: str, key: str, at: int, data: dict[str, Any] | None) -> None:
-        record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z"}
+    def _keyed(self, kind: str, key: str, at: int, data: dict[str, Any] | None, **envelope: Any) -> None:
+        record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z", **envelope}
         if data is not None:
             record["data"] = data
         self.raw(key.encode(), orjson.dumps(record), at)
 
-    def event(self, key: str, at: int = START_MS, **data: Any) -> None:
-        self._keyed("event", key, at, {"event_type": "click", **data})
+    def event(self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, **data: Any) -> None:
+        self._keyed("event", key, at, {"event_type": "click", **data}, **({"visitor": visitor} if visitor else {}))
 
-    def session(self, key: str, at: int = START_MS, **data: Any) -> None:
-        self._keyed("session", key, at, data)
+    def session(self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, **data: Any) -> None:
+        self._keyed("session", key, at, data, **({"visitor": visitor} if visitor else {}))
 
     def expire(self, key: str, at: int = START_MS) -> None:
         self._keyed("expire", key, at, None)

@@ -5,8 +5,7 @@ from typing import Literal, NotRequired
 from pydantic import with_config
 from typing_extensions import TypedDict
 
-from topics.event import OUTSIDE
-from topics.fields import Count, SessionId, Timestamp
+from topics.fields import OUTSIDE, Count, SessionId, Timestamp
 
 
 @with_config(OUTSIDE)

@@ -9,18 +9,31 @@ from typing import Final, Literal, NotRequired, get_args
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from topics.fields import Count, Id, Metadata, Milliseconds, Percentage, Pixels, SessionId, Text, Timestamp, Url
+from topics.fields import (
+    OUTSIDE,
+    Count,
+    Id,
+    Metadata,
+    Milliseconds,
+    Percentage,
+    Pixels,
+    SessionId,
+    Text,
+    Timestamp,
+    Url,
+)
+from topics.visitor import Visitor
 
 EventType = Literal["pageview", "click", "scroll", "form_submit", "conversion"]
 EVENT_TYPES: Final = get_args(EventType)
 
-#: Strict: "12" is not a number, unknown fields are rejected. ``session_event_sequence`` and ``id`` are ours alone.
-OUTSIDE = ConfigDict(extra="forbid", strict=True)
-
 
 @with_config(OUTSIDE)
 class EventInput(TypedDict):
-    """The ``data`` of an ``event`` record: what happened. Context that is left out is filled from the session."""
+    """The ``data`` of an ``event`` record: what happened. Context that is left out is filled from the session.
+
+    ``session_event_sequence`` and ``id`` are ours alone.
+    """
 
     event_type: EventType
     event_id: NotRequired[Id]
@@ -55,12 +68,17 @@ class EventInput(TypedDict):
 
 @with_config(OUTSIDE)
 class EventRecord(TypedDict):
-    """The value of a source record that carries one event. Its key is ``session_id`` in UTF-8."""
+    """The value of a source record that carries one event. Its key is ``session_id`` in UTF-8.
+
+    ``client_timestamp`` is what the client's own clock said, where ``timestamp`` is the corrected time.
+    """
 
     type: Literal["event"]
     session_id: SessionId
     timestamp: Timestamp
+    client_timestamp: NotRequired[Timestamp]
     retry_count: NotRequired[Count]
+    visitor: NotRequired[Visitor]
     data: EventInput
 
 

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
+
+#: Strict: "12" is not a number, unknown fields are rejected.
+OUTSIDE = ConfigDict(extra="forbid", strict=True)
 
 MAX_ID_CHARS = 128
 MAX_TEXT_CHARS = 2_048

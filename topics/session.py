@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from topics.event import OUTSIDE
-from topics.fields import Count, Id, SessionId, Timestamp, Version
+from topics.fields import OUTSIDE, Count, Id, SessionId, Timestamp, Version
+from topics.visitor import CampaignTag, Country, DeviceType, Host, Ip, Language, UserAgent, Visitor
 
 #: Context that is given once and filled into every event of the session that lacks it.
 CONTEXT_FIELDS: Final = (
@@ -53,7 +53,9 @@ class SessionRecord(TypedDict):
     type: Literal["session"]
     session_id: SessionId
     timestamp: Timestamp
+    client_timestamp: NotRequired[Timestamp]
     retry_count: NotRequired[Count]
+    visitor: NotRequired[Visitor]
     data: SessionInput
 
 
@@ -77,6 +79,24 @@ class SessionRow(TypedDict):
     ab_test_variant_id: Id
     environment: Id
     campaign_environment: Id
+    user_agent: UserAgent
+    browser: Id
+    browser_version: Id
+    os: Id
+    os_version: Id
+    device_type: Literal["", DeviceType]
+    is_bot: bool
+    language: Language
+    country: Country
+    region: Id
+    city: Id
+    referrer_host: Host
+    utm_source: CampaignTag
+    utm_medium: CampaignTag
+    utm_campaign: CampaignTag
+    utm_term: CampaignTag
+    utm_content: CampaignTag
+    ip: Ip
     created_at: Timestamp
     last_activity_at: Timestamp
     closed_at: NotRequired[Timestamp | None]

@@ -8,9 +8,9 @@ drawn, so whoever folds the same log gets the same states, numbers, ids and rows
     any               stub, now > deadline gone
     event             none, or stub        open, sequence 1: session row, event row
     event             open, id remembered  as it was: nothing (a duplicate takes no number)
-    event             open                 sequence + 1, touched: event row
+    event             open                 sequence + 1, touched: event row; a session row first, if the visitor is new
     session           none, or stub        open, sequence 0: session row
-    session           open                 touched; if context or time-out changed: session row
+    session           open                 touched; if context, time-out or visitor changed: session row
     expire            open                 closed (expired): session row
     expire            none, or stub        as it was
     flush             any                  as it was: a marker in band, for the sink
@@ -23,6 +23,7 @@ later one) has had it, from a run that was killed between two changelog batches,
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.control import TickRecord
@@ -52,6 +53,11 @@ Lookup = Callable[[bytes], StoredState | None]
 def context_of(data: EventInput | SessionInput) -> dict[str, str]:
     """Return the context that a record carries; an empty value is none."""
     return {name: str(value) for name in CONTEXT_FIELDS if (value := data.get(name))}
+
+
+def visitor_of(record: EventRecord | SessionRecord) -> dict[str, str | bool]:
+    """Return what a record tells of its visitor; an empty value is none."""
+    return {name: value for name, value in cast("dict[str, str | bool]", record.get("visitor", {})).items() if value}
 
 
 class PartitionFold:
@@ -118,10 +124,13 @@ class PartitionFold:
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id=event_id, timeout_ms=self._rules.timeout_ms)
             state.context = context_of(data)
+            state.visitor = visitor_of(record)
             self._emit_session(key, state)
         elif state.has_seen(mark):
             self._result.counts.duplicates += 1
             return
+        elif self._learn_visitor(state, record):
+            self._emit_session(key, state)
         state.sequence += 1
         state.touch(self.stream_time_ms)
         state.remember(mark, self._rules.duplicate_window_events)
@@ -136,16 +145,25 @@ class PartitionFold:
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id="", timeout_ms=timeout_ms or self._rules.timeout_ms)
             state.context = context
+            state.visitor = visitor_of(record)
             self._emit_session(key, state)
         else:
             before = (state.context, state.timeout_ms)
             state.touch(self.stream_time_ms)
             state.context = {**state.context, **context}
             state.timeout_ms = timeout_ms or state.timeout_ms
-            if (state.context, state.timeout_ms) != before:
+            is_learned = self._learn_visitor(state, record)
+            if is_learned or (state.context, state.timeout_ms) != before:
                 self._emit_session(key, state)
             self.deadlines.arm(key, state.deadline_ms(self._rules))
         self._changed(key, state)
+
+    def _learn_visitor(self, state: SessionState, record: EventRecord | SessionRecord) -> bool:
+        """Keep the visitor of the first record that carries one; say whether this is it."""
+        if state.visitor:
+            return False
+        state.visitor = visitor_of(record)
+        return bool(state.visitor)
 
     def _expire(self, key: bytes, state: SessionState | None) -> None:
         if state is not None and state.is_open:
@@ -199,6 +217,7 @@ class PartitionFold:
         state.close(reason, closed_ms)
         self._result.counts.closed += 1
         self._emit_session(key, state)
+        state.shrink()
         self._changed(key, state)
         self.deadlines.arm(key, state.deadline_ms(self._rules))
 

@@ -8,6 +8,7 @@ from topics.codec import RejectedRecord, encode
 from topics.dead_letter import DeadLetter
 from topics.event import EventData, EventRecord
 from topics.session import CONTEXT_FIELDS, SessionRow
+from topics.visitor import VISITOR_DEFAULTS
 from tracker.sessions.ids import event_row_id
 from tracker.sessions.outputs import SourceInput
 from tracker.sessions.state import SessionState
@@ -29,7 +30,7 @@ _EVENT_DEFAULTS: Final = dict.fromkeys(
     ),
     "",
 )
-_NO_CONTEXT: Final = dict.fromkeys(CONTEXT_FIELDS, "")
+_NOTHING_KNOWN: Final = {**dict.fromkeys(CONTEXT_FIELDS, ""), **VISITOR_DEFAULTS}
 
 
 def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
@@ -53,8 +54,9 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
 def session_row(key: str, state: SessionState, offset: int) -> bytes:
     """Return the session as a row of ``session_v1``, versioned by the source offset that made it so."""
     row: dict[str, Any] = {
-        **_NO_CONTEXT,
+        **_NOTHING_KNOWN,
         **state.context,
+        **state.visitor,
         "session_id": state.session_id,
         "session_key": key,
         "created_at": _time(state.created_ms),

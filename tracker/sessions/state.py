@@ -14,7 +14,7 @@ from tracker.sessions.ids import FINGERPRINT_BYTES
 from tracker.sessions.rules import Rules
 
 #: Changes when the encoding below changes: local state of another layout is rebuilt, not trusted.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 OFFSET_BYTES: Final = 8
 
 
@@ -31,6 +31,7 @@ class SessionState(msgspec.Struct, array_like=True, kw_only=True):
     close_reason: str = ""
     context: dict[str, str] = msgspec.field(default_factory=dict)
     recent: bytes = b""
+    visitor: dict[str, str | bool] = msgspec.field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -59,10 +60,14 @@ class SessionState(msgspec.Struct, array_like=True, kw_only=True):
         self.recent = (self.recent + fingerprint)[-window_events * FINGERPRINT_BYTES :]
 
     def close(self, reason: CloseReason, closed_ms: int) -> None:
-        """End the session; what is left is a small stub that knows the key was used, and by whom."""
+        """End the session. Once its last row is made, ``shrink`` leaves a small stub of it."""
         self.close_reason = reason
         self.closed_ms = closed_ms
+
+    def shrink(self) -> None:
+        """Forget what only an open session needs, and the rows that went out have; context stays for queries."""
         self.recent = b""
+        self.visitor = {}
 
 
 class Watermark(msgspec.Struct, array_like=True, kw_only=True):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
 from topics.session import CONTEXT_FIELDS
+from topics.visitor import VISITOR_DEFAULTS
 
 MAX_BODY_BYTES = 10_000
 MAX_TRIES = 10_000
@@ -104,7 +105,7 @@ def test_of_a_sessions_rows_the_highest_version_wins(local_tinybird: LocalTinybi
         texts = dict.fromkeys(("session_key", "close_reason", *CONTEXT_FIELDS), "")
         times = dict.fromkeys(("created_at", "last_activity_at"), "2026-11-24T10:00:00Z")
         counts = {"event_count": version, "session_timeout_seconds": 1800, "version": version}
-        return {"session_id": session_id, **texts, **times, **counts, "is_expired": is_expired}
+        return {"session_id": session_id, **texts, **VISITOR_DEFAULTS, **times, **counts, "is_expired": is_expired}
 
     for rows in ([row(9, is_expired=True)], [row(4, is_expired=False)]):
         assert local_tinybird.append("session_v1", ndjson(*rows)).json["successful_rows"] == 1

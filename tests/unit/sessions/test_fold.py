@@ -169,6 +169,35 @@ def test_a_key_older_than_any_stub_is_treated_as_used():
     assert row["session_id"] != old
 
 
+def test_a_session_keeps_the_visitor_of_the_first_record_that_carries_one():
+    log = Log()
+    log.event(KEY)
+    log.event(KEY, visitor={"browser": "Firefox", "device_type": "desktop", "is_bot": False, "city": ""})
+    log.event(KEY, visitor={"browser": "Chrome"})
+    log.session(KEY, visitor={"browser": "Chrome"}, user_id="u")
+    log.expire(KEY)
+    result = log.fold()
+    found = [(r["browser"], r["device_type"], r["is_bot"], r["is_expired"]) for r in rows(result.sessions)]
+    assert found == [
+        ("", "", False, False),
+        ("Firefox", "desktop", False, False),
+        ("Firefox", "desktop", False, False),
+        ("Firefox", "desktop", False, True),
+    ]
+    assert all("browser" not in event for event in rows(result.events))
+    assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2, 3]
+
+
+def test_a_renewed_session_has_a_visitor_of_its_own():
+    log = Log()
+    log.session(KEY, visitor={"country": "DE", "is_bot": True})
+    log.expire(KEY)
+    log.event(KEY)
+    result = log.fold()
+    assert [(r["country"], r["is_bot"]) for r in rows(result.sessions)] == [("DE", True), ("DE", True), ("", False)]
+    TypeAdapter(SessionRow).validate_json(result.sessions[0].value)
+
+
 def test_a_flush_goes_through_in_band_and_takes_no_number():
     log = Log()
     log.event(KEY)

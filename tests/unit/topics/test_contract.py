@@ -3,14 +3,16 @@
 import re
 from typing import get_args
 
+import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from topics.catalog import CATALOG, CHANGELOG, MIN_COMPACTION_LAG_MS, SOURCE
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source, encode
-from topics.event import EventData, EventInput, EventType
+from topics.event import EventData, EventInput, EventRecord, EventType
 from topics.headers import SourcePosition, read_position
-from topics.session import MAX_TIMEOUT_SECONDS
+from topics.session import MAX_TIMEOUT_SECONDS, SessionRecord, SessionRow
+from topics.visitor import VISITOR_DEFAULTS, Visitor
 
 #: EventData as the plan has it; a question mark makes a field optional.
 PLAN = """
@@ -76,3 +78,26 @@ def test_a_position_is_read_from_headers_or_not_at_all():
     assert read_position(headers) == SourcePosition(12, 3)
     assert read_position(headers[:2]) is None
     assert read_position([("source-offset", b"x"), ("source-index", b"3")]) is None
+
+
+def test_every_field_of_a_visitor_is_a_column_of_the_session_and_none_of_an_event():
+    assert set(Visitor.__annotations__) == set(VISITOR_DEFAULTS) <= set(SessionRow.__annotations__)
+    assert not set(Visitor.__annotations__) & set(EventData.__annotations__)
+
+
+@pytest.mark.parametrize(("kind", "record"), [("event", EventRecord), ("session", SessionRecord)])
+def test_the_envelope_takes_a_visitor_and_the_clients_own_time(kind: str, record: type):
+    fields = {"type": kind, "session_id": "s", "timestamp": "2026-01-01T00:00:00Z", "data": {"event_type": "click"}}
+    if kind == "session":
+        fields["data"] = {}
+    given = {**fields, "client_timestamp": "2026-01-01T00:00:03Z", "visitor": {"country": "DE", "device_type": "bot"}}
+    assert decode_source(b"s", orjson.dumps(given)) == TypeAdapter(record).validate_json(orjson.dumps(given))
+
+
+@pytest.mark.parametrize(
+    "visitor",
+    [{"country": "Germany"}, {"device_type": "fridge"}, {"is_bot": "no"}, {"user_agent": "x" * 513}, {"x": "y"}],
+)
+def test_a_visitor_beyond_its_limits_is_refused(visitor: dict):
+    with pytest.raises(ValidationError):
+        TypeAdapter(Visitor).validate_json(orjson.dumps(visitor))
