@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tracker.datasources.files import Column, read_datasources
 from tracker.local.tinybird.database import AppendResult, Database
-from tracker.local.tinybird.datasource import Column, read_datasources
 from tracker.local.tinybird.rows import RowSorter
 
 (_PROJECT_EVENTS, _) = read_datasources(PROJECT_DIR / "tinybird")

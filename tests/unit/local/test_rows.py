@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tracker.datasources.files import Column, Datasource
 from tracker.errors import ConfigurationError
-from tracker.local.tinybird.datasource import Column, Datasource
 from tracker.local.tinybird.rows import NotNdjsonError, RowSorter
 
 VISITS = Datasource(
@@ -121,5 +121,5 @@ def test_a_body_that_is_not_one_object_a_line_is_refused_whole(body: bytes, mess
 
 
 def test_a_column_type_that_is_not_known_is_a_fault_of_the_file():
-    with pytest.raises(ConfigurationError, match=r"does not know the type Map\(String, String\)"):
+    with pytest.raises(ConfigurationError, match=r"the type Map\(String, String\) is not known"):
         RowSorter(Datasource("visits", (Column("tags", "Map(String, String)"),), "MergeTree", "tuple()"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracker.local.tinybird.datasource import Column, Datasource
+from tracker.datasources.files import Column, Datasource
 from tracker.local.tinybird.sql import create_quarantine, create_table, is_read, output_format
 
 

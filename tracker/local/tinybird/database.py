@@ -11,9 +11,9 @@ import msgspec
 from chdb.session import Session
 
 from tracker import clock
+from tracker.datasources.files import Datasource
 from tracker.errors import ConfigurationError
 from tracker.local.lock import lock_directory
-from tracker.local.tinybird.datasource import Datasource
 from tracker.local.tinybird.rows import RowSorter, UnfitRow, parse_object
 from tracker.local.tinybird.sql import (
     QUARANTINE_SUFFIX,

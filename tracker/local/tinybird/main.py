@@ -7,9 +7,9 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from tracker.datasources.files import read_datasources
 from tracker.local.ports import LOOPBACK, local_port, require_free_port
 from tracker.local.tinybird.database import Database
-from tracker.local.tinybird.datasource import read_datasources
 from tracker.local.tinybird.server import Server
 from tracker.settings import Settings
 

@@ -1,30 +1,13 @@
 """Which rows of an NDJSON body fit a datasource. Pure: bytes in, bytes and verdicts out."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Annotated, Any, Final
+from typing import Any
 
 import msgspec
 
-from tracker.errors import ConfigurationError
-from tracker.local.tinybird.datasource import Column, Datasource
-
-_WRAPPER: Final = re.compile(r"^(?:Nullable|LowCardinality)\((.+)\)$")
-_INTEGER: Final = re.compile(r"^(U?)Int(8|16|32|64)$")
-_DATE_TIME: Final = re.compile(r"^DateTime(?:64\(\d(?:, *'[\w/]+')?\)|\('[\w/]+'\))?$")
-_PLAIN: Final[dict[str, Any]] = {
-    "String": str,
-    "Bool": bool,
-    "Float32": float,
-    "Float64": float,
-    "Date": date,
-}
-#: msgspec checks bounds in 64 signed bits; larger ones hold for every integer that it decodes anyway.
-_MAX_BOUND: Final = 2**63 - 1
-_PATH: Final = re.compile(r"at `\$\.([^`]+)`$")
-_MISSING: Final = re.compile(r"missing required field `([^`]+)`")
+from tracker.datasources.files import Datasource
+from tracker.datasources.rows import find_misfit, row_decoder
 
 
 class NotNdjsonError(ValueError):
@@ -57,13 +40,7 @@ class RowSorter:
     """
 
     def __init__(self, datasource: Datasource) -> None:
-        row = msgspec.defstruct(
-            datasource.name,
-            [_field(datasource.name, column) for column in datasource.columns],
-            kw_only=True,
-            gc=False,
-        )
-        self._decoder = msgspec.json.Decoder(row)
+        self._decoder = row_decoder(datasource)
 
     def sort(self, body: bytes) -> SortedRows:
         """Sort the rows of an NDJSON body; empty lines don't count.
@@ -87,13 +64,11 @@ class RowSorter:
             if not line.strip():
                 continue
             values = parse_object(line, number)
-            try:
-                self._decoder.decode(line)
-            except msgspec.ValidationError as error:
-                found = _PATH.search(str(error)) or _MISSING.search(str(error))
-                unfit.append(UnfitRow(values, found[1] if found else "", str(error)))
-            else:
+            misfit = find_misfit(self._decoder, line)
+            if misfit is None:
                 fit.append(line)
+            else:
+                unfit.append(UnfitRow(values, misfit.column, misfit.error))
         return SortedRows(b"\n".join(fit), len(fit), unfit)
 
 
@@ -110,28 +85,3 @@ def parse_object(line: bytes, number: int) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise NotNdjsonError(f"line {number} is JSON, but not an object")
     return values
-
-
-def _field(datasource: str, column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
-    plain = column.type
-    while match := _WRAPPER.match(plain):
-        plain = match[1]
-    expected = _expected(plain)
-    if expected is None:
-        raise ConfigurationError(f"{datasource}.datasource: the local Tinybird does not know the type {column.type}")
-    if column.nullable or column.default is not None:
-        return (column.name, expected | None, None)
-    return (column.name, expected)
-
-
-def _expected(plain_type: str) -> Any:
-    """Return the type of the JSON values of an unwrapped column type, or None if it is unknown."""
-    if _DATE_TIME.match(plain_type):
-        return datetime
-    integer = _INTEGER.match(plain_type)
-    if integer is None:
-        return _PLAIN.get(plain_type)
-    unsigned, bits = bool(integer[1]), int(integer[2])
-    low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    bounds = msgspec.Meta(ge=low) if high > _MAX_BOUND else msgspec.Meta(ge=low, le=high)
-    return Annotated[int, bounds]

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from tracker.local.tinybird.datasource import Datasource
+from tracker.datasources.files import Datasource
 
 QUARANTINE_SUFFIX: Final = "_quarantine"
 

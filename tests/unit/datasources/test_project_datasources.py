@@ -12,7 +12,7 @@ import typing_extensions
 from tests.fixtures.kafka import PROJECT_DIR
 from topics.event import EventData
 from topics.session import SessionRow
-from tracker.local.tinybird.datasource import Datasource, read_datasources
+from tracker.datasources.files import Datasource, read_datasources, shipped_datasources
 
 DATASOURCES = {datasource.name: datasource for datasource in read_datasources(PROJECT_DIR / "tinybird")}
 COLUMN_TYPES = {
@@ -67,3 +67,7 @@ def test_a_resent_event_collapses_by_its_id_and_a_session_by_its_version():
 
 def sorting_columns(datasource: Datasource) -> list[str]:
     return datasource.sorting_key.split(", ")
+
+
+def test_the_package_finds_the_same_files():
+    assert shipped_datasources() == DATASOURCES

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tracker.datasources.files import Column, parse_datasource
 from tracker.errors import ConfigurationError
-from tracker.local.tinybird.datasource import Column, parse_datasource
 
 VISITS = """\
 TOKEN "append_only" APPEND

@@ -15,6 +15,8 @@ _INSTRUCTION: Final = re.compile(r"^(?P<name>[A-Z_]+)\s*(?P<rest>.*)$")
 _NAME: Final = re.compile(r"^[A-Za-z_]\w*$")
 _REQUIRED: Final = ("SCHEMA", "ENGINE", "ENGINE_SORTING_KEY")
 _OPTIONAL: Final = ("ENGINE_PARTITION_KEY", "ENGINE_VER")
+#: In a checkout a link to tinybird/datasources, in an installed package a copy of it.
+_SHIPPED_DIR: Final = Path(__file__).with_name("project")
 #: They mean something to Tinybird's own servers only.
 _IGNORED: Final = ("DESCRIPTION", "TOKEN")
 
@@ -43,6 +45,12 @@ class Datasource:
     sorting_key: str
     partition_key: str | None = None
     version_column: str | None = None
+
+
+def shipped_datasources() -> dict[str, Datasource]:
+    """Return this project's own datasources by name, as they are installed with the package."""
+    files = sorted(_SHIPPED_DIR.glob("*.datasource"))
+    return {file.stem: parse_datasource(file.stem, file.read_text()) for file in files}
 
 
 def read_datasources(project_dir: Path) -> tuple[Datasource, ...]:
@@ -98,7 +106,7 @@ def _instructions(name: str, text: str) -> dict[str, list[tuple[int, str]]]:
             continue
         match = _INSTRUCTION.match(line)
         if match is None or match["name"] not in (*_REQUIRED, *_OPTIONAL, *_IGNORED):
-            raise ConfigurationError(f"{name}.datasource:{number}: not known to the local Tinybird: {line.strip()}")
+            raise ConfigurationError(f"{name}.datasource:{number}: not known here: {line.strip()}")
         rest = match["rest"].strip()
         block = [] if rest == ">" else [(number, rest)]
         found[match["name"]] = block
@@ -111,7 +119,6 @@ def _column(name: str, number: int, line: str) -> Column:
         raise ConfigurationError(f"{name}.datasource:{number}: not a column with a JSON path: {line}")
     if match["path"] != match["name"]:
         raise ConfigurationError(
-            f"{name}.datasource:{number}: the local Tinybird fills a column from its own name's key only, "
-            f"not from {match['path']}"
+            f"{name}.datasource:{number}: a column is filled from its own name's key only, not from {match['path']}"
         )
     return Column(match["name"], match["type"], match["default"])
