@@ -27,12 +27,14 @@ class SessionRecovery:
         rules: Rules,
         cache_max_sessions: int,
         new_reader: Callable[[], AIOKafkaConsumer],
+        open_store: Callable[[Path], SessionStore] = SessionStore,
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
         self._rules = rules
         self._cache_max_sessions = cache_max_sessions
         self._new_reader = new_reader
+        self._open_store = open_store
         self._stores: dict[int, SessionStore] = {}
 
     async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
@@ -84,5 +86,5 @@ class SessionRecovery:
 
     def _store(self, number: int) -> SessionStore:
         if number not in self._stores:
-            self._stores[number] = SessionStore(self._state_dir / f"partition-{number}")
+            self._stores[number] = self._open_store(self._state_dir / f"partition-{number}")
         return self._stores[number]

@@ -4,26 +4,21 @@ One database per partition. Rows are session key -> encoded state, and the water
 the changelog; beside them lies the position: the next changelog offset to read. Every write is one atomic batch.
 """
 
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 import structlog
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from tracker.sessions.merge import wins
 from tracker.sessions.state import LAYOUT, OFFSET_BYTES, WATERMARK_KEY, Watermark, decode_watermark, offset_of
+from tracker.table.database import Database, RocksDatabase
 
 log = structlog.get_logger()
 
 _POSITION_KEY: Final = b"\x00position"
 _META_KEYS: Final = frozenset({WATERMARK_KEY, _POSITION_KEY})
-
-BLOCK_CACHE_BYTES: Final = 32 * 1024 * 1024
-WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-BLOOM_BITS_PER_KEY: Final = 10
 
 #: One version of a row as the changelog has it: key, source offset, and the encoded state (None: it is gone).
 Row = tuple[bytes, int, bytes | None]
@@ -39,32 +34,11 @@ class Position(msgspec.Struct, array_like=True):
 class SessionStore:
     """RocksDB of one partition. All methods are synchronous and short: a chunk's worth of reads or one batch."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_database: Callable[[Path], Database] = RocksDatabase) -> None:
         self._path = path
-        self._db = self._open()
+        self._open_database = open_database
+        self._db = open_database(path)
         self.position = self._read_position()
-
-    def _open(self) -> Rdict:
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)  # noqa: FBT003 - RocksDB's name and signature
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_keep_log_file_num(2)
-        table = BlockBasedOptions()
-        table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
-        table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)  # noqa: FBT003
-        options.set_block_based_table_factory(table)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return Rdict(str(self._path), options)
-        except Exception as error:
-            if "lock" in str(error).lower():
-                raise
-            # A damaged database costs a recovery, nothing else: the changelog has it all.
-            log.warning(
-                "local state is damaged; it is rebuilt from the changelog", path=self._path.name, error=str(error)
-            )
-            shutil.rmtree(self._path)
-            return Rdict(str(self._path), options)
 
     def _read_position(self) -> int:
         raw = self._db.get(_POSITION_KEY)
@@ -79,9 +53,8 @@ class SessionStore:
 
     def clear(self) -> None:
         """Forget everything: the next recovery begins at the start of the changelog."""
-        self._db.close()
-        shutil.rmtree(self._path)
-        self._db = self._open()
+        self._db.destroy()
+        self._db = self._open_database(self._path)
         self.position = 0
 
     def close(self) -> None:
@@ -90,8 +63,7 @@ class SessionStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the encoded state of a session, if its key is known. A few us."""
-        found: bytes | None = self._db.get(key)
-        return found
+        return self._db.get(key)
 
     def watermark(self) -> tuple[int, Watermark]:
         """Return W, the last source offset folded (-1: none), and the stream time there."""
@@ -102,7 +74,7 @@ class SessionStore:
         """Yield every session's key and encoded state."""
         for key, value in self._db.items():
             if key not in _META_KEYS:
-                yield cast("bytes", key), value
+                yield key, value
 
     def write(self, rows: Iterable[Row], position: int) -> None:
         """Put rows that are newer than what is held, for sure: those of the partition's only writer."""
@@ -115,20 +87,13 @@ class SessionStore:
             if key not in newest or offset >= newest[key][0]:
                 newest[key] = (offset, value)
         keys = list(newest)
-        held = cast("list[bytes | None]", self._db.get(cast("list[Any]", keys)) if keys else [])
+        held = self._db.get_many(keys)
         winners = {key: newest[key][1] for key, holder in zip(keys, held, strict=True) if wins(newest[key][0], holder)}
         self._write(winners, position)
         return list(winners)
 
     def _write(self, rows: dict[bytes, bytes | None], position: int) -> None:
-        batch = WriteBatch(raw_mode=True)
-        for key, value in rows.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        batch.put(_POSITION_KEY, msgspec.msgpack.encode(Position(position)))
-        self._db.write(batch)
+        self._db.write({**rows, _POSITION_KEY: msgspec.msgpack.encode(Position(position))})
         self.position = position
 
 
