@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any, Final
 
+import orjson
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from tracker import clock
 from tracker.collect import answers, requests
@@ -40,6 +41,8 @@ class Collector:
         self._producer = SourceProducer(settings, self._metrics)
         self._queries: SessionQueries | None = None
         self._inflight_requests = 0
+        #: Set when the process is about to end: every answer then asks its client to connect anew.
+        self.closing = False
 
     def app(self) -> web.Application:
         """Return the application; it connects when it starts and flushes when it is cleaned up."""
@@ -100,15 +103,11 @@ class Collector:
 
     async def ready(self, _: web.Request) -> web.Response:
         """Say whether events can be accepted now, and if not, why."""
-        reason = await self._producer.unready_reason()
-        if reason is not None:
-            raise RequestError("kafka_unavailable", reason)
-        return answers.json_bytes(b'{"status":"ready"}')
+        return answers.json_bytes(orjson.dumps(await self._producer.readiness()))
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Show the figures in Prometheus' text format."""
-        figures = generate_latest(self._metrics.registry)
-        return web.Response(body=figures, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _read_object(self, request: web.Request) -> dict[str, Any]:
         requests.check_media_type(request.headers.get("Content-Type"))
@@ -156,6 +155,8 @@ class Collector:
         if is_api and request.method == "POST":
             name, value = answers.CORS_HEADER
             response.headers[name] = value
+        if self.closing:
+            response.force_close()
         resource = request.match_info.route.resource
         endpoint = "unknown" if resource is None else resource.canonical
         self._metrics.count_request(endpoint, response.status)

@@ -19,6 +19,7 @@ ErrorCode = Literal[
     "unsupported_media_type",  # neither JSON nor the text/plain that sendBeacon sends
     "internal",  # a bug of ours
     "kafka_unavailable",  # the broker can't acknowledge now
+    "spill_full",  # Kafka is away, and the disk space for what waits for it is used up
     "overloaded",  # more is under way than this collector holds
     "processor_unavailable",  # the session's owner can't answer now
 ]
@@ -36,6 +37,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "unsupported_media_type": 415,
     "internal": 500,
     "kafka_unavailable": 503,
+    "spill_full": 503,
     "overloaded": 503,
     "processor_unavailable": 503,
 }

@@ -1,6 +1,6 @@
 """What the collector counts. One registry an app, so that two apps in one process don't share figures."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 #: From a broker next door to the limit that a request waits for its ack.
 _PRODUCE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -41,3 +41,7 @@ class CollectMetrics:
         if child is None:
             child = self._children[endpoint, status] = self._requests.labels(endpoint, str(status))
         child.inc()
+
+    def exposition(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -64,7 +64,18 @@ class SourceProducer:
         if self._discarding:
             await asyncio.wait(self._discarding)
 
-    async def unready_reason(self) -> str | None:
+    async def readiness(self) -> dict[str, str]:
+        """Say that events can be accepted now.
+
+        Raises:
+            RequestError: ``kafka_unavailable``, with the reason why they can't.
+        """
+        reason = await self._unready_reason()
+        if reason is not None:
+            raise RequestError("kafka_unavailable", reason)
+        return {"status": "ready"}
+
+    async def _unready_reason(self) -> str | None:
         """Ask the broker, within a limit, and return why it can't take records now, or None if it can."""
         if self._sender is None:
             return self._reason
