@@ -13,6 +13,11 @@ DAY_MS: Final = 24 * HOUR_MS
 #: Longer than any open session can be silent: stale changelog writes of a woken zombie stay until all have merged.
 MIN_COMPACTION_LAG_MS: Final = 2 * HOUR_MS
 
+#: The largest record batch of the source topic: Kafka's own default, written down because letters depend on it.
+MAX_SOURCE_BATCH_BYTES: Final = 1_048_588
+#: A letter holds its record whole, in base64: four bytes for three. One that doesn't fit would stop its partition.
+MAX_LETTER_BATCH_BYTES: Final = 2 * MAX_SOURCE_BATCH_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -39,6 +44,7 @@ SOURCE: Final = Topic(
         "retention.ms": str(30 * DAY_MS),
         # The broker's clock orders time: a client's broken clock can't expire anybody's session.
         "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(MAX_SOURCE_BATCH_BYTES),
     },
 )
 SEQUENCED: Final = Topic(
@@ -60,7 +66,12 @@ DEAD_LETTERS: Final = Topic(
     key="the rejected record's key, if any",
     value="DeadLetter (JSON)",
     purpose="what could not be taken, with its reason",
-    config={"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS), "message.timestamp.type": "CreateTime"},
+    config={
+        "cleanup.policy": "delete",
+        "retention.ms": str(30 * DAY_MS),
+        "message.timestamp.type": "CreateTime",
+        "max.message.bytes": str(MAX_LETTER_BATCH_BYTES),
+    },
 )
 CHANGELOG: Final = Topic(
     suffix="sessions-changelog",

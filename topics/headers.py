@@ -15,6 +15,15 @@ SOURCE_INDEX: Final = "source-index"
 #: Marks an output record without a row: the sink ships what it holds of this partition.
 FLUSH: Final = "flush"
 
+#: On a record that came back from the dead letters: how often it has been sent again, when it failed first, and the
+#: letter it comes from, ``partition:offset``. Its value is not always ours to write into, so they travel beside it.
+RETRY_COUNT: Final = "retry-count"
+FIRST_FAILED_AT_MS: Final = "first-failed-at-ms"
+RETRY_OF: Final = "retry-of"
+
+#: Set by producers that want to be told apart in dead letters.
+PRODUCER_CLIENT_ID: Final = "producer-client-id"
+
 Headers = list[tuple[str, bytes]]
 
 

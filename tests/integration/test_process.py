@@ -126,6 +126,7 @@ def test_bad_records_become_dead_letters_and_their_neighbours_are_numbered_on(st
         (None, event_value("good", "x"), "missing_key"),
         (b"\xff\xfe\xfd", event_value("good", "x"), "bad_key"),
         (b"good", event_value("good", "x", metadata="m" * 70_000), "oversized"),
+        (b"good", event_value("good", "x", metadata="m" * 990_000), "oversized"),  # its letter exceeds a megabyte
         (b"good", None, "empty_value"),
     ]
     records: list[Record] = [click("good")]

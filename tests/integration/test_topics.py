@@ -85,6 +85,7 @@ async def test_every_configuration_key_of_every_topic_is_compared(settings: Sett
         "retention.ms": "60000",
         "message.timestamp.type": "LogAppendTime",
         "min.compaction.lag.ms": "1",
+        "max.message.bytes": "1000",
     }
     for topic in CATALOG:
         config = {**other, "message.timestamp.type": "CreateTime"} if topic is SOURCE else other

@@ -1,5 +1,6 @@
 """What folding records gives: rows and letters to send, and states to write down. Values, no effects."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,10 @@ class SourceInput(Protocol):
     @property
     def value(self) -> bytes | None:
         """A SourceRecord as JSON, if all is well."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Read of rejected records only: a letter says how often its record had been tried."""
 
 
 class Output(NamedTuple):

@@ -1,11 +1,10 @@
 """States and records into rows: what leaves the fold for ``events_v1``, ``session_v1`` and the dead letters."""
 
-from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from topics import dead_letter as letters
 from topics.codec import RejectedRecord, encode
-from topics.dead_letter import DeadLetter
 from topics.event import EventData, EventRecord
 from topics.session import CONTEXT_FIELDS, SessionRow
 from topics.visitor import VISITOR_DEFAULTS
@@ -72,24 +71,17 @@ def session_row(key: str, state: SessionState, offset: int) -> bytes:
 
 
 def dead_letter(source: SourceInput, topic: str, partition: int, rejected: RejectedRecord) -> bytes:
-    """Return the dead letter of a rejected source record, with its raw bytes."""
-    letter = DeadLetter(
+    """Return the dead letter of a rejected source record. It failed when the log says it came: no clock is read."""
+    return letters.dead_letter(
+        source,
+        stage="process",
+        topic=topic,
+        partition=partition,
         reason=rejected.reason,
         detail=rejected.detail,
-        stage="process",
-        source_topic=topic,
-        source_partition=partition,
-        source_offset=source.offset,
-        source_timestamp_ms=source.timestamp,
-        key_base64=_base64(source.key),
-        value_base64=_base64(source.value),
-    )
-    return letter.model_dump_json().encode()
+        failed_at_ms=source.timestamp,
+    ).encode()
 
 
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _base64(raw: bytes | None) -> str | None:
-    return None if raw is None else b64encode(raw).decode()

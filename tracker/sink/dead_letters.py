@@ -1,10 +1,10 @@
 """Rows that can't be taken become dead letters, whole, with the reason."""
 
-from base64 import b64encode
-
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
-from topics.dead_letter import DeadLetter, RejectReason
+from topics.dead_letter import RejectReason, dead_letter
+from tracker import clock
+from tracker.record_batches import send_batches
 
 
 class DeadLetters:
@@ -20,21 +20,14 @@ class DeadLetters:
         Raises:
             KafkaError: it was not acked.
         """
-        letter = DeadLetter(
+        letter = dead_letter(
+            record,
+            stage="sink",
+            topic=record.topic,
+            partition=record.partition,
             reason=reason,
             detail=detail,
-            stage="sink",
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            source_timestamp_ms=record.timestamp,
-            key_base64=_base64(record.key),
-            value_base64=_base64(record.value),
+            failed_at_ms=clock.now_ms(),
         )
-        await self._producer.send_and_wait(
-            self._topic, letter.model_dump_json().encode(), key=record.key, partition=record.partition
-        )
-
-
-def _base64(raw: bytes | None) -> str | None:
-    return None if raw is None else b64encode(raw).decode()
+        # As a batch: a single record would be held to the client's own limit, which is smaller than a letter may be.
+        await send_batches(self._producer, self._topic, record.partition, [(record.key, letter.encode(), [])])

@@ -241,6 +241,7 @@ def test_bad_input_becomes_a_dead_letter_with_its_reason_and_costs_its_neighbour
     assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2]
     (letter,) = rows(result.dead_letters)
     assert (letter["reason"], letter["source_offset"], letter["stage"]) == (reason, 1, "process")
+    assert (letter["first_failed_at_ms"], letter["last_failed_at_ms"]) == (START_MS, START_MS)  # the log's time
 
 
 def test_a_state_that_has_had_a_record_ignores_it():
