@@ -55,6 +55,15 @@ class Stage:
         self._process.terminate()
         return self._process.wait(STOP_TIMEOUT_SECONDS)
 
+    def exit_status(self, timeout_seconds: float) -> int:
+        """Wait for it to end by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout_seconds)
+
+    def set_environment(self, **environment: str) -> None:
+        """What an operator changes before the next start."""
+        self._environment.update(environment)
+
     def end(self) -> None:
         """Whatever state it is in, leave nothing running."""
         if self._process is not None:

@@ -45,3 +45,8 @@ def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None
         return SourcePosition(int(found[SOURCE_OFFSET]), int(found[SOURCE_INDEX]))
     except (KeyError, ValueError):
         return None
+
+
+def was_sent_again(headers: Iterable[tuple[str, bytes]]) -> bool:
+    """Return whether a record came back from the dead letters."""
+    return any(name == RETRY_OF for name, _ in headers)

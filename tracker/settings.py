@@ -73,6 +73,20 @@ class Settings(BaseSettings):
     )
     sink_batch_window_ms: int = Field(default=300, ge=1, le=60_000, description="longest wait for a batch to fill")
 
+    # Dead letters
+    dead_letter_max_percent: int = Field(
+        default=50, ge=1, le=100, description="share of dead letters above which process and sink stop; 100: never"
+    )
+    dead_letter_window_records: int = Field(
+        default=2_000, ge=10, le=1_000_000, description="records of a partition over which that share is taken"
+    )
+    dead_letter_min_letters: int = Field(
+        default=500, ge=1, le=1_000_000, description="fewer letters than this in the window never stop anything"
+    )
+    dead_letter_max_retries: int = Field(
+        default=5, ge=1, le=1_000, description="how often tracker dead-letters retry sends a record again"
+    )
+
     # Local stack
     kafka_local_heap_mb: int = Field(default=512, ge=128, description="heap of the local broker")
     cache_dir: Path = Field(

@@ -201,3 +201,22 @@ def test_a_processor_stops_cleanly_and_goes_on_where_it_was(start) -> None:
     processor.stage.start()
     processor.wait_until(lambda: len(processor.events()) == 2, "the second event")
     assert [event["session_event_sequence"] for event in processor.events()] == [1, 2]
+
+
+def test_when_most_records_are_bad_the_processor_stops_with_one_line_and_an_operator_can_override_it(start) -> None:
+    limit = {"TRACKER_DEAD_LETTER_MIN_LETTERS": "20", "TRACKER_CHUNK_MAX_RECORDS": "100"}
+    processor = start(**limit)
+    processor.send(click("good"))
+    processor.wait_until(lambda: len(processor.events()) == 1, "the good event")
+    processor.stage.kill()
+    processor.send(*[(b"good", b"{}", None)] * 30)
+    processor.stage.start()
+    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    log = processor.stage.log_file.read_text()
+    assert "TRACKER_DEAD_LETTER_MAX_PERCENT=100" in log
+    assert "Traceback" not in log
+    assert processor.dead_letters() == []
+
+    processor.stage.set_environment(TRACKER_DEAD_LETTER_MAX_PERCENT="100")
+    processor.stage.start()
+    processor.wait_until(lambda: len(processor.dead_letters()) == 30, "all letters")

@@ -19,8 +19,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
+from tracker.letter_rate import LetterRate
 from tracker.process import metrics
 from tracker.process.lease import SessionLease
 from tracker.record_batches import Outgoing, send_batches
@@ -37,8 +39,13 @@ class Checkpoint:
     """Folds chunks and makes them count."""
 
     def __init__(
-        self, producer: AIOKafkaProducer, new_reader: Callable[[], AIOKafkaConsumer], topic_prefix: str
+        self,
+        producer: AIOKafkaProducer,
+        new_reader: Callable[[], AIOKafkaConsumer],
+        topic_prefix: str,
+        letter_rate: LetterRate,
     ) -> None:
+        self._letter_rate = letter_rate
         self._producer = producer
         self._new_reader = new_reader
         self._changelog = CHANGELOG.name(topic_prefix)
@@ -51,6 +58,7 @@ class Checkpoint:
 
         Raises:
             InvariantError: the chunk does not begin right after W: something was skipped or doubled.
+            TooManyDeadLetters: most of it can't be taken; nothing of it has been written.
             KafkaError: an ack did not come. Nothing has been committed; the process stops and folds the chunk again.
         """
         lease = chunk.lease
@@ -61,6 +69,8 @@ class Checkpoint:
         began = perf_counter()
         result = lease.fold.fold(chunk.records)
         metrics.STEP_SECONDS["fold"].observe(perf_counter() - began)
+        for output in result.dead_letters:
+            self._letter_rate.note(DeadLetter.model_validate_json(output.value or b""))
         if not await self._effects(lease, result, chunk.end - 1):
             metrics.CHUNKS_DROPPED.inc()
             return

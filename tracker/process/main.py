@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, SOURCE
 from tracker.kafka import new_producer, new_reader
+from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.group_commit import commit_forever
@@ -44,7 +45,8 @@ async def _main(settings: Settings) -> None:
     recovery = _recovery(settings, reader)
     routable = asyncio.Event()
     app = _app(settings, routable)
-    checkpoint = Checkpoint(producer, reader, settings.topic_prefix)
+    letter_rate = LetterRate(LetterLimit.of(settings))
+    checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
     await producer.start()
     tasks: list[asyncio.Task[None]] = []

@@ -4,13 +4,15 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from topics.dead_letter import RejectReason, dead_letter
 from tracker import clock
+from tracker.letter_rate import LetterRate
 from tracker.record_batches import send_batches
 
 
 class DeadLetters:
     """Sends dead letters of the sink; returns when Kafka has them, since the row's offset is committed after that."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, topic: str, letter_rate: LetterRate) -> None:
+        self._letter_rate = letter_rate
         self._producer = producer
         self._topic = topic
 
@@ -18,6 +20,7 @@ class DeadLetters:
         """Send one record to the dead letters.
 
         Raises:
+            TooManyDeadLetters: most rows can't be taken; the sink stops, with nothing of the batch committed.
             KafkaError: it was not acked.
         """
         letter = dead_letter(
@@ -29,5 +32,6 @@ class DeadLetters:
             detail=detail,
             failed_at_ms=clock.now_ms(),
         )
+        self._letter_rate.note(letter)
         # As a batch: a single record would be held to the client's own limit, which is smaller than a letter may be.
         await send_batches(self._producer, self._topic, record.partition, [(record.key, letter.encode(), [])])

@@ -10,6 +10,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from tracker.kafka import new_producer
+from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.settings import Settings
 from tracker.sink.batches import Covered, Limits
@@ -40,7 +41,8 @@ async def _main(settings: Settings) -> None:
         data_dir=settings.data_dir / "sink" / settings.worker_id,
     )
     producer = new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}")
-    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix))
+    letter_rate = LetterRate(LetterLimit.of(settings))
+    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
     limits = Limits(settings.sink_batch_max_rows, settings.sink_batch_max_bytes, settings.sink_batch_window_ms)
     tasks: list[asyncio.Task[None]] = []
 

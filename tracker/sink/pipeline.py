@@ -10,7 +10,7 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from topics.dead_letter import RejectReason
-from topics.headers import FLUSH, read_position
+from topics.headers import FLUSH, read_position, was_sent_again
 from tracker.sink import metrics
 from tracker.sink.batches import Batch, Batcher, Covered, Limits
 from tracker.sink.lease import SinkLease
@@ -61,7 +61,7 @@ class Pipeline:
         position = read_position(record.headers)
         if position is None:
             await self._turn_away(record, "no_position", "an output record carries its source position in headers")
-        elif not lease.seen.is_new(position):
+        elif not lease.seen.is_new(position) and not was_sent_again(record.headers):
             metrics.DUPLICATES.labels(self._datasource).inc()
         elif record.value and b"\n" in record.value:
             await self._turn_away(record, "invalid", "a row has to be one line of JSON")

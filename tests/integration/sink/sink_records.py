@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from topics.headers import FLUSH, SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SourcePosition
+from topics.headers import FLUSH, RETRY_OF, SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SourcePosition
 from tracker.sink.lease import SinkLease
 from tracker.sink.positions import SeenPositions
 from tracker.streaming.chunk import Chunk
@@ -13,7 +13,13 @@ TOPIC = "tracker.events.sequenced"
 
 
 def output(
-    offset: int, position: SourcePosition | None, value: bytes | None, *, partition: int = 0, is_flush: bool = False
+    offset: int,
+    position: SourcePosition | None,
+    value: bytes | None,
+    *,
+    partition: int = 0,
+    is_flush: bool = False,
+    is_retry: bool = False,
 ) -> ConsumerRecord:
     """One record of an output topic; without a position it is none of ours."""
     headers: list[tuple[str, bytes]] = []
@@ -26,6 +32,8 @@ def output(
         ]
     if is_flush:
         headers.append((FLUSH, b"1"))
+    if is_retry:
+        headers.append((RETRY_OF, b"0:0"))
     return ConsumerRecord(
         topic=TOPIC,
         partition=partition,

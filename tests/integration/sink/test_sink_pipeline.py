@@ -149,6 +149,19 @@ async def test_a_record_without_a_position_is_turned_away_before_its_offset_is_c
     assert last_commits(kept) == {0: (5, "4:0")}
 
 
+async def test_a_row_that_comes_back_from_the_dead_letters_is_written_though_its_position_has_been_seen(
+    double: TinybirdDouble,
+):
+    kept = Kept()
+    back = output(3, SourcePosition(1, 0), b'{"row":"back"}', is_retry=True)
+    repeated = output(4, SourcePosition(2, 0), b'{"row":"repeated"}')
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), [*rows(3), back, repeated]))
+        await pipeline.flush()
+    assert double.rows("events_v1") == [*(record.value for record in rows(3)), b'{"row":"back"}']
+    assert last_commits(kept) == {0: (5, "2:0")}
+
+
 @pytest.mark.usefixtures("without_waits")
 async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
     kept, of = Kept(), lease()
