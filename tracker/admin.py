@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
@@ -72,7 +73,7 @@ async def connect(
         await admin.close()
 
 
-async def create_topics(settings: Settings) -> dict[str, Verdict]:
+async def create_topics(settings: Settings, topics: Sequence[Topic] = CATALOG) -> dict[str, Verdict]:
     """Make the topics that are missing and wait until they can be used. Existing ones are left alone.
 
     Returns:
@@ -84,10 +85,10 @@ async def create_topics(settings: Settings) -> dict[str, Verdict]:
     """
     async with connect(settings) as admin:
         existing = await _describe(admin)
-        missing = [topic for topic in CATALOG if topic.name(settings.topic_prefix) not in existing]
+        missing = [topic for topic in topics if topic.name(settings.topic_prefix) not in existing]
         created = await _create(admin, settings, missing) if missing else set()
-        await _wait_until_led(admin, {topic.name(settings.topic_prefix) for topic in CATALOG})
-    names = (topic.name(settings.topic_prefix) for topic in CATALOG)
+        await _wait_until_led(admin, {topic.name(settings.topic_prefix) for topic in topics})
+    names = (topic.name(settings.topic_prefix) for topic in topics)
     return {name: "created" if name in created else "exists" for name in names}
 
 
@@ -124,6 +125,40 @@ async def describe_broker(settings: Settings) -> dict[str, BrokerTopic]:
         name: BrokerTopic(name, topic.partitions, topic.replicas, topic.led_partitions, configs.get(name, {}))
         for name, topic in existing.items()
     }
+
+
+async def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Delete those of the named topics that exist, and return which those were.
+
+    Raises:
+        RetryableError: Kafka can't be reached.
+    """
+    async with connect(settings) as admin:
+        found = sorted(set(names) & set(await _describe(admin)))
+        if found:
+            await admin.delete_topics(found)
+    return found
+
+
+async def cluster_id(settings: Settings) -> str:
+    """Return the id that the cluster gave itself when it was formatted.
+
+    Raises:
+        RetryableError: Kafka can't be reached.
+    """
+    async with connect(settings) as admin:
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
+async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartition, int]:
+    """Return what a consumer group has committed, by partition.
+
+    Raises:
+        RetryableError: Kafka can't be reached.
+    """
+    async with connect(settings) as admin:
+        found = await admin.list_consumer_group_offsets(group)
+    return {TopicPartition(*tp): at.offset for tp, at in found.items() if at.offset >= 0}
 
 
 async def _describe(admin: AIOKafkaAdminClient) -> dict[str, BrokerTopic]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tracker.sessions.rules import Rules
+
 
 class Settings(BaseSettings):
     """Settings of all stages; each reads what it needs. Durations and sizes carry their unit in the name."""
@@ -113,3 +115,13 @@ class Settings(BaseSettings):
     def session_timeout_ms(self) -> int:
         """The default inactivity gap in milliseconds."""
         return self.session_timeout_seconds * 1000
+
+    @property
+    def session_rules(self) -> Rules:
+        """The session rules of this deployment: processors and replays fold by the same ones."""
+        return Rules(
+            timeout_ms=self.session_timeout_ms,
+            max_length_ms=self.session_max_length_seconds * 1000,
+            closed_stub_retention_ms=self.closed_stub_retention_seconds * 1000,
+            duplicate_window_events=self.duplicate_window_events,
+        )

@@ -16,7 +16,6 @@ from tracker.process.group_commit import commit_forever
 from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
-from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 
@@ -106,12 +105,7 @@ def _recovery(settings: Settings, reader: Callable[[], AIOKafkaConsumer]) -> Ses
     return SessionRecovery(
         state_dir=settings.data_dir / "process" / settings.worker_id / "sessions",
         changelog_topic=CHANGELOG.name(settings.topic_prefix),
-        rules=Rules(
-            timeout_ms=settings.session_timeout_ms,
-            max_length_ms=settings.session_max_length_seconds * 1000,
-            closed_stub_retention_ms=settings.closed_stub_retention_seconds * 1000,
-            duplicate_window_events=settings.duplicate_window_events,
-        ),
+        rules=settings.session_rules,
         cache_max_sessions=settings.state_cache_sessions,
         new_reader=reader,
     )

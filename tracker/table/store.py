@@ -17,8 +17,9 @@ from tracker.table.database import Database, RocksDatabase
 
 log = structlog.get_logger()
 
-_POSITION_KEY: Final = b"\x00position"
-_META_KEYS: Final = frozenset({WATERMARK_KEY, _POSITION_KEY})
+#: No session key begins with a control character: rows under such a key are notes beside the states.
+META_PREFIX: Final = b"\x00"
+_POSITION_KEY: Final = META_PREFIX + b"position"
 
 #: One version of a row as the changelog has it: key, source offset, and the encoded state (None: it is gone).
 Row = tuple[bytes, int, bytes | None]
@@ -73,7 +74,7 @@ class SessionStore:
     def states(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every session's key and encoded state."""
         for key, value in self._db.items():
-            if key not in _META_KEYS:
+            if not key.startswith(META_PREFIX):
                 yield key, value
 
     def write(self, rows: Iterable[Row], position: int) -> None:

@@ -1,0 +1,112 @@
+"""A processed log to replay: a source topic, and the outputs that a real processor made of it, killed on the way."""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from aiokafka import TopicPartition
+
+from tests.fixtures.kafka import PROJECT_DIR
+from tests.source_log import end_offsets, event_value
+from tests.stages import Stage, wait_until
+from topics.catalog import SEQUENCED, SOURCE
+from tracker import admin, clock
+from tracker.kafka import new_producer
+from tracker.local.kafka import LocalKafka
+from tracker.local.ports import free_port
+from tracker.settings import Settings
+
+PARTITIONS = 4
+SESSIONS = 60
+WAIT_SECONDS = 60.0
+REPLAY_TIMEOUT_SECONDS = 120
+
+
+class ProcessedLog:
+    """Events of many sessions, some bad records among them, numbered by a processor that is killed twice."""
+
+    def __init__(self, broker: LocalKafka, data_dir: Path) -> None:
+        self.settings = Settings(
+            kafka_bootstrap=broker.bootstrap,
+            topic_prefix=f"replay-{free_port()}.",
+            partitions=PARTITIONS,
+            data_dir=data_dir,
+        )
+        self.environment = {
+            "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
+            "TRACKER_PARTITIONS": str(PARTITIONS),
+            "TRACKER_PROCESS_PORT": str(free_port()),
+            "TRACKER_GROUP_COMMIT_INTERVAL_MS": "100",
+        }
+        self.data_dir = data_dir
+        asyncio.run(admin.create_topics(self.settings))
+        self.processor = Stage("process", data_dir, self.environment)
+
+    def process(self, events: int, *, kills: int = 0) -> None:
+        """Write events and let the processor number them all; what it is killed for, it does again."""
+        self.processor.start()
+        for _ in range(kills):
+            asyncio.run(self._write(events // (kills + 1)))
+            wait_until(lambda: self._outputs() > 0, "the first outputs", WAIT_SECONDS)
+            self.processor.kill()
+            self.processor.start()
+        asyncio.run(self._write(events - kills * (events // (kills + 1))))
+        wait_until(self._all_committed, "everything processed and committed", WAIT_SECONDS)
+        assert self.processor.stop() == 0
+
+    async def _write(self, events: int) -> None:
+        rng = random.Random(events)
+        topic = SOURCE.name(self.settings.topic_prefix)
+        async with new_producer(self.settings, "upstream", linger_ms=5) as producer:
+            for number in range(events):
+                session = f"s-{rng.randrange(SESSIONS)}"
+                workspace = f"w{int(session[2:]) % 2}"
+                value = event_value(session, clock.new_id(), workspace_id=workspace)
+                await producer.send(topic, b"{broken" if number % 97 == 0 else value, key=session.encode())
+
+    def _outputs(self) -> int:
+        return sum(asyncio.run(end_offsets(self.settings, SEQUENCED)).values())
+
+    def _all_committed(self) -> bool:
+        ends = asyncio.run(end_offsets(self.settings, SOURCE))
+        committed = asyncio.run(admin.committed_offsets(self.settings, f"{self.settings.topic_prefix}process"))
+        return all(committed.get(TopicPartition(*tp), 0) == end for tp, end in ends.items() if end)
+
+    def start_replay(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """``tracker replay`` as a person runs it, with JSON lines on stdout."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tracker", "replay", "--json", "--processes", "2", *arguments],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(PROJECT_DIR),
+                **self.environment,
+                "TRACKER_DATA_DIR": str(self.data_dir),
+                **environment,
+            },
+            cwd=self.data_dir,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def replay(self, *arguments: str, **environment: str) -> tuple[int, list[dict], str]:
+        """Run a replay to its end: exit code, what it said, and its stderr."""
+        process = self.start_replay(*arguments, **environment)
+        out, errors = process.communicate(timeout=REPLAY_TIMEOUT_SECONDS)
+        return process.returncode, [json.loads(line) for line in out.splitlines()], errors
+
+
+def until_line(process: subprocess.Popen[str], is_it: Callable[[dict], bool]) -> dict:
+    """Read what a replay says until a line is the one waited for."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said: dict = json.loads(line)
+        if is_it(said):
+            return said
+    raise AssertionError("the replay ended before it said that")

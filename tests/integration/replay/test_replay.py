@@ -1,0 +1,163 @@
+"""Replays of a log that a killed processor numbered: the same bytes again, resumed wherever they were stopped."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.replay.replay_stack import ProcessedLog, until_line
+from tests.source_log import end_offsets, read_all
+from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, read_position
+from tracker.kafka import new_producer
+from tracker.local.kafka import LocalKafka
+from tracker.settings import Settings
+
+EVENTS = 6_000
+OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS)
+
+
+@pytest.fixture(scope="module")
+def log(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessedLog]:
+    log = ProcessedLog(kafka_broker, tmp_path_factory.mktemp("replay"))
+    try:
+        log.process(EVENTS, kills=2)
+        yield log
+    finally:
+        log.processor.end()
+
+
+def once(settings: Settings, topic) -> list[tuple[int, tuple[int, int], bytes | None, bytes | None]]:
+    """A topic's outputs, each once: partition, source position, key, value."""
+    found = {}
+    for record in asyncio.run(read_all(settings, topic)):
+        position = read_position(record.headers)
+        assert position is not None
+        found[record.partition, position] = (record.key, record.value)
+    return [(partition, position, *found[partition, position]) for partition, position in sorted(found)]
+
+
+def own(log: ProcessedLog, name: str) -> Settings:
+    """The settings by which a generation's topics are read."""
+    return log.settings.model_copy(update={"topic_prefix": f"{log.settings.topic_prefix}replay.{name}."})
+
+
+def summary_of(lines: list[dict]) -> dict:
+    assert lines[-1]["type"] == "summary"
+    return lines[-1]
+
+
+def test_the_outputs_of_a_killed_processor_are_byte_identical_with_a_replay(log: ProcessedLog) -> None:
+    code, lines, errors = log.replay("--compare", "--name", "proof")
+    assert code == 0, errors
+    summary = summary_of(lines)
+    assert summary["differences"] == 0
+    assert sum(each["identical"] for each in summary["comparisons"]) > EVENTS
+
+
+def test_a_replay_never_touches_the_live_topics(log: ProcessedLog) -> None:
+    before = {topic.suffix: asyncio.run(end_offsets(log.settings, topic)) for topic in CATALOG}
+    code, _, errors = log.replay("--name", "aside")
+    assert code == 0, errors
+    assert {topic.suffix: asyncio.run(end_offsets(log.settings, topic)) for topic in CATALOG} == before
+    for topic in OUTPUT_TOPICS:
+        assert once(own(log, "aside"), topic) == once(log.settings, topic)
+
+
+def test_a_replay_that_is_killed_again_and_again_goes_on_without_loss_or_doubling(log: ProcessedLog) -> None:
+    arguments = ("--name", "killed", "--max-rate", "4000")
+    for chunks in (1, 2):
+        process = log.start_replay(*arguments)
+        for _ in range(chunks):
+            until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
+        process.kill()
+        process.communicate()
+    code, lines, errors = log.replay(*arguments)
+    assert code == 0, errors
+    assert lines[0]["resumed"]
+    for topic in OUTPUT_TOPICS:
+        written = [(r.partition, read_position(r.headers)) for r in asyncio.run(read_all(own(log, "killed"), topic))]
+        assert len(written) == len(set(written))
+        assert once(own(log, "killed"), topic) == once(log.settings, topic)
+
+
+def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(log: ProcessedLog) -> None:
+    arguments = ("--compare", "--name", "interrupted", "--max-rate", "2000")
+    process = log.start_replay(*arguments)
+    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    code, lines, errors = log.replay("--compare", "--name", "interrupted")
+    assert code == 0, errors
+    assert summary_of(lines)["records"] > 0
+    assert sum(each["identical"] for each in summary_of(lines)["comparisons"]) > EVENTS
+
+
+def test_a_workspace_gets_its_own_outputs_only(log: ProcessedLog) -> None:
+    code, _, errors = log.replay("--name", "one", "--workspace", "w1")
+    assert code == 0, errors
+    rows = [json.loads(value) for *_, value in once(own(log, "one"), SEQUENCED) if value]
+    live = [json.loads(value) for *_, value in once(log.settings, SEQUENCED) if value]
+    assert rows == [row for row in live if row["workspace_id"] == "w1"]
+    assert rows
+
+
+def test_a_range_by_offsets_gives_the_live_outputs_of_that_range(log: ProcessedLog) -> None:
+    code, _, errors = log.replay("--name", "range", "--from", "300", "--to", "500", "--partitions", "1,2")
+    assert code == 0, errors
+    for topic in OUTPUT_TOPICS:
+        wanted = [
+            output for output in once(log.settings, topic) if output[0] in {1, 2} and 300 <= output[1].offset < 500
+        ]
+        assert once(own(log, "range"), topic) == wanted
+
+
+def test_a_warm_up_that_covers_the_sessions_gives_the_same_outputs(log: ProcessedLog) -> None:
+    code, lines, errors = log.replay("--compare", "--name", "warm", "--from", "700", "--warm-up-seconds", "86400")
+    assert code == 0, errors
+    assert summary_of(lines)["differences"] == 0
+
+
+def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(log: ProcessedLog) -> None:
+    code, lines, errors = log.replay("--name", "dry", "--dry-run")
+    assert code == 0, errors
+    assert [line["type"] for line in lines] == ["plan"]
+    assert lines[0]["writes"] == f"topics {log.settings.topic_prefix}replay.dry.*"
+    assert not (log.data_dir / "replay" / "dry").exists()
+
+
+def test_a_generation_is_not_resumed_with_other_options(log: ProcessedLog) -> None:
+    assert log.replay("--name", "fixed", "--partitions", "0")[0] == 0
+    code, _, errors = log.replay("--name", "fixed", "--partitions", "1")
+    assert code == 1
+    assert "tracker replay discard fixed" in errors
+
+
+@pytest.mark.parametrize("fault", ["differs", "extra"])
+def test_a_live_output_that_is_wrong_is_found_and_shown(kafka_broker: LocalKafka, tmp_path: Path, fault: str) -> None:
+    log = ProcessedLog(kafka_broker, tmp_path)
+    try:
+        log.process(400)
+    finally:
+        log.processor.end()
+    topic = SEQUENCED.name(log.settings.topic_prefix)
+    victim = max(asyncio.run(read_all(log.settings, SEQUENCED)), key=lambda record: record.offset)
+    wrong = own(log, "wrong")
+    assert wrong is not None
+
+    async def plant() -> None:
+        position = read_position(victim.headers)
+        assert position is not None
+        nth = position.nth + 7
+        headers = [(SOURCE_OFFSET, b"%d" % position.offset), (SOURCE_INDEX, b"%d" % nth)]
+        async with new_producer(log.settings, "test") as producer:
+            await producer.send_and_wait(topic, b"{}", key=victim.key, headers=headers, partition=victim.partition)
+
+    asyncio.run(plant())
+    code, lines, _ = log.replay("--compare", "--name", "wrong")
+    assert code == 3
+    firsts = [each["first"] for each in summary_of(lines)["comparisons"] if each["first"]]
+    assert [(first["kind"], first["partition"]) for first in firsts] == [("extra", victim.partition)]

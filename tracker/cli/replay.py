@@ -1,0 +1,174 @@
+"""``tracker replay``: fold the log again, beside the live generation."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracker.cli.options import DataDir, load_settings
+from tracker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tracker.replay.plan import Request, TargetKind
+    from tracker.settings import Settings
+
+app = typer.Typer(invoke_without_command=True)
+
+EXIT_DIFFERENCES = 3
+EXIT_INTERRUPTED = 130
+
+Name = Annotated[str, typer.Option("--name", help="The generation: the same name resumes it.")]
+
+
+@app.callback()
+def replay(
+    ctx: typer.Context,
+    *,
+    name: Name = "default",
+    begin: Annotated[str, typer.Option("--from", help="Time (2026-11-01T00:00Z), offset, or 'earliest'.")] = "earliest",
+    end: Annotated[str, typer.Option("--to", help="Time, offset, or 'latest'; not included.")] = "latest",
+    partitions: Annotated[str, typer.Option(help="Only these, such as 0,3,5.")] = "",
+    workspace: Annotated[str, typer.Option(help="Hand on only this workspace's outputs.")] = "",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write nothing; hold every output against the live one.")
+    ] = False,
+    datasource: Annotated[
+        str,
+        typer.Option(help="Write rows to EVENTS,SESSIONS instead of topics: whole sessions that began in the range."),
+    ] = "",
+    warm_up_seconds: Annotated[
+        int | None, typer.Option(min=0, help="Begin folding only this long before --from. Default: the log's start.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, max=64, help="Default: one a core.")] = None,
+    max_rate: Annotated[int | None, typer.Option(min=100, help="Records a second at most, in all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read and written, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fold a range of the log again, into a generation of its own that never touches the live one.
+
+    Interrupted (Ctrl-C, a crash), the same command goes on where it stopped. Exit codes: 0 done, 1 an error that the
+    message explains, 3 --compare found differences, 130 interrupted.
+
+    For example:
+
+      tracker replay --compare                                   prove that the live outputs are right
+
+      tracker replay --name fix --from 2026-11-01T00:00Z         into topics tracker.replay.fix.*
+
+      tracker replay --name fix2 --from 2026-11-01 --datasource events_fix,sessions_fix
+
+      tracker replay --from 2026-11-01 --warm-up-seconds 86400 --dry-run
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from tracker.replay.plan import Request
+
+    events, _, sessions = datasource.partition(",")
+    if compare and datasource:
+        raise ConfigurationError("--compare writes nothing: leave out --datasource")
+    if datasource and not (events and sessions):
+        raise ConfigurationError("--datasource takes two names, such as events_fix,sessions_fix")
+    target: TargetKind = "compare" if compare else "datasource" if datasource else "topics"
+    request = Request(
+        name=_valid_name(name),
+        target=target,
+        begin=begin,
+        end=end,
+        warm_up_seconds=warm_up_seconds,
+        partitions=_numbers(partitions),
+        workspace=workspace,
+        events_datasource=events,
+        sessions_datasource=sessions,
+    )
+    raise typer.Exit(
+        asyncio.run(
+            _replay(request, data_dir, processes or os.cpu_count() or 1, max_rate, dry_run=dry_run, as_json=as_json)
+        )
+    )
+
+
+async def _replay(
+    request: "Request", data_dir: Path | None, processes: int, max_rate: int | None, *, dry_run: bool, as_json: bool
+) -> int:
+    from tracker.cli.replay_view import new_view, writes
+    from tracker.replay.run import prepare, run
+
+    settings = load_settings(data_dir=data_dir)
+    view = new_view(as_json=as_json)
+    generation, plan, resumed = await prepare(settings, request, dry_run=dry_run)
+    view.plan(plan, writes=writes(generation, plan), resumed=resumed)
+    if dry_run:
+        return 0
+    with view.progress(plan) as on_progress:
+        summary = await run(settings, generation, plan, processes=processes, max_rate=max_rate, on_progress=on_progress)
+    view.summary(summary)
+    if summary.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DIFFERENCES if summary.differences else 0
+
+
+@app.command()
+def discard(
+    name: Annotated[str, typer.Argument(help="The generation.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Remove a generation: its local state and its topics. Datasources stay as they are.
+
+    Example: tracker replay discard fix
+    """
+    from tracker.replay.discard import discard as remove
+
+    removed = asyncio.run(remove(load_settings(data_dir=data_dir), _valid_name(name)))
+    typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
+
+
+def replay_worker(
+    name: Annotated[str, typer.Argument()],
+    partitions: Annotated[str, typer.Option()],
+    data_dir: DataDir = None,
+    max_rate: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Run one process of a replay; ``tracker replay`` starts it."""
+    import uvloop
+
+    from tracker.log import configure_logging
+
+    settings = load_settings(data_dir=data_dir)
+    configure_logging(settings)
+    raise typer.Exit(uvloop.run(_work(settings, name, _numbers(partitions), max_rate)))
+
+
+async def _work(settings: "Settings", name: str, partitions: tuple[int, ...], max_rate: int | None) -> int:
+    from tracker.replay.generation import Generation
+    from tracker.replay.worker import run_worker
+    from tracker.sink.tinybird import TinybirdClient
+
+    plan = Generation(settings, name).plan
+    if plan is None or plan.request.target != "datasource":
+        return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=None)
+    names = plan.request.events_datasource, plan.request.sessions_datasource
+    async with TinybirdClient(settings) as client:
+
+        async def ingest(events: "Sequence[bytes]", sessions: "Sequence[bytes]") -> None:
+            pairs = zip(names, (events, sessions), strict=True)
+            await asyncio.gather(*(client.ingest(datasource, rows) for datasource, rows in pairs if rows))
+
+        return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=ingest)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError:
+        raise ConfigurationError(f"{text!r}: partitions are numbers with commas, such as 0,3,5") from None
+
+
+def _valid_name(name: str) -> str:
+    if not name or len(name) > 40 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):  # noqa: PLR2004
+        raise ConfigurationError(f"{name!r}: a generation's name is 1 to 40 letters, digits, '-' or '_'")
+    return name

@@ -1,0 +1,20 @@
+"""Removing a generation: its directory and its own topics, and nothing else."""
+
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from tracker import admin
+from tracker.replay.generation import Generation
+from tracker.settings import Settings
+
+
+async def discard(settings: Settings, name: str) -> list[str]:
+    """Remove a generation and return what was removed.
+
+    Raises:
+        RetryableError: Kafka can't be reached; nothing has been removed.
+    """
+    generation = Generation(settings, name)
+    own = [topic.name(generation.topic_prefix) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS)]
+    removed = [f"topic {topic}" for topic in await admin.delete_topics(settings, own)]
+    if generation.discard():
+        removed.append(str(generation.path))
+    return removed

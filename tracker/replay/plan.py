@@ -1,0 +1,64 @@
+"""What a replay reads and what it writes down of it: decided once, kept in the generation's directory. Pure values."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+#: ``topics``: output topics of the generation's own. ``datasource``: Tinybird datasources of choice.
+#: ``compare``: nothing is written; each output is held against the live one.
+TargetKind = Literal["topics", "datasource", "compare"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for. A generation is resumed only with the same request."""
+
+    name: str
+    target: TargetKind
+    begin: str = "earliest"
+    end: str = "latest"
+    warm_up_seconds: int | None = None
+    partitions: tuple[int, ...] = ()
+    workspace: str = ""
+    events_datasource: str = ""
+    sessions_datasource: str = ""
+
+
+class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition's offsets: folded from ``begin``, handed on from ``emit_from``, up to ``until``, not included."""
+
+    partition: int
+    begin: int
+    emit_from: int
+    until: int
+
+    @property
+    def records(self) -> int:
+        """The offsets that are folded; some may be empty."""
+        return max(0, self.until - self.begin)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with its times and words turned into offsets, and the rules that the fold goes by."""
+
+    request: Request
+    source_topic: str
+    cluster_id: str
+    rules: dict[str, int]
+    #: With the target ``datasource``, whole sessions that began in this stretch of stream time, [begin, end).
+    sessions_from_ms: int
+    sessions_to_ms: int
+    partitions: tuple[PartitionPlan, ...]
+
+    @property
+    def records(self) -> int:
+        """The offsets to fold in all partitions."""
+        return sum(plan.records for plan in self.partitions)
+
+
+def share_out(plans: Sequence[PartitionPlan], processes: int) -> list[list[PartitionPlan]]:
+    """Deal partitions to processes: the largest first, each to the process that has the least to do."""
+    shares: list[list[PartitionPlan]] = [[] for _ in range(min(processes, len(plans)))]
+    for plan in sorted(plans, key=lambda plan: -plan.records):
+        min(shares, key=lambda share: sum(each.records for each in share)).append(plan)
+    return shares

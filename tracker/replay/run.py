@@ -1,0 +1,170 @@
+"""A whole replay: plan it or take it up again, share it out over processes, watch them, sum up."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from tracker import admin
+from tracker.deathsig import dies_with_parent
+from tracker.errors import ConfigurationError, TrackerError
+from tracker.kafka import new_reader
+from tracker.replay.compare import Comparison
+from tracker.replay.generation import Generation
+from tracker.replay.partition import Progress
+from tracker.replay.plan import PartitionPlan, Plan, Request, share_out
+from tracker.replay.planner import make_plan
+from tracker.replay.worker import EXIT_INTERRUPTED
+from tracker.settings import Settings
+
+#: A line that a worker says is a few hundred bytes; an error may be longer.
+LINE_MAX_BYTES: Final = 65_536
+KEPT_ERROR_LINES: Final = 20
+
+OnProgress = Callable[[Progress], None]
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What came of a run."""
+
+    name: str
+    records: int
+    outputs: int
+    seconds: float
+    interrupted: bool
+    comparisons: list[Comparison] = msgspec.field(default_factory=list)
+
+    @property
+    def differences(self) -> int:
+        """Outputs that are not as live has them; 0 without ``--compare``."""
+        return sum(comparison.differences for comparison in self.comparisons)
+
+
+async def prepare(settings: Settings, request: Request, *, dry_run: bool = False) -> tuple[Generation, Plan, bool]:
+    """Return the generation, its plan, and whether it was there before. A dry run leaves nothing behind.
+
+    Raises:
+        ConfigurationError: the request can't be carried out; says why.
+        RetryableError: Kafka can't be reached.
+    """
+    generation = Generation(settings, request.name)
+    plan = generation.resumable(request)
+    if plan is not None:
+        if plan.cluster_id != await admin.cluster_id(settings):
+            raise ConfigurationError(f"{request.name!r} was made on another cluster; {generation.discard_command}")
+        return generation, plan, True
+    await admin.cluster_id(settings)  # says in one line if there is no Kafka; a consumer would try for long
+    async with new_reader(settings, f"{settings.topic_prefix}replay") as reader:
+        plan = await make_plan(settings, request, reader)
+    if not dry_run:
+        if request.target == "topics":
+            own = settings.model_copy(update={"topic_prefix": generation.topic_prefix})
+            await admin.create_topics(own, (SEQUENCED, SESSIONS, DEAD_LETTERS))
+        generation.create(plan)
+    return generation, plan, False
+
+
+async def run(
+    settings: Settings,
+    generation: Generation,
+    plan: Plan,
+    *,
+    processes: int,
+    max_rate: int | None,
+    on_progress: OnProgress,
+) -> Summary:
+    """Fold everything that is left of the plan and return what came of it.
+
+    Raises:
+        TrackerError: a worker failed; quotes its last words. The generation can be resumed.
+    """
+    left = [each for each in plan.partitions if generation.result(each.partition) is None]
+    shares = share_out(left, processes)
+    began = monotonic()
+    latest: dict[int, Progress] = {}
+
+    def note(progress: Progress) -> None:
+        latest[progress.partition] = progress
+        on_progress(progress)
+
+    rate = None if max_rate is None else max(1, max_rate // max(1, len(shares)))
+    codes = await _run_workers(settings, generation.name, shares, rate, note)
+    records = sum(
+        progress.next_offset - each.begin for each in left if (progress := latest.get(each.partition)) is not None
+    )
+    comparisons = [found for each in plan.partitions for found in generation.result(each.partition) or ()]
+    return Summary(
+        name=generation.name,
+        records=records,
+        outputs=sum(progress.outputs for progress in latest.values()),
+        seconds=monotonic() - began,
+        interrupted=EXIT_INTERRUPTED in codes,
+        comparisons=comparisons,
+    )
+
+
+async def _run_workers(
+    settings: Settings, name: str, shares: Sequence[Sequence[PartitionPlan]], rate: int | None, note: OnProgress
+) -> list[int]:
+    workers = [await _start(settings, name, share, rate) for share in shares]
+    loop = asyncio.get_running_loop()
+
+    def stop_all() -> None:
+        for worker in workers:
+            if worker.returncode is None:
+                worker.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_all)
+    try:
+        codes = await asyncio.gather(*(_follow(worker, note, stop_all) for worker in workers))
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        stop_all()
+    failures = [words for _, words in codes if words]
+    if failures:
+        raise TrackerError(f"a replay process failed; run the same command again to resume\n{failures[0]}")
+    return [code for code, _ in codes]
+
+
+async def _start(
+    settings: Settings, name: str, share: Sequence[PartitionPlan], rate: int | None
+) -> asyncio.subprocess.Process:
+    numbers = ",".join(str(plan.partition) for plan in share)
+    arguments = ["-m", "tracker", "replay-worker", name, "--partitions", numbers]
+    arguments += ["--data-dir", str(settings.data_dir)]
+    if rate is not None:
+        arguments += ["--max-rate", str(rate)]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=LINE_MAX_BYTES,
+        start_new_session=True,  # the terminal's Ctrl-C reaches only us
+        preexec_fn=dies_with_parent(),
+    )
+
+
+async def _follow(
+    worker: asyncio.subprocess.Process, note: OnProgress, stop_others: Callable[[], None]
+) -> tuple[int, str]:
+    """Pass a worker's progress on until it ends; return its code, and its last words if it failed."""
+    assert worker.stdout is not None  # noqa: S101 - it was started with pipes
+    assert worker.stderr is not None  # noqa: S101
+    errors = asyncio.create_task(worker.stderr.read())
+    async for line in worker.stdout:
+        note(msgspec.json.decode(line, type=Progress))
+    code = await worker.wait()
+    words = (await errors).decode(errors="replace").splitlines()[-KEPT_ERROR_LINES:]
+    if code in {0, EXIT_INTERRUPTED}:
+        return code, ""
+    stop_others()
+    return code, "\n".join(words) or f"exit status {code}"

@@ -1,0 +1,212 @@
+"""Where a replay's outputs go. Each target returns from ``write`` only when the outputs are safe, or compared."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
+from topics.headers import SourcePosition, read_position
+from tracker.record_batches import send_batches
+from tracker.replay.compare import Comparison, placed
+from tracker.replay.source import READ_TIMEOUT_MS, LiveOutputs
+from tracker.sessions.outputs import FoldResult, Output
+
+#: Output records that are read at once where live outputs are compared with.
+LIVE_MAX_RECORDS = 5_000
+
+#: Appends rows to the events datasource and the sessions datasource; returns once both are written.
+Ingest = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[None]]
+NewReader = Callable[[], AIOKafkaConsumer]
+
+
+def outputs_by_topic(result: FoldResult) -> tuple[tuple[Topic, list[Output]], ...]:
+    """Return a fold's outputs beside the topic that each kind goes to."""
+    return (SEQUENCED, result.events), (SESSIONS, result.sessions), (DEAD_LETTERS, result.dead_letters)
+
+
+class Target(Protocol):
+    """Takes the outputs of one partition, chunk by chunk in log order."""
+
+    async def start(self, notes: bytes | None) -> None:
+        """Begin, or go on after an interruption with the notes of the last checkpoint."""
+
+    async def write(self, result: FoldResult, begin: int, end: int) -> None:
+        """Take the outputs of source offsets [begin, end). A stretch may come again after an interruption."""
+
+    def is_done(self, stream_time_ms: int) -> bool:
+        """Return whether nothing that comes after this stream time concerns it any more."""
+
+    def notes(self) -> bytes:
+        """Return what ``start`` wants back; it is kept in the same atomic write as the states."""
+
+    async def close(self) -> None:
+        """Let go of clients."""
+
+
+class TopicTarget:
+    """Output topics of the generation's own. What an interrupted run has written already is not written again."""
+
+    def __init__(self, producer: AIOKafkaProducer, new_reader: NewReader, prefix: str, partition: int) -> None:
+        self._producer = producer
+        self._new_reader = new_reader
+        self._prefix = prefix
+        self._partition = partition
+        self._last: dict[str, SourcePosition] = {}
+
+    async def start(self, notes: bytes | None) -> None:  # noqa: ARG002 - the topics themselves say how far they are
+        """Look up the last output of each topic."""
+        async with self._new_reader() as reader:
+            for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+                last = await _last_position(reader, TopicPartition(topic.name(self._prefix), self._partition))
+                if last is not None:
+                    self._last[topic.suffix] = last
+
+    async def write(self, result: FoldResult, begin: int, end: int) -> None:  # noqa: ARG002 - Target's signature
+        """Send the outputs and wait until all are acked."""
+        await asyncio.gather(
+            *(
+                send_batches(
+                    self._producer, topic.name(self._prefix), self._partition, self._unwritten(topic.suffix, outputs)
+                )
+                for topic, outputs in outputs_by_topic(result)
+            )
+        )
+
+    def _unwritten(self, suffix: str, outputs: list[Output]) -> list[Output]:
+        last = self._last.get(suffix)
+        if last is None or not outputs:
+            return outputs
+        fresh = [output for output in outputs if (read_position(output.headers) or last) > last]
+        if fresh:
+            del self._last[suffix]  # all that follow are later still
+        return fresh
+
+    def is_done(self, stream_time_ms: int) -> bool:  # noqa: ARG002 - Target's signature
+        """Return False: every output is written."""
+        return False
+
+    def notes(self) -> bytes:
+        """Return nothing: the topics say how far they are."""
+        return b""
+
+    async def close(self) -> None:
+        """Do nothing: the producer is shared."""
+
+
+async def _last_position(reader: AIOKafkaConsumer, tp: TopicPartition) -> SourcePosition | None:
+    """Return the source position of the last record that a partition holds."""
+    reader.assign([tp])
+    end = (await reader.end_offsets([tp]))[tp]
+    start = (await reader.beginning_offsets([tp]))[tp]
+    if end <= start:
+        return None
+    reader.seek(tp, end - 1)
+    while True:
+        for record in (await reader.getmany(tp, timeout_ms=READ_TIMEOUT_MS)).get(tp, ()):
+            return read_position(record.headers)
+
+
+class CompareTarget:
+    """Holds every output against the live one. Writes nothing anywhere."""
+
+    def __init__(self, new_reader: NewReader, live_prefix: str, partition: int) -> None:
+        self._new_reader = new_reader
+        names = {topic.suffix: topic.name(live_prefix) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS)}
+        self._readers = {suffix: new_reader() for suffix in names}
+        self._live = {
+            suffix: LiveOutputs(self._readers[suffix], TopicPartition(name, partition))
+            for suffix, name in names.items()
+        }
+        self.comparisons = {suffix: Comparison(topic=name, partition=partition) for suffix, name in names.items()}
+
+    async def start(self, notes: bytes | None) -> None:
+        """Go to the start of the live outputs, with the counts of an interrupted run."""
+        if notes:
+            found = msgspec.json.decode(notes, type=dict[str, Comparison])
+            self.comparisons.update(found)
+        for suffix, live in self._live.items():
+            await self._readers[suffix].start()
+            await live.start()
+
+    async def write(self, result: FoldResult, begin: int, end: int) -> None:
+        """Compare the outputs with the live ones of the same stretch of the source."""
+        for topic, outputs in outputs_by_topic(result):
+            live = self._live[topic.suffix]
+            theirs = await live.take(begin, end, LIVE_MAX_RECORDS)
+            self.comparisons[topic.suffix].hold(placed(outputs), theirs, live_begins=live.begins)
+
+    def is_done(self, stream_time_ms: int) -> bool:  # noqa: ARG002 - Target's signature
+        """Return False: every output is compared."""
+        return False
+
+    def notes(self) -> bytes:
+        """Return the counts so far."""
+        return msgspec.json.encode(self.comparisons)
+
+    async def close(self) -> None:
+        """Stop the readers."""
+        for reader in self._readers.values():
+            await reader.stop()
+
+
+class DatasourceTarget:
+    """Tinybird datasources of choice: whole sessions that began in a stretch of stream time, all their rows."""
+
+    def __init__(self, ingest: Ingest, sessions_from_ms: int, sessions_to_ms: int) -> None:
+        self._ingest = ingest
+        self._range_ms = range(sessions_from_ms, sessions_to_ms)
+        #: Sessions of the range that are open.
+        self._open: set[str] = set()
+
+    async def start(self, notes: bytes | None) -> None:
+        """Take up the sessions that were open at the last checkpoint."""
+        if notes:
+            self._open = set(msgspec.json.decode(notes, type=list[str]))
+
+    async def write(self, result: FoldResult, begin: int, end: int) -> None:  # noqa: ARG002 - Target's signature
+        """Append the rows and wait until they are written. A row that is sent twice collapses."""
+        events: list[bytes] = []
+        sessions: list[bytes] = []
+        for value, row in _rows_in_order(result):
+            session_id = str(row["session_id"])
+            if "session_event_sequence" in row:
+                if session_id in self._open:
+                    events.append(value)
+            elif self._takes(row):
+                sessions.append(value)
+                if row["is_expired"]:
+                    self._open.discard(session_id)
+                else:
+                    self._open.add(session_id)
+        if events or sessions:
+            await self._ingest(events, sessions)
+
+    def _takes(self, session_row: dict[str, object]) -> bool:
+        return _milliseconds(str(session_row["created_at"])) in self._range_ms
+
+    def is_done(self, stream_time_ms: int) -> bool:
+        """Return whether all sessions that began in the range have ended."""
+        return stream_time_ms >= self._range_ms.stop and not self._open
+
+    def notes(self) -> bytes:
+        """Return the sessions of the range that are open."""
+        return msgspec.json.encode(sorted(self._open))
+
+    async def close(self) -> None:
+        """Do nothing: the client is shared."""
+
+
+def _rows_in_order(result: FoldResult) -> list[tuple[bytes, dict[str, object]]]:
+    """Return rows of events and sessions in the order in which the fold gave them."""
+    rows = [output for output in (*result.sessions, *result.events) if output.value]
+    rows.sort(key=lambda output: read_position(output.headers) or SourcePosition(-1, -1))
+    return [(output.value, orjson.loads(output.value)) for output in rows if output.value]
+
+
+def _milliseconds(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
