@@ -68,8 +68,8 @@ class Log:
     def session(self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, **data: Any) -> None:
         self._keyed("session", key, at, data, **({"visitor": visitor} if visitor else {}))
 
-    def expire(self, key: str, at: int = START_MS) -> None:
-        self._keyed("expire", key, at, None)
+    def expire(self, key: str, at: int = START_MS, **data: Any) -> None:
+        self._keyed("expire", key, at, data or None)
 
     def flush(self, key: str, at: int = START_MS) -> None:
         self._keyed("flush", key, at, None)

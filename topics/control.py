@@ -5,12 +5,19 @@ from typing import Literal, NotRequired
 from pydantic import with_config
 from typing_extensions import TypedDict
 
-from topics.fields import OUTSIDE, Count, SessionId, Timestamp
+from topics.fields import OUTSIDE, Count, Id, SessionId, Timestamp
 
 
 @with_config(OUTSIDE)
 class NoData(TypedDict):
     """The empty ``data`` of a control record."""
+
+
+@with_config(OUTSIDE)
+class ExpireScope(TypedDict):
+    """Whose session may be closed: with a workspace, the record means nothing to a session of another one."""
+
+    workspace_id: NotRequired[Id]
 
 
 @with_config(OUTSIDE)
@@ -21,7 +28,7 @@ class ExpireRecord(TypedDict):
     session_id: SessionId
     timestamp: Timestamp
     retry_count: NotRequired[Count]
-    data: NotRequired[NoData]
+    data: NotRequired[ExpireScope]
 
 
 @with_config(OUTSIDE)

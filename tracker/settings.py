@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     collect_host: str = Field(default="127.0.0.1", description="address that the collector listens on")
     collect_port: int = Field(default=8000, ge=1, le=65535, description="port that the collector listens on")
     collect_max_body_bytes: int = Field(default=262_144, ge=1_024, description="largest request body")
+    collect_max_connections: int = Field(default=10_000, ge=1, description="open connections at most; then 503")
     collect_ack_timeout_ms: int = Field(default=10_000, ge=100, le=60_000, description="wait for Kafka's ack, then 503")
     cookie_name: str = Field(default="session_id", description="name of the session cookie")
     cookie_secure: bool = Field(default=True, description="send the cookie over HTTPS (and to localhost) only")

@@ -1,19 +1,19 @@
-"""The collector's web application: its routes, the guard around every request, and its lifetime."""
+"""The collector's application: its routes, the guard around every request, and its lifetime."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
-from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tracker import clock
-from tracker.collect import answers, requests
+from tracker.collect import answers, bodies, requests
 from tracker.collect.cookies import session_cookie, session_from_cookie
 from tracker.collect.errors import RequestError
+from tracker.collect.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.producer import SourceProducer
 from tracker.collect.sessions import SessionQueries, new_http_session
@@ -21,176 +21,206 @@ from tracker.settings import Settings
 
 #: Requests to the API that are served at the same time; beyond it they are answered 503 at once.
 MAX_INFLIGHT_REQUESTS: Final = 2_000
-#: A body must have arrived within this time.
-BODY_TIMEOUT_SECONDS: Final = 10.0
 #: Browsers may keep the script this long without asking.
 STATIC_MAX_AGE_SECONDS: Final = 60
 
 _API: Final = "/api/"
+_TRACK: Final = "/api/v1/events/track"
+_SESSION: Final = "/api/v1/events/session"
 _log = structlog.get_logger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Coroutine[Any, Any, Response]
+Endpoint = Callable[[Request], Response | Answer]
+
+
+class Route(NamedTuple):
+    """What an address takes. ``pattern`` stands for it in the figures, without anybody's id."""
+
+    pattern: str
+    methods: Mapping[str, Endpoint]
 
 
 class Collector:
-    """The handlers, with what they share."""
+    """The endpoints, with what they share. ``handle`` is what a server calls."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._metrics = CollectMetrics()
-        self._producer = SourceProducer(settings, self._metrics)
+        self.metrics = CollectMetrics()
+        self._producer = SourceProducer(settings, self.metrics)
         self._queries: SessionQueries | None = None
+        self._resources = contextlib.AsyncExitStack()
         self._inflight_requests = 0
         #: Set when the process is about to end: every answer then asks its client to connect anew.
         self.closing = False
+        fixed = (
+            Route(_TRACK, {"POST": self.track}),
+            Route(_SESSION, {"POST": self.open_session}),
+            Route("/healthz", {"GET": health}),
+            Route("/readyz", {"GET": self.ready}),
+            Route("/metrics", {"GET": self.show_metrics}),
+            Route("/tracker.js", {"GET": static("tracker.js", "text/javascript")}),
+            Route("/demo", {"GET": static("demo.html", "text/html")}),
+        )
+        self._routes = {route.pattern: route for route in fixed}
+        self._session_route = Route(f"{_SESSION}/{{id}}", {"GET": self.session_state, "DELETE": self.expire_session})
+        self._flush_route = Route(f"{_SESSION}/{{id}}/flush", {"POST": self.flush_session})
 
-    def app(self) -> web.Application:
-        """Return the application; it connects when it starts and flushes when it is cleaned up."""
+    async def start(self) -> None:
+        """Begin to connect to Kafka; does not wait for it."""
+        self._producer.start()
+        http = await self._resources.enter_async_context(new_http_session())
+        self._queries = SessionQueries(self._settings, http)
 
-        @web.middleware
-        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._guard(request, handler)
+    async def stop(self) -> None:
+        """Flush what is unsettled and close; no request may be under way any more."""
+        await self._producer.stop()
+        await self._resources.aclose()
 
-        app = web.Application(middlewares=[guard], client_max_size=self._settings.collect_max_body_bytes)
-        app.cleanup_ctx.append(self._lifetime)
-        app.router.add_post("/api/v1/events/track", self.track)
-        app.router.add_post("/api/v1/events/session", self.open_session)
-        app.router.add_get("/api/v1/events/session/{id}", self.session_state)
-        app.router.add_get("/healthz", self.health)
-        app.router.add_get("/readyz", self.ready)
-        app.router.add_get("/metrics", self.metrics)
-        app.router.add_get("/tracker.js", static("tracker.js", "text/javascript"))
-        app.router.add_get("/demo", static("demo.html", "text/html"))
-        return app
+    def handle(self, request: Request) -> Response | Answer:
+        """Answer whatever comes, at once or with a coroutine that does not raise, and count it."""
+        route = self._route(request.path)
+        pattern = "unknown" if route is None else route.pattern
+        try:
+            answer = self._dispatch(route, request)
+        except Exception as error:  # noqa: BLE001 - one broken request must not look like a broken server
+            answer = self._failed(request, error)
+        if isinstance(answer, Response):
+            return self._answered(answer, request, pattern)
+        return self._finish(answer, request, pattern)
 
-    async def track(self, request: web.Request) -> web.Response:
+    def _dispatch(self, route: Route | None, request: Request) -> Response | Answer:
+        if route is None:
+            raise RequestError("not_found", "there is nothing at this address")
+        # HEAD is GET without a body, which the connection leaves out.
+        endpoint = route.methods.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
+            response = answers.failed(RequestError("method_not_allowed", "this address does not take this method"))
+            response.headers.append(("Allow", ", ".join(route.methods)))
+            return response
+        if request.path.startswith(_API) and self._inflight_requests >= MAX_INFLIGHT_REQUESTS:
+            raise RequestError("overloaded", "too many requests at once")
+        return endpoint(request)
+
+    async def _finish(self, answer: Answer, request: Request, pattern: str) -> Response:
+        self._inflight_requests += 1
+        try:
+            response = await answer
+        except Exception as error:  # noqa: BLE001 - likewise
+            response = self._failed(request, error)
+        finally:
+            self._inflight_requests -= 1
+        return self._answered(response, request, pattern)
+
+    def _answered(self, response: Response, request: Request, pattern: str) -> Response:
+        if request.method == "POST" and request.path.startswith(_API):
+            response.headers.append(("Access-Control-Allow-Origin", "*"))
+        if self.closing:
+            response.close = True
+        self.metrics.count_request(pattern, response.status)
+        return response
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestError):
+            return answers.failed(error)
+        # Its text may repeat what the client sent; the renderer has to keep it inert.
+        _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+        return answers.failed(RequestError("internal", "this is a fault of ours; it has been logged"))
+
+    def _route(self, path: str) -> Route | None:
+        route = self._routes.get(path)
+        if route is not None or not path.startswith(_SESSION + "/"):
+            return route
+        return self._flush_route if path.endswith("/flush") else self._session_route
+
+    # -- Endpoints ------------------------------------------------------------------------------------------------
+
+    def track(self, request: Request) -> Answer:
         """Take one event, or a batch of them."""
-        fields = await self._read_object(request)
+        fields = self._fields(request)
         context = self._context(request)
-        max_age_seconds = self._settings.session_timeout_seconds
         if "batch" in fields:
             records = requests.event_batch(fields, context)
-            await self._producer.deliver(records)
+            response = answers.accepted_batch(records)
             kept = next((record for record in records if record.cookie), records[0])
-            return self._keep_session(answers.accepted_batch(records), kept, max_age_seconds)
-        record = requests.event_record(fields, context)
-        await self._producer.deliver([record])
-        return self._keep_session(answers.accepted(record), record, max_age_seconds)
+        else:
+            kept = requests.event_record(fields, context)
+            records = [kept]
+            response = answers.accepted(kept)
+        self._keep_session(response, kept, self._settings.session_timeout_seconds)
+        return self._deliver(records, response)
 
-    async def open_session(self, request: web.Request) -> web.Response:
+    def open_session(self, request: Request) -> Answer:
         """Open a session, or add to its context."""
         default_seconds = self._settings.session_timeout_seconds
-        fields = await self._read_object(request)
-        context = self._context(request)
-        record = requests.session_record(fields, context, default_timeout_seconds=default_seconds)
-        await self._producer.deliver([record])
-        max_age_seconds = fields.get("timeout_seconds", default_seconds)
-        return self._keep_session(answers.accepted(record), record, max_age_seconds)
+        fields = self._fields(request)
+        record = requests.session_record(fields, self._context(request), default_timeout_seconds=default_seconds)
+        response = answers.accepted(record)
+        self._keep_session(response, record, fields.get("timeout_seconds", default_seconds))
+        return self._deliver([record], response)
 
-    async def session_state(self, request: web.Request) -> web.Response:
+    async def session_state(self, request: Request) -> Response:
         """Answer with a session's state, as its owner sees it now."""
-        # The raw path, because match_info has lost bytes that are not UTF-8.
-        session_id = requests.session_id_from_path(request.rel_url.raw_path.rpartition("/")[2])
+        session_id = requests.session_id_from_path(request.path.removeprefix(_SESSION + "/"))
         if self._queries is None:
             raise RequestError("processor_unavailable", "the collector is starting")
         response = answers.json_bytes(await self._queries.state(session_id))
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.append(("Cache-Control", "no-store"))
         return response
 
-    async def health(self, _: web.Request) -> web.Response:
-        """Say that the process is alive."""
-        return answers.json_bytes(b'{"status":"ok"}')
+    def expire_session(self, request: Request) -> Answer:
+        """Close a session at this place in the log."""
+        session_id = requests.session_id_from_path(request.path.removeprefix(_SESSION + "/"))
+        record = requests.control_record("expire", session_id, clock.now_iso(), None)
+        return self._deliver([record], answers.accepted(record))
 
-    async def ready(self, _: web.Request) -> web.Response:
+    def flush_session(self, request: Request) -> Answer:
+        """Have what is numbered of a session so far shipped without waiting for a batch to fill."""
+        raw = request.path.removeprefix(_SESSION + "/").removesuffix("/flush")
+        record = requests.control_record("flush", requests.session_id_from_path(raw), clock.now_iso(), None)
+        return self._deliver([record], answers.accepted(record))
+
+    async def ready(self, _: Request) -> Response:
         """Say whether events can be accepted now, and if not, why."""
         return answers.json_bytes(orjson.dumps(await self._producer.readiness()))
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    def show_metrics(self, _: Request) -> Response:
         """Show the figures in Prometheus' text format."""
-        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(200, self.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
-    async def _read_object(self, request: web.Request) -> dict[str, Any]:
-        requests.check_media_type(request.headers.get("Content-Type"))
-        limit_bytes = self._settings.collect_max_body_bytes
-        if (request.content_length or 0) > limit_bytes:
-            raise RequestError("oversized", f"the body is larger than {limit_bytes} bytes")
-        try:
-            if request.content.is_eof():
-                # Nearly always: the body has come with the head, and needs no timer.
-                body = await request.read()
-            else:
-                async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                    body = await request.read()
-        except TimeoutError:
-            raise RequestError("body_timeout", "the body did not arrive in time") from None
-        except web.RequestPayloadError:
-            raise RequestError("bad_request", "the body is not encoded as its headers say") from None
-        return requests.parse_object(body)
+    async def _deliver(self, records: list[requests.Outgoing], response: Response) -> Response:
+        await self._producer.deliver(records)
+        return response
 
-    def _context(self, request: web.Request) -> requests.Context:
-        # Services send no cookies; aiohttp's parser is not free even for none.
-        cookies = request.cookies if "Cookie" in request.headers else {}
-        session_id = session_from_cookie(cookies, self._settings.cookie_name)
+    def _fields(self, request: Request) -> dict[str, Any]:
+        bodies.check_media_type(request.headers.get("Content-Type"))
+        body, encoding = request.body, request.headers.get("Content-Encoding")
+        if encoding is not None:
+            body = bodies.unpack(body, encoding, self._settings.collect_max_body_bytes)
+        return bodies.parse_object(body)
+
+    def _context(self, request: Request) -> requests.Context:
+        session_id = session_from_cookie(request.headers.get("Cookie"), self._settings.cookie_name)
         return requests.Context(clock.now_iso(), clock.new_id, session_id)
 
-    def _keep_session(self, response: web.Response, record: requests.Outgoing, max_age_seconds: int) -> web.Response:
+    def _keep_session(self, response: Response, record: requests.Outgoing, max_age_seconds: int) -> None:
         """Set the cookie, or move its end, if the record's session came from there or was minted."""
         if record.cookie:
             name, secure = self._settings.cookie_name, self._settings.cookie_secure
             cookie = session_cookie(name, record.session_id, max_age_seconds=max_age_seconds, secure=secure)
-            response.headers["Set-Cookie"] = cookie
-        return response
-
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Bound what is under way, answer whatever happens, and count it."""
-        is_api = request.path.startswith(_API)
-        if is_api and self._inflight_requests >= MAX_INFLIGHT_REQUESTS:
-            response: web.StreamResponse = answers.failed(RequestError("overloaded", "too many requests at once"))
-        else:
-            self._inflight_requests += is_api
-            try:
-                response = await self._answer(request, handler)
-            finally:
-                self._inflight_requests -= is_api
-        if is_api and request.method == "POST":
-            name, value = answers.CORS_HEADER
-            response.headers[name] = value
-        if self.closing:
-            response.force_close()
-        resource = request.match_info.route.resource
-        endpoint = "unknown" if resource is None else resource.canonical
-        self._metrics.count_request(endpoint, response.status)
-        return response
-
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except RequestError as error:
-            return answers.failed(error)
-        except web.HTTPException as exception:
-            return answers.from_http_exception(exception)
-        except Exception:  # noqa: BLE001 - one broken request must not look like a broken server
-            _log.exception("request_failed", method=request.method, path=request.path)
-            return answers.failed(RequestError("internal", "this is a fault of ours; it has been logged"))
-
-    async def _lifetime(self, _: web.Application) -> AsyncIterator[None]:
-        self._producer.start()
-        async with new_http_session() as http:
-            self._queries = SessionQueries(self._settings, http)
-            yield
-        await self._producer.stop()
+            response.headers.append(("Set-Cookie", cookie))
 
 
-def static(name: str, content_type: str) -> Handler:
-    """Return a handler for one of the package's own files, read once."""
+def health(_: Request) -> Response:
+    """Say that the process is alive."""
+    return answers.json_bytes(b'{"status":"ok"}')
+
+
+def static(name: str, content_type: str) -> Endpoint:
+    """Return an endpoint for one of the package's own files, read once."""
     body = resources.files("tracker.collect").joinpath("static", name).read_bytes()
-    headers = {
-        "Content-Type": f"{content_type}; charset=utf-8",
-        "Cache-Control": f"max-age={STATIC_MAX_AGE_SECONDS}",
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = [("Cache-Control", f"max-age={STATIC_MAX_AGE_SECONDS}"), ("X-Content-Type-Options", "nosniff")]
 
-    async def serve(_: web.Request) -> web.Response:
-        return web.Response(body=body, headers=headers)
+    def serve(_: Request) -> Response:
+        return Response(200, body, content_type=f"{content_type}; charset=utf-8", headers=list(headers))
 
     return serve

@@ -1,7 +1,6 @@
 """The session cookie: read with suspicion, written with a sliding age."""
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from topics.fields import MAX_ID_CHARS
@@ -10,12 +9,19 @@ from topics.fields import MAX_ID_CHARS
 _COOKIE_SESSION_ID: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_ID_CHARS}}}")
 
 
-def session_from_cookie(cookies: Mapping[str, str], name: str) -> str | None:
-    """Return the session id in the cookie; a value that can't be one counts as no cookie."""
-    value = cookies.get(name)
-    if value is None or _COOKIE_SESSION_ID.fullmatch(value) is None:
+def session_from_cookie(header: str | None, name: str) -> str | None:
+    """Return the session id in the request's ``Cookie`` header; a value that can't be one counts as no cookie.
+
+    Of several cookies of this name the first counts: browsers put the one of the closest path there.
+    """
+    if not header:
         return None
-    return value
+    for pair in header.split(";"):
+        found, is_pair, value = pair.partition("=")
+        if is_pair and found.strip() == name:
+            value = value.strip().removeprefix('"').removesuffix('"')
+            return value if _COOKIE_SESSION_ID.fullmatch(value) else None
+    return None
 
 
 def session_cookie(name: str, session_id: str, *, max_age_seconds: int, secure: bool) -> str:

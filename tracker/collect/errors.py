@@ -11,11 +11,15 @@ ErrorCode = Literal[
     "invalid",  # JSON, but not what the endpoint takes: wrong type, unknown field, limit exceeded
     "bad_request",  # the HTTP request itself is broken, such as a body that is not the gzip it says it is
     "bad_session_id",  # the id in the path is no session id
+    "unauthorized",  # no key, or one that nobody knows
+    "forbidden",  # a key that may not do this, or not from this origin
     "unknown_session",  # no session has this id
     "not_found",  # no such address
     "method_not_allowed",  # the address knows other methods
     "body_timeout",  # the body did not arrive in time
     "oversized",  # the body, or the record made from it, is larger than allowed
+    "headers_too_large",  # the head of the request, or a line of it
+    "rate_limited",  # more than the key or the address may send
     "unsupported_media_type",  # neither JSON nor the text/plain that sendBeacon sends
     "internal",  # a bug of ours
     "kafka_unavailable",  # the broker can't acknowledge now
@@ -29,12 +33,16 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "invalid": 400,
     "bad_request": 400,
     "bad_session_id": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "unknown_session": 404,
     "not_found": 404,
     "method_not_allowed": 405,
     "body_timeout": 408,
     "oversized": 413,
     "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "headers_too_large": 431,
     "internal": 500,
     "kafka_unavailable": 503,
     "spill_full": 503,

@@ -45,3 +45,7 @@ class CollectMetrics:
     def exposition(self) -> bytes:
         """Return all figures in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def count_refused(self, status: int) -> None:
+        """Count a request that was refused before anybody knew what it was for."""
+        self.count_request("refused", status)

@@ -22,9 +22,6 @@ MAX_TIMEOUT_SECONDS: Final = 1_800
 #: Events in one request.
 MAX_BATCH_EVENTS: Final = 500
 
-#: sendBeacon and simple cross-origin posts can only say text/plain.
-_MEDIA_TYPES: Final = frozenset({"application/json", "text/plain"})
-
 _session_id: Final[TypeAdapter[str]] = TypeAdapter(SessionId)
 
 
@@ -44,27 +41,6 @@ class Context(NamedTuple):
     now_iso: str
     new_id: Callable[[], str]
     cookie_session_id: str | None
-
-
-def check_media_type(content_type: str | None) -> None:
-    """Refuse bodies that don't claim to be JSON or plain text; a body without a claim is taken as JSON."""
-    if content_type is None:
-        return
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in _MEDIA_TYPES:
-        raise RequestError("unsupported_media_type", "send application/json (or text/plain that holds JSON)")
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body holds."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # The decoder's message has a position and no content.
-        raise RequestError("not_json", "the body is not JSON in UTF-8", reasons=[str(error)]) from None
-    if not isinstance(fields, dict):
-        raise RequestError("invalid", "the body must be a JSON object")
-    return fields
 
 
 def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
@@ -107,6 +83,14 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
         reason = f"timeout_seconds: must be from {low} to {high}"
         raise RequestError("invalid", "this is not a valid session", reasons=[reason])
     return record
+
+
+def control_record(type_: Literal["expire", "flush"], session_id: str, now_iso: str, scope: str | None) -> Outgoing:
+    """Make the record that closes a session (of the workspace ``scope``, if one is given) or flushes its events."""
+    envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": now_iso}
+    if scope is not None and type_ == "expire":
+        envelope["data"] = {"workspace_id": scope}
+    return Outgoing(session_id.encode(), orjson.dumps(envelope), session_id, None, cookie=False)
 
 
 def session_id_from_path(raw: str) -> str:

@@ -12,7 +12,7 @@ drawn, so whoever folds the same log gets the same states, numbers, ids and rows
     session           none, or stub        open, sequence 0: session row
     session           open                 touched; if context, time-out or visitor changed: session row
     expire            open                 closed (expired): session row
-    expire            none, or stub        as it was
+    expire            none, or stub        as it was (an expire that names another workspace finds none)
     flush             any                  as it was: a marker in band, for the sink
     tick              any                  only time has passed
     not one of ours   any                  as it was: dead letter
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
-from topics.control import TickRecord
+from topics.control import ExpireRecord, TickRecord
 from topics.event import EventInput, EventRecord
 from topics.headers import FLUSH, SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, Headers
 from topics.session import CONTEXT_FIELDS, CloseReason, SessionInput, SessionRecord
@@ -113,7 +113,7 @@ class PartitionFold:
             case "session":
                 self._session(key, state, record)
             case "expire":
-                self._expire(key, state)
+                self._expire(key, state, record)
             case "flush":
                 self._result.events.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
 
@@ -165,8 +165,11 @@ class PartitionFold:
         state.visitor = visitor_of(record)
         return bool(state.visitor)
 
-    def _expire(self, key: bytes, state: SessionState | None) -> None:
-        if state is not None and state.is_open:
+    def _expire(self, key: bytes, state: SessionState | None, record: ExpireRecord) -> None:
+        if state is None or not state.is_open:
+            return
+        workspace_id = record.get("data", {}).get("workspace_id")
+        if workspace_id is None or workspace_id == state.context.get("workspace_id"):
             self._close(key, state, "expired", self.stream_time_ms)
 
     def _open(self, key: bytes, stub: SessionState | None, *, first_event_id: str, timeout_ms: int) -> SessionState:

@@ -86,6 +86,14 @@ async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
     assert types == ["session", "event"]
 
 
+async def test_a_session_can_be_closed_and_flushed_in_the_log(collector):
+    for method, path in (("DELETE", f"{SESSION}/s%C3%A9%2F1"), ("POST", f"{SESSION}/s%C3%A9%2F1/flush")):
+        async with collector.http.request(method, URL(collector.url + path, encoded=True)) as answer:
+            assert (answer.status, await answer.json()) == (202, {"session_id": "sé/1"}), method
+    records = await read_source(collector.settings)
+    assert [decode_source(record.key, record.value)["type"] for record in records] == ["expire", "flush"]
+
+
 async def test_a_cookie_that_makes_no_sense_is_as_good_as_none(collector):
     for cookie in ('session_id="a b"', "session_id=a\xff", "session_id=", ";;=;", "x" * 4_000):
         status, body, headers = await post(collector, TRACK, {"event_type": "click"}, headers={"Cookie": cookie})

@@ -4,7 +4,6 @@ from typing import get_args
 
 import orjson
 import pytest
-from aiohttp import web
 
 from tracker.collect import answers
 from tracker.collect.errors import HTTP_STATUS, ErrorCode, RequestError
@@ -20,11 +19,4 @@ def test_the_answer_has_the_tables_status_and_the_reasons(code):
     response = answers.failed(RequestError(code, "no", reasons=["because"], retry_after_seconds=7))
     assert response.status == HTTP_STATUS[code]
     assert orjson.loads(response.body) == {"error": {"code": code, "message": "no", "reasons": ["because"]}}
-    assert response.headers.get("Retry-After") == ("7" if response.status == 503 else None)
-
-
-def test_what_aiohttp_raises_gets_the_same_form():
-    response = answers.from_http_exception(web.HTTPMethodNotAllowed("PUT", ["GET", "POST"]))
-    assert response.status == 405
-    assert set(response.headers["Allow"].split(",")) == {"GET", "POST"}
-    assert orjson.loads(response.body)["error"]["code"] == "method_not_allowed"
+    assert dict(response.headers).get("Retry-After") == ("7" if response.status in (429, 503) else None)

@@ -11,7 +11,7 @@ from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
 from topics.event import EVENT_TYPES, EventInput
 from topics.fields import MAX_METADATA_CHARS
 from topics.session import SessionInput
-from tracker.collect import requests
+from tracker.collect import bodies, requests
 from tracker.collect.errors import RequestError
 
 NOW = "2026-01-02T03:04:05.678Z"
@@ -24,11 +24,11 @@ def context(cookie: str | None = None) -> requests.Context:
 
 
 def event(body: object, cookie: str | None = None) -> requests.Outgoing:
-    return requests.event_record(requests.parse_object(orjson.dumps(body)), context(cookie))
+    return requests.event_record(bodies.parse_object(orjson.dumps(body)), context(cookie))
 
 
 def session(body: object, default_seconds: int = DEFAULT_SECONDS) -> requests.Outgoing:
-    fields = requests.parse_object(orjson.dumps(body))
+    fields = bodies.parse_object(orjson.dumps(body))
     return requests.session_record(fields, context(), default_timeout_seconds=default_seconds)
 
 
@@ -114,14 +114,14 @@ def test_reasons_do_not_repeat_values():
 )
 def test_what_is_not_json_in_utf_8_is_refused(body):
     with pytest.raises(RequestError) as caught:
-        requests.parse_object(body)
+        bodies.parse_object(body)
     assert (caught.value.code, caught.value.status) == ("not_json", 400)
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null"])
 def test_json_that_is_no_object_is_refused(body):
     with pytest.raises(RequestError) as caught:
-        requests.parse_object(body)
+        bodies.parse_object(body)
     assert (caught.value.code, caught.value.status) == ("invalid", 400)
 
 
@@ -132,7 +132,7 @@ def test_deep_nesting_is_refused(depth):
         nested = [nested]
     body = b'{"event_type":"click","metadata":' + b"[" * depth + b"]" * depth + b"}"
     with pytest.raises(RequestError) as caught:
-        requests.event_record(requests.parse_object(body), context())
+        requests.event_record(bodies.parse_object(body), context())
     assert caught.value.status == 400
 
 
@@ -167,13 +167,13 @@ def test_the_deployments_own_default_widens_the_limits(default_seconds, asked_se
     "content_type", [None, "application/json", "Application/JSON; charset=utf-8", "text/plain;charset=UTF-8"]
 )
 def test_json_and_what_beacons_send_are_taken(content_type):
-    requests.check_media_type(content_type)
+    bodies.check_media_type(content_type)
 
 
 @pytest.mark.parametrize("content_type", ["", "text/html", "application/x-www-form-urlencoded", "json"])
 def test_other_media_types_are_refused(content_type):
     with pytest.raises(RequestError) as caught:
-        requests.check_media_type(content_type)
+        bodies.check_media_type(content_type)
     assert caught.value.status == 415
 
 
@@ -206,17 +206,17 @@ json_values = st.recursive(
 names = st.sampled_from(
     [*EventInput.__annotations__, *SessionInput.__annotations__, "session_id", "timestamp", "type", "data"]
 )
-bodies = st.one_of(
+raw_bodies = st.one_of(
     st.binary(max_size=40),
     st.dictionaries(names | st.text(max_size=5), json_values, max_size=5).map(as_json),
     st.dictionaries(names, json_values, max_size=3).map(lambda body: as_json({**body, "event_type": "click"})),
 )
 
 
-@given(body=bodies, cookie=st.none() | st.just("from-cookie"), is_session=st.booleans())
+@given(body=raw_bodies, cookie=st.none() | st.just("from-cookie"), is_session=st.booleans())
 def test_whatever_is_accepted_passes_the_processors_decoder(body, cookie, is_session):
     try:
-        fields = requests.parse_object(body)
+        fields = bodies.parse_object(body)
         if is_session:
             outgoing = requests.session_record(fields, context(cookie), default_timeout_seconds=DEFAULT_SECONDS)
         else:

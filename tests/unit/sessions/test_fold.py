@@ -112,6 +112,15 @@ def test_expire_closes_and_the_next_event_renews():
     assert len({r["session_id"] for r in rows(result.events)}) == 2
 
 
+def test_a_workspace_closes_its_own_sessions_only():
+    log = Log()
+    log.session(KEY, workspace_id="w1")
+    log.expire(KEY, workspace_id="w2")
+    assert [r["close_reason"] for r in rows(log.fold().sessions)] == [""]
+    log.expire(KEY, workspace_id="w1")
+    assert [r["close_reason"] for r in rows(log.fold().sessions)] == ["expired"]
+
+
 def test_context_given_at_session_fills_every_event_that_lacks_it():
     log = Log()
     log.session(KEY, user_id="u", campaign_id="c")

@@ -1,0 +1,59 @@
+"""A request as it has arrived whole, and an answer before it is bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from multidict import CIMultiDictProxy
+
+from tracker.errors import InvariantError
+
+JSON: Final = "application/json"
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Request(NamedTuple):
+    """One request with its whole body, as the client sent it: nothing is unpacked or decoded yet."""
+
+    method: str
+    path: str  # still percent-encoded
+    query: str  # still percent-encoded, without the question mark
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    peer: str  # the address at the other end of the connection, which may be a proxy's
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. ``close`` ends the connection after it."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    close: bool = False
+
+
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+#: Answers without a body must not announce one (RFC 9110, 8.6).
+_NO_CONTENT: Final = 204
+
+
+def render(response: Response, date: str, *, close: bool, with_body: bool) -> bytes:
+    """Return the answer as it goes over the wire.
+
+    Raises:
+        InvariantError: a header would end its line early: what came from outside must never be able to add one.
+    """
+    head = [_STATUS_LINES[response.status], "Date: ", date, "\r\n"]
+    if response.status != _NO_CONTENT:
+        head += ("Content-Type: ", response.content_type, "\r\nContent-Length: ", str(len(response.body)), "\r\n")
+    for name, value in response.headers:
+        if "\r" in value or "\n" in value:
+            raise InvariantError(f"the header {name} has a line break in it")
+        head += (name, ": ", value, "\r\n")
+    head.append("Connection: close\r\n\r\n" if close else "\r\n")
+    encoded = "".join(head).encode("latin-1", "replace")
+    return encoded + response.body if with_body else encoded
