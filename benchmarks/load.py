@@ -32,10 +32,10 @@ class Load:
     event_ids: dict[str, list[str]]
 
 
-async def load_events(settings: Settings, count: int) -> Load:
+async def load_events(settings: Settings, count: int, session_count: int = SESSIONS) -> Load:
     """Put events into the source topic, in whole record batches, and return once all are acked."""
     random = Random(SEED)
-    sessions = [clock.new_id() for _ in range(SESSIONS)]
+    sessions = [clock.new_id() for _ in range(session_count)]
     event_ids: dict[str, list[str]] = defaultdict(list)
     by_partition: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
     total_bytes = 0

@@ -67,6 +67,12 @@ class Worker:
         if self._process.poll() is not None:
             raise WorkerFailedError(f"{self.name} ended with status {self._process.returncode}\n{self.last_words()}")
 
+    def kill(self) -> None:
+        """SIGKILL, as the kernel's out-of-memory killer would."""
+        self.check_alive()
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> Usage:
         """Stop the worker cleanly and return what it has used in its whole life.
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import process_stage
+from benchmarks import process_stage, replay
 from benchmarks.bench import Part
 
 PARTS: Final[Mapping[str, Part]] = {
     "process": process_stage.measure,
+    "replay": replay.measure,
 }

@@ -136,10 +136,12 @@ def replay_worker(
     """Run one process of a replay; ``tracker replay`` starts it."""
     import uvloop
 
+    from tracker.garbage import look_for_cycles_rarely
     from tracker.log import configure_logging
 
     settings = load_settings(data_dir=data_dir)
     configure_logging(settings)
+    look_for_cycles_rarely()
     raise typer.Exit(uvloop.run(_work(settings, name, _numbers(partitions), max_rate)))
 
 

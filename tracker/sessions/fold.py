@@ -160,7 +160,7 @@ class PartitionFold:
 
     def _learn_visitor(self, state: SessionState, record: EventRecord | SessionRecord) -> bool:
         """Keep the visitor of the first record that carries one; say whether this is it."""
-        if state.visitor:
+        if state.visitor or "visitor" not in record:
             return False
         state.visitor = visitor_of(record)
         return bool(state.visitor)

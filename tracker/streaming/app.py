@@ -5,7 +5,6 @@ Membership, assignment, agents per partition and routing are Faust's; fetching, 
 """
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from faust.tables.manager import TableManager
 from faust.types import StreamT
 
 from tracker.errors import ConfigurationError
+from tracker.garbage import look_for_cycles_rarely
 from tracker.settings import Settings
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.lease import LeaseBook
@@ -33,8 +33,6 @@ EXIT_CONFIGURATION: Final = 1
 EXIT_BUG: Final = 70
 #: How long a stop may take before the process just ends; nothing is lost by that.
 STOP_TIMEOUT_SECONDS: Final = 20.0
-#: Allocations before Python looks for cycles: once in tens of chunks, not many times in each.
-GC_THRESHOLDS: Final = (200_000, 20, 100)
 #: How long a stop may take to finish what has been taken already.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 #: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
@@ -192,7 +190,5 @@ def watched(app: ChunkApp, forever: Coroutine[Any, Any, None]) -> asyncio.Task[N
 def run_forever(main: Callable[[], Awaitable[None]]) -> None:
     """Run a stage's main coroutine on uvloop, in every thread that Faust starts too."""
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    # A chunk makes thousands of objects that no cycle holds; looking for cycles among them was a tenth of all CPU.
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    look_for_cycles_rarely()
     asyncio.run(main())  # type: ignore[arg-type] # a coroutine function
