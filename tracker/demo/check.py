@@ -17,12 +17,12 @@ from rich.text import Text
 from tracker.demo.browser import find_chromium, open_browser, visit
 from tracker.demo.compare import Line, Visit, compare_events, find_faults
 from tracker.demo.logs import LogFiles
-from tracker.demo.rows import Rows, open_rows, quoted
 from tracker.dev import run_until_signalled
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 from tracker.stack import running_stack
 from tracker.supervise import ChildExited
+from tracker.tinybird_sql import Rows, open_rows, quoted
 
 #: From the browser's last request to the last row.
 ARRIVAL_SECONDS: Final = 30.0

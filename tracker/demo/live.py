@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from tracker.demo.logs import LogFiles
-from tracker.demo.rows import Rows, open_rows
 from tracker.dev import run_until_signalled
 from tracker.errors import RetryableError
 from tracker.settings import Settings
 from tracker.stack import addresses, running_stack
 from tracker.supervise import ChildExited
+from tracker.tinybird_sql import Rows, open_rows
 
 POLL_SECONDS: Final = 0.4
 #: Rows that are looked at in each poll: the newest ones by the client's time.

@@ -1,4 +1,4 @@
-"""Reads rows back from Tinybird's query API, as anybody could."""
+"""Tinybird's query API: SELECTs over HTTP, for the demo, promoting replays, and proving what was written."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
