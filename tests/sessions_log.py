@@ -1,6 +1,6 @@
 """A log of one partition for tests of the core: write records, fold them, look at what came out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -9,7 +9,14 @@ from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import decode_state, encode_state, offset_of
+from tracker.sessions.state import (
+    Watermark,
+    decode_state,
+    decode_watermark,
+    encode_state,
+    encode_watermark,
+    offset_of,
+)
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
@@ -33,28 +40,35 @@ class Record(NamedTuple):
 class Log:
     """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(
+        self, rules: Rules | None = None, number: int = 3, partition_of: Callable[[bytes], int] | None = None
+    ) -> None:
+        self.number = number
+        self.partition_of = partition_of or (lambda _: number)
         self.records: list[Record] = []
         self.table: dict[bytes, StoredState] = {}
         self._folded = 0
         self.rules = rules or Rules()
-        self.partition = self._new_fold()
+        self.partition = self._new_fold(Watermark(stream_time_ms=0))
 
-    def _new_fold(self) -> PartitionFold:
+    def _new_fold(self, mark: Watermark) -> PartitionFold:
         return PartitionFold(
             topic="tracker.events",
-            partition=3,
+            partition=self.number,
+            partition_of=self.partition_of,
             rules=self.rules,
             lookup=self._lookup,
             deadlines=Deadlines(),
-            stream_time_ms=0,
+            mark=mark,
         )
 
     def _lookup(self, key: bytes) -> StoredState | None:
         return self.table.get(key)
 
-    def raw(self, key: bytes | None, value: bytes | None, at: int = START_MS) -> None:
-        self.records.append(Record(len(self.records), at, key, value))
+    def raw(
+        self, key: bytes | None, value: bytes | None, at: int = START_MS, headers: Iterable[tuple[str, bytes]] = ()
+    ) -> None:
+        self.records.append(Record(len(self.records), at, key, value, tuple(headers)))
 
     def _keyed(self, kind: str, key: str, at: int, data: dict[str, Any] | None, **envelope: Any) -> None:
         record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z", **envelope}
@@ -92,12 +106,11 @@ class Log:
         """The table as it lies in the changelog."""
         return {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
 
-    def recover(self, stream_time_ms: int | None = None) -> None:
-        """Another worker takes over: states are read back, the deadlines rebuilt."""
-        time = self.partition.stream_time_ms if stream_time_ms is None else stream_time_ms
+    def recover(self, mark: Watermark | None = None) -> None:
+        """Another worker takes over from what was written down; ``mark``: with an older watermark than the states."""
+        written = encode_watermark(0, mark or self.partition.mark)
         self.table = {key: StoredState(offset_of(raw), decode_state(raw)) for key, raw in self.encoded_table().items()}
-        self.partition = self._new_fold()
-        self.partition.stream_time_ms = time
+        self.partition = self._new_fold(decode_watermark(written))
         self.partition.deadlines.load({key: stored.state.deadline_ms(self.rules) for key, stored in self.table.items()})
 
     def go_back_to(self, offset: int) -> None:

@@ -22,6 +22,7 @@ RejectReason = Literal[
     "oversized",  # the value is larger than any record of ours may be
     "empty_value",  # a tombstone or an empty value
     "no_position",  # in an output topic, but without the headers that every output of ours carries
+    "misrouted",  # forwarded to the partition of its key once already, and still not in it
     "refused",  # Tinybird refused the row; the detail says why
 ]
 Stage = Literal["process", "sink"]

@@ -24,7 +24,23 @@ RETRY_OF: Final = "retry-of"
 #: Set by producers that want to be told apart in dead letters.
 PRODUCER_CLIENT_ID: Final = "producer-client-id"
 
+#: On a record that was forwarded to the partition of its key: where it stood first, ``partition:offset``.
+FORWARDED_FROM: Final = "forwarded-from"
+_MAX_PLACE_BYTES: Final = 32
+_MAX_COUNT_DIGITS: Final = 7
+
 Headers = list[tuple[str, bytes]]
+
+
+class LogPlace(NamedTuple):
+    """A record's place in a topic."""
+
+    partition: int
+    offset: int
+
+    def encode(self) -> bytes:
+        """Return it as the value of a header."""
+        return b"%d:%d" % self
 
 
 class SourcePosition(NamedTuple):
@@ -50,3 +66,18 @@ def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None
 def was_sent_again(headers: Iterable[tuple[str, bytes]]) -> bool:
     """Return whether a record came back from the dead letters."""
     return any(name == RETRY_OF for name, _ in headers)
+
+
+def read_forwarded_from(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None:
+    """Return where a forwarded record stood first, or None if it says nothing that makes sense."""
+    raw = dict(headers).get(FORWARDED_FROM)
+    if raw is None or len(raw) > _MAX_PLACE_BYTES:
+        return None
+    partition, _, offset = raw.partition(b":")
+    return LogPlace(int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
+
+
+def read_retry_count(headers: Iterable[tuple[str, bytes]]) -> int:
+    """Return how often a record has been sent again, as its headers say; 0 if they say nothing that makes sense."""
+    raw = dict(headers).get(RETRY_COUNT)
+    return int(raw) if raw is not None and len(raw) <= _MAX_COUNT_DIGITS and raw.isdigit() else 0

@@ -26,7 +26,7 @@ CONTEXT_FIELDS: Final = (
 MAX_TIMEOUT_SECONDS: Final = 3_600
 
 #: Why a session ended.
-CloseReason = Literal["timeout", "max_length", "expired"]
+CloseReason = Literal["timeout", "max_length", "expired", "cap"]
 
 
 @with_config(OUTSIDE)
@@ -100,7 +100,7 @@ class SessionRow(TypedDict):
     created_at: Timestamp
     last_activity_at: Timestamp
     closed_at: NotRequired[Timestamp | None]
-    close_reason: Literal["", "timeout", "max_length", "expired"]
+    close_reason: Literal["", CloseReason]
     is_expired: bool
     event_count: Count
     session_timeout_seconds: Count

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from itertools import repeat
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
@@ -13,7 +14,11 @@ Outgoing = tuple[bytes | None, bytes | None, Headers]
 
 
 async def send_batches(
-    producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[Outgoing]
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    records: Iterable[Outgoing],
+    timestamps_ms: Iterable[int | None] = repeat(None),
 ) -> list[tuple[int, int]]:
     """Send records to one partition in order and wait until all are acked. About 1 us a record.
 
@@ -25,11 +30,11 @@ async def send_batches(
     """
     acks: list[tuple[asyncio.Future[RecordMetadata], int]] = []
     batch, count = producer.create_batch(), 0
-    for key, value, headers in records:
-        if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+    for (key, value, headers), timestamp_ms in zip(records, timestamps_ms, strict=False):
+        if batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
             acks.append((await producer.send_batch(batch, topic, partition=partition), count))
             batch, count = producer.create_batch(), 0
-            batch.append(timestamp=None, key=key, value=value, headers=headers)
+            batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
         count += 1
     if count:
         acks.append((await producer.send_batch(batch, topic, partition=partition), count))

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         default=1800, ge=1, le=86_400, description="inactivity gap that closes a session"
     )
     session_max_length_seconds: int = Field(default=86_400, ge=1, description="longest session")
+    session_max_events: int = Field(
+        default=100_000, ge=1, le=1_000_000_000, description="events after which a session is closed and renewed"
+    )
+    session_max_context_bytes: int = Field(
+        default=8_192, ge=256, description="context and visitor at which a session is closed and renewed"
+    )
     closed_stub_retention_seconds: int = Field(
         default=604_800, ge=60, description="how long a closed session's key is known"
     )
@@ -125,4 +131,6 @@ class Settings(BaseSettings):
             max_length_ms=self.session_max_length_seconds * 1000,
             closed_stub_retention_ms=self.closed_stub_retention_seconds * 1000,
             duplicate_window_events=self.duplicate_window_events,
+            max_events=self.session_max_events,
+            max_context_bytes=self.session_max_context_bytes,
         )

@@ -64,7 +64,7 @@ class Processor:
         return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SEQUENCED)) if r.value]
 
     def sessions(self) -> list[dict]:
-        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SESSIONS))]
+        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SESSIONS)) if r.value]
 
     def dead_letters(self) -> list[dict]:
         return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, DEAD_LETTERS))]
@@ -190,6 +190,30 @@ def test_another_workers_stale_write_to_the_changelog_changes_nothing(start) -> 
     processor.send(click("s", "d"))
     processor.wait_until(lambda: len(processor.events()) == 4, "the fourth event")
     assert [event["session_event_sequence"] for event in processor.events()] == [1, 2, 3, 4]
+
+
+def test_records_in_the_wrong_partition_are_numbered_in_the_right_one_and_their_producer_is_named(start) -> None:
+    processor = start()
+    home = partition_for_key(b"s", processor.settings.partitions)
+
+    async def send_like_another_partitioner() -> None:
+        async with new_producer(processor.settings, "test") as producer:
+            for number in range(6):
+                await producer.send_and_wait(
+                    SOURCE.name(processor.settings.topic_prefix),
+                    event_value("s", f"e{number}"),
+                    key=b"s",
+                    partition=1 - home,
+                    headers=[("producer-client-id", b"checkout-service")],
+                )
+
+    asyncio.run(send_like_another_partitioner())
+    processor.wait_until(lambda: len(processor.events()) == 6, "six events")
+    found = [(event["event_id"], event["session_event_sequence"]) for event in processor.events()]
+    assert found == [(f"e{number}", number + 1) for number in range(6)]
+    assert "checkout-service" in processor.stage.log_file.read_text()
+    rows = [record for record in asyncio.run(read_all(processor.settings, SEQUENCED)) if record.value]
+    assert {record.partition for record in rows} == {home}
 
 
 def test_a_processor_stops_cleanly_and_goes_on_where_it_was(start) -> None:

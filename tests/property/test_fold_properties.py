@@ -93,11 +93,11 @@ def test_a_chunk_folded_again_on_states_that_were_written_gives_no_new_output(st
     log = write(steps)
     begin, end = sorted((min(begin, len(log.records)), min(end, len(log.records))))
     log.fold(begin)
-    time = log.partition.stream_time_ms
+    mark = log.partition.mark
     first = log.fold(end)
     if any(changed.state is None for changed in first.changed.values()):
         return  # removals travel with W, in the last batch: then nothing is folded again
-    log.recover(stream_time_ms=time)
+    log.recover(mark)
     log.go_back_to(begin)
     again = log.fold(end)
     for seen, repeated in zip(outputs(first), outputs(again), strict=True):

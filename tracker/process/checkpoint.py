@@ -1,7 +1,7 @@
 """The checkpoint: what makes a folded chunk count, in the one order that loses and doubles nothing (ARCHITECTURE.md).
 
 1. fold the chunk in memory
-2. send its outputs and wait until all are acked
+2. send its outputs, and what it forwards, and wait until all are acked
 3. send the changed states and W to the changelog and wait
 4. write states, W and the changelog position to RocksDB in one atomic batch
 5. now and then, commit W + 1 for the group (``group_commit``)
@@ -18,12 +18,13 @@ from time import perf_counter
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
 from tracker.letter_rate import LetterRate
 from tracker.process import metrics
+from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
 from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import FoldResult
@@ -48,6 +49,7 @@ class Checkpoint:
         self._letter_rate = letter_rate
         self._producer = producer
         self._new_reader = new_reader
+        self._forwarder = Forwarder(producer, SOURCE.name(topic_prefix))
         self._changelog = CHANGELOG.name(topic_prefix)
         self._sequenced = SEQUENCED.name(topic_prefix)
         self._sessions = SESSIONS.name(topic_prefix)
@@ -86,7 +88,7 @@ class Checkpoint:
         metrics.STEP_SECONDS["outputs"].observe(perf_counter() - began)
         if not lease.alive:
             return False
-        rows = list(changed_rows(result, watermark, lease.fold.stream_time_ms))
+        rows = list(changed_rows(result, watermark, lease.fold.mark))
         began = perf_counter()
         written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
         metrics.STEP_SECONDS["changelog"].observe(perf_counter() - began)
@@ -105,6 +107,7 @@ class Checkpoint:
             send_batches(self._producer, self._sequenced, partition, result.events),
             send_batches(self._producer, self._sessions, partition, result.sessions),
             send_batches(self._producer, self._dead_letters, partition, result.dead_letters),
+            self._forwarder.send(result.forwards),
         )
 
     async def _fill_hole(self, lease: SessionLease) -> bool:
@@ -131,7 +134,7 @@ def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
     return position
 
 
-def changed_rows(result: FoldResult, watermark: int, stream_time_ms: int) -> Iterator[Row]:
+def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
     """Yield the rows that a chunk changed, as they go to the changelog and into the store.
 
     Removals and W come last: if the process is killed between two batches, a stub that is already gone could not say
@@ -144,7 +147,6 @@ def changed_rows(result: FoldResult, watermark: int, stream_time_ms: int) -> Ite
         else:
             yield key, offset, encode_state(offset, state)
     yield from removed
-    mark = Watermark(stream_time_ms=stream_time_ms)
     yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
 
 

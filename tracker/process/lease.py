@@ -3,7 +3,7 @@
 from aiokafka import TopicPartition
 
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.fold import PartitionFold
+from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import decode_state
 from tracker.streaming.lease import Lease
@@ -20,11 +20,12 @@ class SessionLease(Lease):
         generation: int,
         *,
         store: SessionStore,
+        partition_of: PartitionOf,
         rules: Rules,
         cache_max_sessions: int,
         log_start_offset: int,
     ) -> None:
-        watermark, meta = store.watermark()
+        watermark, mark = store.watermark()
         #: W: the last source offset folded. The next chunk must begin right after it.
         self.watermark = max(watermark, log_start_offset - 1)
         super().__init__(partition, generation, self.watermark + 1)
@@ -35,10 +36,11 @@ class SessionLease(Lease):
         self.fold = PartitionFold(
             topic=partition.topic,
             partition=partition.partition,
+            partition_of=partition_of,
             rules=rules,
             lookup=self.table.lookup,
             deadlines=deadlines,
-            stream_time_ms=meta.stream_time_ms,
+            mark=mark,
         )
 
     @property

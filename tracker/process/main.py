@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, SOURCE
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka import new_producer, new_reader, partition_for_key
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
@@ -105,6 +106,7 @@ def _recovery(settings: Settings, reader: Callable[[], AIOKafkaConsumer]) -> Ses
     return SessionRecovery(
         state_dir=settings.data_dir / "process" / settings.worker_id / "sessions",
         changelog_topic=CHANGELOG.name(settings.topic_prefix),
+        partition_of=partial(partition_for_key, partitions=settings.partitions),
         rules=settings.session_rules,
         cache_max_sessions=settings.state_cache_sessions,
         new_reader=reader,

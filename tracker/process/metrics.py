@@ -1,9 +1,10 @@
 """What the processor counts. Names follow Prometheus's conventions; each is explained by its help text."""
 
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from topics.session import CloseReason
 from tracker.sessions.outputs import Counts
 
 CHUNKS = Counter("tracker_process_chunks", "Chunks folded and checkpointed")
@@ -14,7 +15,10 @@ CHUNK_RECORDS = Histogram(
 CHANGELOG_HOLES = Counter("tracker_process_changelog_holes", "Times another worker's writes were found and merged")
 RECORDS = Counter("tracker_process_records", "Source records by what became of them", ["outcome"])
 SESSIONS_OPENED = Counter("tracker_process_sessions_opened", "Sessions opened")
-SESSIONS_CLOSED = Counter("tracker_process_sessions_closed", "Sessions closed")
+SESSIONS_CLOSED = Counter("tracker_process_sessions_closed", "Sessions closed, by cause", ["cause"])
+REJECTED = Counter("tracker_process_rejected", "Records that became dead letters, by reason", ["reason"])
+RETRIED = Counter("tracker_process_events_retried", "Events that say that they were sent before")
+STUBS_REMOVED = Counter("tracker_process_stubs_removed", "Closed sessions forgotten after their retention")
 LEASES = Gauge("tracker_process_leases", "Partitions that this worker may fold")
 
 _STEP = Histogram(
@@ -25,8 +29,22 @@ _STEP = Histogram(
 )
 STEP_SECONDS: Final = {step: _STEP.labels(step) for step in ("fold", "outputs", "changelog", "store")}
 _OUTCOMES: Final = {
-    outcome: RECORDS.labels(outcome) for outcome in ("events", "duplicates", "rejected", "ticks", "already_applied")
+    outcome: RECORDS.labels(outcome)
+    for outcome in (
+        "events",
+        "sessions",
+        "expires",
+        "flushes",
+        "ticks",
+        "duplicates",
+        "forwarded",
+        "forwarded_again",
+        "already_applied",
+    )
 }
+_REJECTED: Final = RECORDS.labels("rejected")
+for _cause in get_args(CloseReason):
+    SESSIONS_CLOSED.labels(_cause)
 
 
 def observe_chunk(records: int, counts: Counts) -> None:
@@ -36,4 +54,10 @@ def observe_chunk(records: int, counts: Counts) -> None:
     for outcome, counter in _OUTCOMES.items():
         counter.inc(getattr(counts, outcome))
     SESSIONS_OPENED.inc(counts.opened)
-    SESSIONS_CLOSED.inc(counts.closed)
+    STUBS_REMOVED.inc(counts.stubs_removed)
+    RETRIED.inc(counts.retried)
+    for cause, count in counts.closed.items():
+        SESSIONS_CLOSED.labels(cause).inc(count)
+    for reason, count in counts.rejected.items():
+        REJECTED.labels(reason).inc(count)
+        _REJECTED.inc(count)

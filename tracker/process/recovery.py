@@ -8,6 +8,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tracker.process.lease import SessionLease
+from tracker.sessions.fold import PartitionOf
 from tracker.sessions.rules import Rules
 from tracker.streaming.lease import Lease
 from tracker.table.changelog import read_to_end
@@ -24,6 +25,7 @@ class SessionRecovery:
         *,
         state_dir: Path,
         changelog_topic: str,
+        partition_of: PartitionOf,
         rules: Rules,
         cache_max_sessions: int,
         new_reader: Callable[[], AIOKafkaConsumer],
@@ -31,6 +33,7 @@ class SessionRecovery:
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
+        self._partition_of = partition_of
         self._rules = rules
         self._cache_max_sessions = cache_max_sessions
         self._new_reader = new_reader
@@ -65,6 +68,7 @@ class SessionRecovery:
             tp,
             generation,
             store=store,
+            partition_of=self._partition_of,
             rules=self._rules,
             cache_max_sessions=self._cache_max_sessions,
             log_start_offset=log_start_offset,

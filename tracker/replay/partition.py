@@ -16,7 +16,7 @@ from tracker.replay.selection import from_offset, of_workspace
 from tracker.replay.source import read_stretch
 from tracker.replay.targets import Target
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.fold import PartitionFold
+from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state, encode_watermark
@@ -51,6 +51,7 @@ class PartitionReplay:
 
     plan: PartitionPlan
     topic: str
+    partition_of: PartitionOf
     rules: Rules
     workspace: str
     store: SessionStore
@@ -72,7 +73,7 @@ class PartitionReplay:
             result = fold.fold(records)
             shown = self._selected(result, records)
             await self.target.write(shown, max(begin, self.plan.emit_from), end)
-            self._checkpoint(result, end - 1, fold.stream_time_ms)
+            self._checkpoint(result, end - 1, fold.mark)
             table.keep(result.changed)
             begin = end
             outputs += len(shown.events) + len(shown.sessions) + len(shown.dead_letters)
@@ -89,27 +90,27 @@ class PartitionReplay:
         return of_workspace(result, self.workspace) if self.workspace else result
 
     def _fold(self, table: SessionTable) -> PartitionFold:
-        _, meta = self.store.watermark()
+        _, mark = self.store.watermark()
         deadlines = Deadlines()
         deadlines.load({key: decode_state(raw).deadline_ms(self.rules) for key, raw in self.store.states()})
         return PartitionFold(
             topic=self.topic,
             partition=self.plan.partition,
+            partition_of=self.partition_of,
             rules=self.rules,
             lookup=table.lookup,
             deadlines=deadlines,
-            stream_time_ms=meta.stream_time_ms,
+            mark=mark,
         )
 
     def _chunk_max_records(self) -> int:
         return CHUNK_MAX_RECORDS if self.limiter is None else min(CHUNK_MAX_RECORDS, int(self.limiter.max_rate))
 
-    def _checkpoint(self, result: FoldResult, watermark: int, stream_time_ms: int) -> None:
+    def _checkpoint(self, result: FoldResult, watermark: int, mark: Watermark) -> None:
         rows: list[Row] = [
             (key, offset, None if state is None else encode_state(offset, state))
             for key, (offset, state) in result.changed.items()
         ]
-        mark = Watermark(stream_time_ms=stream_time_ms)
         rows.append((WATERMARK_KEY, watermark, encode_watermark(watermark, mark)))
         rows.append((NOTES_KEY, watermark, self.target.notes()))
         self.store.write(rows, 0)

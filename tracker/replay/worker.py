@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiolimiter import AsyncLimiter
 
 from tracker.errors import ConfigurationError
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka import new_producer, new_reader, partition_for_key
 from tracker.replay.generation import Generation
 from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan, Plan
@@ -51,6 +52,7 @@ async def run_worker(
             replay = PartitionReplay(
                 plan=partition_plan,
                 topic=plan.source_topic,
+                partition_of=partial(partition_for_key, partitions=settings.partitions),
                 rules=Rules(**plan.rules),
                 workspace=plan.request.workspace,
                 store=store,

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from topics.dead_letter import RejectReason
 from topics.headers import Headers
+from topics.session import CloseReason
 from tracker.sessions.state import SessionState
 
 
@@ -29,7 +31,7 @@ class SourceInput(Protocol):
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Read of rejected records only: a letter says how often its record had been tried."""
+        """Where it was forwarded from, and how often it had been tried; most records have none."""
 
 
 class Output(NamedTuple):
@@ -38,6 +40,16 @@ class Output(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+class Forward(NamedTuple):
+    """A source record on its way to the partition of its key, as it came but for the header that says so."""
+
+    partition: int
+    key: bytes
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
 
 
 class ChangedState(NamedTuple):
@@ -53,12 +65,19 @@ class Counts:
 
     records: int = 0
     events: int = 0
-    duplicates: int = 0
-    rejected: int = 0
+    sessions: int = 0
+    expires: int = 0
+    flushes: int = 0
     ticks: int = 0
-    opened: int = 0
-    closed: int = 0
+    duplicates: int = 0
+    forwarded: int = 0
+    forwarded_again: int = 0
     already_applied: int = 0
+    retried: int = 0
+    opened: int = 0
+    stubs_removed: int = 0
+    closed: dict[CloseReason, int] = field(default_factory=dict)
+    rejected: dict[RejectReason, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -68,5 +87,6 @@ class FoldResult:
     events: list[Output] = field(default_factory=list)
     sessions: list[Output] = field(default_factory=list)
     dead_letters: list[Output] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
     changed: dict[bytes, ChangedState] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Deployment-wide session rules; a session may carry its own inactivity gap."""
+    """Deployment-wide session rules; a session may carry its own inactivity gap.
+
+    The caps close a session that no person makes, so that no row of a query or a join grows without end: one event a
+    second for the whole maximum length is 86,400 events, and ordinary context is some hundred bytes.
+    """
 
     timeout_ms: int = 30 * 60_000
     max_length_ms: int = 24 * 3_600_000
     closed_stub_retention_ms: int = 7 * 24 * 3_600_000
     duplicate_window_events: int = 128
+    max_events: int = 100_000
+    max_context_bytes: int = 8_192

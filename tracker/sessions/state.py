@@ -31,6 +31,7 @@ class SessionState(msgspec.Struct, array_like=True, kw_only=True):
     close_reason: str = ""
     context: dict[str, str] = msgspec.field(default_factory=dict)
     recent: bytes = b""
+    # New fields come last and have defaults, so that states in the changelog that lack them can be read.
     visitor: dict[str, str | bool] = msgspec.field(default_factory=dict)
 
     @property
@@ -47,6 +48,11 @@ class SessionState(msgspec.Struct, array_like=True, kw_only=True):
     def touch(self, now_ms: int) -> None:
         """Note activity. It never moves backwards."""
         self.last_activity_ms = max(self.last_activity_ms, now_ms)
+
+    @property
+    def context_bytes(self) -> int:
+        """The size of what was given once, visitor included, in bytes of UTF-8."""
+        return sum(len(str(value).encode()) for value in (*self.context.values(), *self.visitor.values()))
 
     def has_seen(self, fingerprint: bytes) -> bool:
         """Return whether the event with this fingerprint is among those remembered. Costs a memchr over <= 1 KiB."""
@@ -65,16 +71,24 @@ class SessionState(msgspec.Struct, array_like=True, kw_only=True):
         self.closed_ms = closed_ms
 
     def shrink(self) -> None:
-        """Forget what only an open session needs, and the rows that went out have; context stays for queries."""
-        self.recent = b""
+        """Forget what only an open session needs, and the rows that went out have; context stays for queries.
+
+        A session that was cut while it was busy keeps its event ids: the retry of one of its events may be on its way.
+        """
         self.visitor = {}
+        if self.close_reason == "timeout":
+            self.recent = b""
 
 
 class Watermark(msgspec.Struct, array_like=True, kw_only=True):
-    """How far a partition's log has been folded. It lies in the changelog beside the states, under its own key."""
+    """How far a partition's log has been folded. It lies in the changelog beside the states, under its own key.
+
+    ``forwarded`` holds, for each partition that records were forwarded from, the last offset there that was taken.
+    """
 
     stream_time_ms: int
     layout: int = LAYOUT
+    forwarded: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 #: A session key can't hold control characters, so this one is free.

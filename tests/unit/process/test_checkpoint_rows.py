@@ -2,21 +2,22 @@
 
 from tracker.process.checkpoint import changed_rows, contiguous_end
 from tracker.sessions.outputs import ChangedState, FoldResult
-from tracker.sessions.state import WATERMARK_KEY, SessionState, decode_watermark, offset_of
+from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, decode_watermark, offset_of
 
 
 def test_states_come_first_then_removals_and_the_watermark_last():
     state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
     result = FoldResult(changed={b"gone": ChangedState(8, None), b"b": ChangedState(9, state)})
-    rows = list(changed_rows(result, watermark=9, stream_time_ms=77))
+    rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77, forwarded={2: 5})))
     assert [(key, offset) for key, offset, _ in rows] == [(b"b", 9), (b"gone", 8), (WATERMARK_KEY, 9)]
     assert rows[1][2] is None
     watermark = rows[2][2]
-    assert (offset_of(watermark), decode_watermark(watermark).stream_time_ms) == (9, 77)
+    assert offset_of(watermark) == 9
+    assert decode_watermark(watermark) == Watermark(stream_time_ms=77, forwarded={2: 5})
 
 
 def test_a_chunk_that_changed_nothing_still_moves_the_watermark():
-    assert [key for key, _, _ in changed_rows(FoldResult(), 3, 0)] == [WATERMARK_KEY]
+    assert [key for key, _, _ in changed_rows(FoldResult(), 3, Watermark(stream_time_ms=0))] == [WATERMARK_KEY]
 
 
 def test_batches_that_follow_each_other_move_the_position():

@@ -217,6 +217,51 @@ def test_a_flush_goes_through_in_band_and_takes_no_number():
     assert orjson.loads(events[2].value)["session_event_sequence"] == 2
 
 
+def test_a_flush_reaches_both_output_topics_whatever_the_session_is():
+    log = Log()
+    log.flush("unheard-of")
+    log.event(KEY)
+    log.expire(KEY)
+    log.flush(KEY)
+    result = log.fold()
+    for outputs in (result.events, result.sessions):
+        assert [("flush", b"1") in o.headers for o in outputs if o.value is None] == [True, True]
+    assert b"unheard-of" not in result.changed
+
+
+def test_an_events_own_time_is_kept_however_late_and_moves_nothing():
+    log = Log()
+    for at, stamp in ((0, "2026-01-01T00:00:00Z"), (1, "2025-12-01T00:00:00Z"), (2, "2027-01-01T00:00:00Z")):
+        log.event(KEY, at=START_MS + at)
+        value = log.records[-1].value.replace(b"2026-01-01T00:00:00Z", stamp.encode())
+        log.records[-1] = log.records[-1]._replace(value=value)
+    found = [(r["timestamp"], r["session_event_sequence"]) for r in rows(log.fold().events)]
+    assert found == [("2026-01-01T00:00:00Z", 1), ("2025-12-01T00:00:00Z", 2), ("2027-01-01T00:00:00Z", 3)]
+    assert log.partition.stream_time_ms == START_MS + 2
+
+
+def test_how_often_an_event_was_sent_again_travels_beside_its_row():
+    log = Log()
+    for header in ((), [("retry-count", b"4")]):
+        log.event(KEY)
+        log.records[-1] = log.records[-1]._replace(headers=header)
+    log.event(KEY)
+    log.records[-1] = log.records[-1]._replace(
+        value=log.records[-1].value.replace(b'"data"', b'"retry_count":2,"data"')
+    )
+    result = log.fold()
+    assert [dict(o.headers).get("retry-count") for o in result.events] == [None, b"4", b"2"]
+    assert result.counts.retried == 2
+
+
+def test_expire_and_flush_open_nothing():
+    log = Log()
+    log.expire(KEY)
+    log.flush(KEY)
+    result = log.fold()
+    assert (result.changed, rows(result.sessions)) == ({}, [])
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

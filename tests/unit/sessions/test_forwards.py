@@ -1,0 +1,141 @@
+"""Records in the wrong partition go to the right one, and count there once."""
+
+import pytest
+
+from tests.sessions_log import START_MS, Log, Record, rows
+from topics.headers import FORWARDED_FROM, LogPlace, read_forwarded_from
+from tracker.sessions.forwards import MAX_CARRIED_HEADERS_BYTES
+from tracker.sessions.ids import missing_event_id
+from tracker.sessions.outputs import FoldResult
+from tracker.sessions.rules import Rules
+
+HOME, WRONG = 1, 3
+
+
+def home_of(key: bytes) -> int:
+    """Keys that begin with an h are at home in partition 1, all others in 3."""
+    return HOME if key.startswith(b"h") else WRONG
+
+
+def wrong_partition(rules: Rules | None = None) -> Log:
+    return Log(rules, number=WRONG, partition_of=home_of)
+
+
+def deliver(result: FoldResult, home: Log) -> None:
+    """Append what was forwarded to the log of its home."""
+    for forward in result.forwards:
+        assert forward.partition == home.number
+        home.raw(forward.key, forward.value, forward.timestamp_ms, forward.headers)
+
+
+def test_a_record_whose_key_belongs_elsewhere_is_forwarded_as_it_came_and_not_folded():
+    log = wrong_partition()
+    log.event("own", event_id="a")
+    log.event("h", event_id="b", at=START_MS + 7)
+    headers = [("producer-client-id", b"checkout"), ("traceparent", b"00-1-1-01")]
+    log.records[1] = log.records[1]._replace(headers=headers)
+    result = log.fold()
+    (forward,) = result.forwards
+    assert (forward.partition, forward.key, forward.value) == (HOME, b"h", log.records[1].value)
+    assert forward.headers == [*headers, (FORWARDED_FROM, b"3:1")]
+    assert forward.timestamp_ms == START_MS + 7
+    assert (result.counts.forwarded, len(result.events), list(result.changed)) == (1, 1, [b"own"])
+
+
+def test_headers_without_end_do_not_go_with_it():
+    log = wrong_partition()
+    log.event("h")
+    log.records[0] = log.records[0]._replace(headers=[("x", b"x" * MAX_CARRIED_HEADERS_BYTES)])
+    (forward,) = log.fold().forwards
+    assert [name for name, _ in forward.headers] == [FORWARDED_FROM]
+
+
+@pytest.mark.parametrize("kind", ["event", "session", "expire", "flush"])
+def test_every_kind_of_keyed_record_is_forwarded(kind: str):
+    log = wrong_partition()
+    getattr(log, kind)("h")
+    result = log.fold()
+    assert len(result.forwards) == 1
+    assert result.events == result.sessions == []
+
+
+def test_a_forward_that_was_sent_twice_counts_once_however_many_came_between():
+    """Also without event ids, beyond the duplicate window, and for records that are no events."""
+    log, home = wrong_partition(), Log(Rules(duplicate_window_events=2), number=HOME, partition_of=home_of)
+    log.session("h", user_id="u")
+    for _ in range(5):
+        log.event("h")
+    log.expire("h")
+    log.event("h")
+    result = log.fold()
+    deliver(result, home)
+    deliver(result, home)
+    folded = home.fold()
+    assert [r["session_event_sequence"] for r in rows(folded.events)] == [1, 2, 3, 4, 5, 1]
+    assert [r["close_reason"] for r in rows(folded.sessions)] == ["", "expired", ""]
+    assert folded.counts.forwarded_again == 8
+
+
+def test_a_repetition_that_begins_later_or_comes_from_a_zombie_meanwhile_counts_once():
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    for name in "abcd":
+        log.event("h", event_id=name)
+    forwards = log.fold().forwards
+    for picked in (0, 0, 1, 2, 1, 3, 2, 3):
+        deliver(FoldResult(forwards=[forwards[picked]]), home)
+    assert [r["event_id"] for r in rows(home.fold().events)] == list("abcd")
+
+
+def test_what_was_taken_is_known_after_a_recovery():
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    log.event("h")
+    result = log.fold()
+    deliver(result, home)
+    home.fold()
+    home.recover()
+    deliver(result, home)
+    assert home.fold().counts.forwarded_again == 1
+
+
+def test_the_id_of_an_event_that_has_none_is_made_of_the_place_where_it_stood_first():
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    log.tick(START_MS)
+    log.event("h")
+    deliver(log.fold(), home)
+    (row,) = rows(home.fold().events)
+    assert row["event_id"] == missing_event_id("h", WRONG, 1)
+
+
+def test_a_record_is_forwarded_once_at_most():
+    log = wrong_partition()
+    log.event("h")
+    log.records[0] = log.records[0]._replace(headers=[(FORWARDED_FROM, b"0:5")])
+    result = log.fold()
+    assert result.forwards == []
+    assert [(r["reason"], r["source_offset"]) for r in rows(result.dead_letters)] == [("misrouted", 0)]
+
+
+def test_a_record_that_is_not_ours_becomes_a_dead_letter_where_it_stands():
+    log = wrong_partition()
+    log.raw(b"h", b"{}")
+    result = log.fold()
+    assert (result.forwards, len(result.dead_letters)) == ([], 1)
+
+
+@pytest.mark.parametrize("value", [b"", b"3", b"3:", b":4", b"x:4", b"3:-4", b"3:" + b"9" * 40, None])
+def test_a_place_that_makes_no_sense_is_none(value: bytes | None):
+    assert read_forwarded_from([(FORWARDED_FROM, value)]) is None
+
+
+def test_a_place_is_read_as_it_was_written():
+    assert read_forwarded_from([("x", b"y"), (FORWARDED_FROM, LogPlace(3, 4).encode())]) == LogPlace(3, 4)
+
+
+def test_a_replay_of_the_whole_log_folds_the_copy_only():
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    log.event("h", event_id="a")
+    deliver(log.fold(), home)
+    first = [output.value for output in home.fold().events]
+    again = Log(number=HOME, partition_of=home_of)
+    again.records = [Record(*record) for record in home.records]
+    assert [output.value for output in again.fold().events] == first
