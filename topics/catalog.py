@@ -64,8 +64,8 @@ SESSIONS: Final = Topic(
 DEAD_LETTERS: Final = Topic(
     suffix="dead-letters",
     key="the rejected record's key, if any",
-    value="DeadLetter (JSON)",
-    purpose="what could not be taken, with its reason",
+    value="DeadLetter; with the header retry-mark: RetryMark (JSON)",
+    purpose="what could not be taken, with its reason, and what was sent again",
     config={
         "cleanup.policy": "delete",
         "retention.ms": str(30 * DAY_MS),

@@ -67,7 +67,7 @@ class LetterId(NamedTuple):
 
 
 class DeadLetter(BaseModel):
-    """A rejected record. ``key_base64`` and ``value_base64`` are its raw bytes, so nothing is lost.
+    """A rejected record. Key, value and headers are its raw bytes, in base64, so nothing is lost.
 
     ``retry_count`` says how often it had been sent again before this failure, ``first_failed_at_ms`` when it failed
     the first time, ``last_failed_at_ms`` when it failed this time.
@@ -89,6 +89,7 @@ class DeadLetter(BaseModel):
     producer_client_id: str | None = None
     key_base64: str | None
     value_base64: str | None
+    headers_base64: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def id(self) -> LetterId:
@@ -110,9 +111,31 @@ class DeadLetter(BaseModel):
         """The raw value."""
         return None if self.value_base64 is None else b64decode(self.value_base64)
 
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """The raw headers."""
+        return [(name, None if value is None else b64decode(value)) for name, value in self.headers_base64]
+
     def encode(self) -> bytes:
         """Serialise it to JSON bytes, as it lies in the topic."""
         return self.model_dump_json().encode()
+
+
+class RetryMark(BaseModel):
+    """Written beside the letters, in the partition of the letter that it is about: its record is being sent again.
+
+    ``begun`` comes before the record is sent and ``done`` after it was acked. With ``begun`` alone, whether it was
+    sent is read from the log: the record carries the letter's place, and lies at or after ``log_end_offset``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    letter_offset: int
+    state: Literal["begun", "done"]
+    run_id: str
+    topic: str
+    partition: int
+    log_end_offset: int
 
 
 def dead_letter(
@@ -144,6 +167,7 @@ def dead_letter(
         producer_client_id=_text(headers.get(PRODUCER_CLIENT_ID)),
         key_base64=_base64(record.key),
         value_base64=_base64(record.value),
+        headers_base64=tuple((name, _base64(value)) for name, value in record.headers),
     )
 
 

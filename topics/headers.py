@@ -21,6 +21,9 @@ RETRY_COUNT: Final = "retry-count"
 FIRST_FAILED_AT_MS: Final = "first-failed-at-ms"
 RETRY_OF: Final = "retry-of"
 
+#: In the dead letters: not a letter, but a RetryMark about one.
+RETRY_MARK: Final = "retry-mark"
+
 #: Set by producers that want to be told apart in dead letters.
 PRODUCER_CLIENT_ID: Final = "producer-client-id"
 

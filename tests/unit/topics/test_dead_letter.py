@@ -35,7 +35,7 @@ def test_whatever_the_record_holds_its_raw_bytes_come_back_out_of_the_letter(key
     )
     again = DeadLetter.model_validate_json(letter.encode())
     assert again == letter
-    assert (again.key, again.value) == (key, value)
+    assert (again.key, again.value, again.headers) == (key, value, headers)
     assert again.id == LetterId("sink", "t", 3, 7)
 
 
