@@ -62,6 +62,14 @@ $(TINYBIRD_INSTALLED): requirements-tinybird.lock | $(INSTALLED)
 	$(TINYBIRD_BIN)/python -m pip $(PIP_INSTALL) --require-hashes --no-deps -r requirements-tinybird.lock
 	touch $@
 
+.PHONY: sdk
+sdk: ## make tracker.js anew from sdk/; needs npm
+	@scripts/build-sdk
+
+.PHONY: check-sdk
+check-sdk: ## tracker.js is what sdk/ gives, and its types hold; needs npm
+	@scripts/build-sdk --check
+
 .PHONY: format
 format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

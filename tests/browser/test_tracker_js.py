@@ -1,215 +1,149 @@
-"""tracker.js in a real browser, against a real collector on a real Kafka.
+"""What tracker.js sees on a page arrives in the source topic, event by event and in order."""
 
-What the page says it sent is compared, event by event, with what stands in the source topic in log order.
-"""
-
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
-import orjson
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright
 
-from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
-from tracker import clock
-from tracker.admin import create_topics
-from tracker.local.kafka import LocalKafka
-from tracker.local.ports import free_port
-from tracker.settings import Settings
+from tests.browser.visits import of_session, scroll_to, settled, steps, track, values
 
-CHROMIUM_ARGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CONTEXT = "data-workspace-id=w1&data-ab-test-id=headline&data-ab-test-variant-id=b"
 
 
-@pytest.fixture
-async def collector(kafka_broker: LocalKafka, tmp_path: Path) -> AsyncIterator[CollectorProcess]:
-    settings = Settings(
-        kafka_bootstrap=kafka_broker.bootstrap,
-        topic_prefix=f"browser-{clock.new_id()}.",
-        partitions=4,
-        collect_port=free_port(),
-        process_url=f"http://127.0.0.1:{free_port()}",
-        data_dir=tmp_path,
-    )
-    await create_topics(settings)
-    async with running_collector(settings, tmp_path / "collect.log") as running:
-        yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        path = shutil.which("chromium")
-        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def page(browser: Browser, collector: CollectorProcess) -> Page:
-    context = await browser.new_context(base_url=collector.url, viewport={"width": 1_000, "height": 700})
-    return await context.new_page()
-
-
-async def settled(page: Page, sent: int = 1) -> list[dict[str, Any]]:
-    """Wait until the page has sent at least so much and waits for nothing; return what it says it sent."""
-    await page.wait_for_function("n => window.tracker && tracker.sent.length >= n && tracker.pending === 0", arg=sent)
-    return await page.evaluate("tracker.sent")
-
-
-async def records(collector: CollectorProcess, count: int) -> list[dict[str, Any]]:
-    """Read the topic until it holds so many records; beacons are answered to nobody."""
-    while True:
-        found = [orjson.loads(record.value) for record in await read_source(collector.settings)]
-        if len(found) >= count:
-            return found
-
-
-async def scroll_to(page: Page, percent: int) -> None:
-    """Scroll so that the window's lower edge is at this part of the page, and wait for the event."""
-    await page.evaluate(
-        """percent => new Promise(done => {
-            addEventListener("scroll", () => done(), { once: true });
-            const lower = document.documentElement.scrollHeight * percent / 100;
-            scrollTo({ top: lower - innerHeight, behavior: "instant" });
-        })""",
-        percent,
-    )
-
-
-def steps(sent: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Each step as its type and what tells it from others of its type."""
-    telling = ("event_value", "form_id", "clicked_element", "scroll_percentage")
-    bodies = (entry["body"] for entry in sent)
-    return [
-        (body.get("event_type", "session"), next((body[name] for name in telling if name in body), None))
-        for body in bodies
-    ]
-
-
-async def test_a_visit_arrives_event_by_event_in_its_order(page, collector):
-    await page.goto("/demo")
-    await settled(page, 2)
-    await page.click("#sample")
-    for percent in (30, 55, 80, 100):
+async def test_a_visit_arrives_event_by_event_in_its_order(page, gate, logged):
+    await page.goto(f"/page/first?{CONTEXT}")
+    await page.click("#buy")
+    for percent in (30, 60, 80, 92, 100):
         await scroll_to(page, percent)
+    await page.evaluate("scrollTo(0, 0)")
+    await page.evaluate('tracker.conversion(24.5, { event_value_type: "EUR", metadata: { plan: "yearly" } })')
     await page.fill("#email", "reader@example.com")
-    await page.click("#signup-send")
-    await page.click("#convert")
-    before = await settled(page, 10)
-    await page.click("#again")
-    await page.wait_for_url("**/demo?page=2")
-    sent = await settled(page, len(before) + 4)
-
-    assert steps(before) == [
-        ("session", None),
+    await page.click("#send")
+    await page.wait_for_url("**/page/thanks**")
+    await page.evaluate("history.back()")
+    await page.wait_for_url("**/page/first**")
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: len(of_session(found, session_id)) >= 13)
+    assert steps(of_session(records, session_id))[:11] == [
         ("pageview", None),
-        ("click", 'button#sample.second "See a sample"'),
+        ("click", 'button#buy "Buy"'),
         ("scroll", 25),
         ("scroll", 50),
         ("scroll", 75),
+        ("scroll", 90),
         ("scroll", 100),
-        ("click", 'button#signup-send "Send me a letter"'),
-        ("form_submit", "signup"),
-        ("click", 'button#convert.sun "Subscribe for 24 a year"'),
-        ("conversion", "24.00"),
-    ]
-    assert steps(sent[len(before) :]) == [
-        ("click", 'a#again "Open the page again"'),
+        ("conversion", "24.5"),
+        ("click", "input#send"),
+        ("form_submit", "letter"),
         ("scroll", "page_leave"),
-        ("session", None),
-        ("pageview", None),
     ]
-    found = await records(collector, len(sent))
-    assert [record["data"] for record in found] == [without_time(entry["body"]) for entry in sent]
-    assert len({record["session_id"] for record in found}) == 1
-    assert "reader@example.com" not in str(found)
+    assert "reader@example.com" not in str(records)
+    contexts = [r["data"] for r in records if r["session_id"] == session_id and r["type"] == "session"]
+    assert contexts[0] == {"workspace_id": "w1", "ab_test_id": "headline", "ab_test_variant_id": "b"}
+    assert of_session(records, session_id)[7]["metadata"] == '{"plan":"yearly"}'
 
 
-def without_time(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name != "timestamp"}
+async def test_a_pageview_knows_the_page_and_its_load_times(page, gate):
+    await page.goto("/page/first", referer=f"{gate.url}/page/before")
+    await settled(page)
+    [view] = gate.events
+    assert (view["viewport_width"], view["viewport_height"]) == (1_000, 700)
+    assert 0 < view["dom_ready_time"] <= view["page_load_time"]
+    assert view["page_url"] == f"{gate.url}/page/first"
+    assert view["referrer_url"] == f"{gate.url}/page/before"
 
 
-async def test_a_pageview_knows_the_page_and_its_load_times(page, collector):
-    await page.goto("/demo")
-    [session, view] = await settled(page, 2)
-    assert session["body"]["workspace_id"] == "demo-workspace"
-    body = view["body"]
-    assert (body["viewport_width"], body["viewport_height"]) == (1_000, 700)
-    assert 0 < body["dom_ready_time"] <= body["page_load_time"]
-    assert body["page_url"] == f"{collector.url}/demo"
-    await page.goto("/demo?page=2", referer=f"{collector.url}/demo")
-    assert (await settled(page, 5))[-1]["body"]["referrer_url"] == f"{collector.url}/demo"
-
-
-async def test_the_last_event_of_a_page_carries_depth_and_time(page, collector):
-    await page.goto("/demo")
-    await settled(page, 2)
+async def test_leaving_is_an_event_with_the_depth_and_the_time_that_the_page_was_seen(page, gate, logged):
+    await page.goto("/page/first")
     await scroll_to(page, 60)
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
     await page.close(run_before_unload=True)
-    found = await records(collector, 5)
-    last = found[-1]["data"]
+    records = await logged(lambda found: "page_leave" in values(of_session(found, session_id)))
+    last = of_session(records, session_id)[-1]
     assert (last["event_type"], last["event_value"]) == ("scroll", "page_leave")
     assert 59 <= last["scroll_percentage"] <= 61
     assert last["time_on_page"] > 0
 
 
-@pytest.mark.parametrize("turn", range(3))
-async def test_what_waits_when_the_page_is_left_arrives_in_order(page, collector, turn):
-    await page.goto("/demo")
-    await settled(page, 2)
-    await page.evaluate(
-        """() => {
-            for (let n = 0; n < 12; n += 1) tracker.track("click", { event_value: `n${n}` });
-            location.href = "/demo?page=2";
-        }"""
-    )
-    await page.wait_for_url("**/demo?page=2")
-    sent = await settled(page, 17)
-    assert "beacon" in {entry["via"] for entry in sent}
-    found = await records(collector, len(sent))
-    values = [record["data"].get("event_value") for record in found]
-    assert [value for value in values if value] == [*(f"n{n}" for n in range(12)), "page_leave"]
-    assert len({record["session_id"] for record in found}) == 1
+async def test_a_page_that_changes_its_own_address_is_viewed_again(page, gate):
+    await page.goto("/page/first")
+    await settled(page)
+    await page.evaluate('history.pushState({}, "", "/page/second")')
+    await page.evaluate('history.replaceState({}, "", "/page/second#a-place-in-it")')
+    await page.evaluate('history.replaceState({}, "", "/page/second#/a-path-of-its-own")')
+    await page.evaluate("history.back()")
+    await page.wait_for_url("**/page/first")
+    await page.wait_for_function("tracker.pending > 0")
+    await settled(page)
+    seen = [(event["event_type"], event["page_url"].removeprefix(gate.url)) for event in gate.events]
+    assert seen == [
+        ("pageview", "/page/first"),
+        ("scroll", "/page/first"),
+        ("pageview", "/page/second"),
+        ("scroll", "/page/second"),
+        ("pageview", "/page/second#/a-path-of-its-own"),
+        ("scroll", "/page/second#/a-path-of-its-own"),
+        ("pageview", "/page/first"),
+    ]
+    assert [event.get("referrer_url", "").removeprefix(gate.url) for event in gate.events[::2]] == [
+        "",
+        "/page/first",
+        "/page/second",
+        "/page/second#/a-path-of-its-own",
+    ]
+    assert all("page_load_time" not in event for event in gate.events[1:])
 
 
-async def test_an_event_that_is_not_accepted_goes_again_before_the_next(page, collector):
-    refused: list[str] = []
-
-    async def refuse_first(route: Route) -> None:
-        body = orjson.loads(route.request.post_data_buffer or b"{}")
-        if body.get("event_value") == "first" and not refused:
-            refused.append(body["event_id"])
-            await route.fulfill(status=503, headers={"Retry-After": "0"}, body="{}")
-        else:
-            await route.continue_()
-
-    await page.route("**/api/v1/events/track", refuse_first)
-    await page.goto("/demo")
-    await settled(page, 2)
-    await page.evaluate('["first", "second"].forEach(v => tracker.track("click", { event_value: v }))')
-    sent = await settled(page, 4)
-    assert [entry["body"]["event_value"] for entry in sent[2:]] == ["first", "second"]
-    found = await records(collector, 4)
-    assert [record["data"].get("event_value") for record in found[2:]] == ["first", "second"]
-    assert found[2]["data"]["event_id"] == refused[0]
+async def test_what_is_told_before_the_script_has_come_is_sent_after_the_pageview(page, gate):
+    await page.add_init_script('window.tracker = [["conversion", "1"], ["identify", "u1"]]')
+    await page.goto("/page/first")
+    await settled(page)
+    assert steps(gate.events) == [("pageview", None), ("conversion", "1")]
+    assert [r["body"]["user_id"] for r in gate.requests if r["path"].endswith("session")] == ["u1"]
 
 
-async def test_the_page_lives_on_without_a_collector(page, collector):
+async def test_a_session_can_be_named_by_the_page_and_its_context_grows(page, gate, logged):
+    await page.goto("/page/first?data-session-id=from-the-server&data-session-timeout-seconds=600")
+    await page.evaluate('tracker.identify("u7", { campaign_id: "spring" })')
+    await settled(page)
+    records = await logged(lambda found: len([r for r in found if r["session_id"] == "from-the-server"]) >= 3)
+    contexts = [r["data"] for r in records if r["session_id"] == "from-the-server" and r["type"] == "session"]
+    assert contexts == [
+        {"timeout_seconds": 600},
+        {"timeout_seconds": 600, "user_id": "u7", "campaign_id": "spring"},
+    ]
+
+
+async def test_only_what_the_page_wants_is_tracked(page, gate):
+    await page.goto("/page/first?data-auto=form")
+    await page.click("#buy")
+    await scroll_to(page, 100)
+    await page.evaluate("scrollTo(0, 0)")
+    await page.click("#send")
+    await page.wait_for_url("**/page/thanks**")
+    await page.wait_for_function("window.tracker")
+    await track(page, "done")
+    await settled(page)
+    assert "form_submit" in {event["event_type"] for event in gate.events}
+    assert {event["event_type"] for event in gate.events} <= {"form_submit", "click", "pageview"}
+    assert values(gate.events) == ["done"]
+
+
+async def test_the_tracker_breaks_no_page_whatever_the_page_does_to_it(page, gate):
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    await page.goto("/demo")
-    await settled(page, 2)
-    collector.terminate()
-    await collector.exit_code()
-    await page.click("#sample")
-    assert await page.inner_text("#sample-text")
-    await page.wait_for_function("tracker.pending === 1")
+    await page.goto("/page/first")
+    await page.evaluate("""() => {
+        tracker.init(); tracker.init(null); tracker.track(); tracker.track("click", 7); tracker.push(["nothing"]);
+        tracker.conversion(undefined, null); tracker.identify(); tracker.consent("granted");
+        const circle = {}; circle.circle = circle;
+        tracker.track("click", { metadata: circle });
+        tracker.track("click", { event_value: 10n });
+        document.body.dispatchEvent(new Event("submit", { bubbles: true }));
+        document.dispatchEvent(new Event("click"));
+    }""")
+    await track(page, "after all")
+    await page.wait_for_function("tracker.pending === 0")
     assert errors == []
+    assert values(gate.events)[-1] == "after all"

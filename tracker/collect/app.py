@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tracker import clock
 from tracker.collect import answers, bodies, requests
-from tracker.collect.cookies import session_cookie, session_from_cookie
+from tracker.collect.cookies import proposed_session, session_cookie, session_from_cookie
 from tracker.collect.errors import RequestError
 from tracker.collect.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
@@ -200,6 +200,8 @@ class Collector:
 
     def _context(self, request: Request) -> requests.Context:
         session_id = session_from_cookie(request.headers.get("Cookie"), self._settings.cookie_name)
+        if session_id is None and request.query:
+            session_id = proposed_session(request.query)
         return requests.Context(clock.now_iso(), clock.new_id, session_id)
 
     def _keep_session(self, response: Response, record: requests.Outgoing, max_age_seconds: int) -> None:

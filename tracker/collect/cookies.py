@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import parse_qsl
 
 from topics.fields import MAX_ID_CHARS
 
@@ -22,6 +23,15 @@ def session_from_cookie(header: str | None, name: str) -> str | None:
             value = value.strip().removeprefix('"').removesuffix('"')
             return value if _COOKIE_SESSION_ID.fullmatch(value) else None
     return None
+
+
+def proposed_session(query: str) -> str | None:
+    """Return the session id that a request proposes in its query as ``session``; it counts where there is no cookie.
+
+    So tabs agree on a session before the first answer, and where cookies are blocked.
+    """
+    value = dict(parse_qsl(query)).get("session", "")
+    return value if _COOKIE_SESSION_ID.fullmatch(value) else None
 
 
 def session_cookie(name: str, session_id: str, *, max_age_seconds: int, secure: bool) -> str:

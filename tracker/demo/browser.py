@@ -44,6 +44,11 @@ _WITNESS: Final = """
 })();
 """
 
+#: Whether an event of which this holds has been handed to the network.
+_SENT: Final = """JSON.parse(localStorage.getItem("witness") || "[]")
+    .flatMap((body) => body.batch ?? [body])
+    .some((event) => {})"""
+
 
 def find_chromium(configured: Path | None) -> str:
     """Return the browser's path.
@@ -116,7 +121,7 @@ async def _act(page: Page, url: str) -> None:
     await page.click("#sample")
     await page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
     # The page scrolls smoothly; its end is the last step that the tracker reports.
-    await page.wait_for_function("tracker.sent.some(({ body }) => body.scroll_percentage === 100)")
+    await page.wait_for_function(_SENT.format("event.scroll_percentage === 100"))
     await page.click("#convert")
     await page.fill("#email", "visitor@example.com")
     await page.click("#signup-send")
@@ -128,7 +133,5 @@ async def _act(page: Page, url: str) -> None:
 
 async def _all_answered(page: Page) -> None:
     """Wait until the page's view and everything after it has been accepted by the collector."""
-    await page.wait_for_function(
-        "window.tracker && tracker.pending === 0 && tracker.sent.some("
-        "({ body }) => body.event_type === 'pageview' && body.page_url === location.href)"
-    )
+    await page.wait_for_function(_SENT.format("event.event_type === 'pageview' && event.page_url === location.href"))
+    await page.wait_for_function("tracker.pending === 0")

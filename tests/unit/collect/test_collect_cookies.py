@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracker.collect.cookies import session_cookie, session_from_cookie
+from tracker.collect.cookies import proposed_session, session_cookie, session_from_cookie
 
 
 def test_a_minted_id_comes_back():
@@ -26,3 +26,21 @@ def test_scripts_and_other_sites_are_kept_out():
     header = session_cookie("sid", "abc", max_age_seconds=60, secure=True)
     assert header == "sid=abc; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure"
     assert "Secure" not in session_cookie("sid", "abc", max_age_seconds=60, secure=False)
+
+
+@pytest.mark.parametrize(
+    ("query", "session_id"),
+    [
+        ("key=k&session=visitor-1", "visitor-1"),
+        ("session=a%2Fb", "a/b"),
+        ("session=a&session=b", "b"),
+        ("session=", None),
+        ("session=a%0d%0aSet-Cookie:%20x=y", None),
+        ("session=a;b", None),
+        (f"session={'a' * 129}", None),
+        ("key=k", None),
+        ("", None),
+    ],
+)
+def test_a_session_that_is_proposed_in_the_query_is_read_with_the_same_suspicion(query, session_id):
+    assert proposed_session(query) == session_id
