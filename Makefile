@@ -83,6 +83,10 @@ unit: setup ## the fast tests: no Kafka, no browser
 test: setup chromium ## all tests, on a real Kafka, ClickHouse and browser, with coverage
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
+.PHONY: faults
+faults: setup ## strike running workers in every way; make faults ONLY=zombie SEED=7 picks one
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: bench
 bench: setup ## measure; make bench ONLY=process picks a part
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

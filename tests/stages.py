@@ -16,10 +16,14 @@ STOP_TIMEOUT_SECONDS = 30
 
 
 class Stage:
-    """``python -m tracker NAME`` with an environment of its own; can be killed and started again."""
+    """``python -m tracker NAME`` with an environment of its own; can be killed and started again.
 
-    def __init__(self, name: str, data_dir: Path, environment: dict[str, str]) -> None:
+    ``module`` may be another that ends in the same command, such as one that injects a fault.
+    """
+
+    def __init__(self, name: str, data_dir: Path, environment: dict[str, str], module: str = "tracker") -> None:
         self.name = name
+        self.module = module
         self.data_dir = data_dir
         self.log_file = data_dir / f"{name}.log"
         self._environment = {
@@ -34,7 +38,7 @@ class Stage:
     def start(self) -> None:
         data_dir_log = self.log_file.with_suffix(f".{self.starts}.log")
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._process = spawn([sys.executable, "-m", "tracker", self.name], data_dir_log, self._environment)
+        self._process = spawn([sys.executable, "-m", self.module, self.name], data_dir_log, self._environment)
         self.log_file = data_dir_log
         self.starts += 1
 

@@ -1,0 +1,50 @@
+"""Faults of the broker and of the group: killed again and again, gone for long, workers that come and go."""
+
+import asyncio
+import time
+
+from tests.faults.world import World
+
+#: Longer than every request time-out on the way.
+LONG_OUTAGE_SECONDS = 70.0
+UP_BETWEEN_KILLS_SECONDS = (2.0, 5.0)
+JOIN_INTERVAL_SECONDS = 6.0
+WORKERS_AT_ONCE = 4
+
+
+async def broker_killed(world: World, times: int) -> None:
+    """SIGKILL of the broker under load; it comes back at once on its data."""
+    for _ in range(times):
+        await _outage(world, 0.0)
+        await world.calm(world.rng.uniform(*UP_BETWEEN_KILLS_SECONDS))
+
+
+async def broker_gone(world: World, times: int, seconds: float = LONG_OUTAGE_SECONDS) -> None:
+    """SIGKILL of the broker, which stays away longer than any request waits. No worker may end."""
+    for _ in range(times):
+        await _outage(world, seconds)
+
+
+async def _outage(world: World, seconds: float) -> None:
+    strike = await world.struck(f"broker killed, back {seconds:.0f} s later")
+    await asyncio.to_thread(world.broker.kill)
+    await world.calm(seconds)
+    await asyncio.to_thread(world.broker.start)
+    await world.recovered(strike, since=time.monotonic())
+
+
+async def joins(world: World, times: int) -> None:
+    """Workers join every few seconds, and as many leave, by SIGTERM or by SIGKILL."""
+    recoveries = []
+    for number in range(times):
+        slot_ends = time.monotonic() + JOIN_INTERVAL_SECONDS
+        leaver = world.up()[0] if len(world.up()) >= WORKERS_AT_ONCE else None
+        world.new_worker().start()
+        strike = await world.struck(f"join {number + 1}")
+        recoveries.append(asyncio.create_task(world.recovered(strike)))
+        if leaver is not None and number % 2:
+            leaver.kill()
+        elif leaver is not None:
+            await asyncio.to_thread(leaver.stop)
+        await world.calm(max(0.0, slot_ends - time.monotonic()))
+    await asyncio.gather(*recoveries)

@@ -1,0 +1,156 @@
+"""The load: a steady producer that knows each event id it has sent, and which of them Kafka has acked.
+
+Sessions of every kind, so that every rule is at work while a fault strikes: some go on all the time, most are visits
+that end after a second and close by their time-out, some of those come back under the same key.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from typing import NamedTuple
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from tests.source_log import event_value
+from topics.catalog import SOURCE
+from tracker.kafka import client_options
+from tracker.settings import Settings
+
+TURN_SECONDS = 0.02
+STEADY_SESSIONS = 200
+VISITS_AT_ONCE = 150
+VISIT_MAX_EVENTS = 12
+KEYS_REMEMBERED = 2_000
+TIMEOUTS_SECONDS = (1, 2, 3)
+#: Longer than any fault lasts: a producer that gives up would only send the same event ids again.
+ACK_TIMEOUT_MS = 180_000
+
+STEADY_SHARE = 0.5
+SESSION_SHARE = 0.02
+EXPIRE_SHARE = 0.01
+REPEAT_SHARE = 0.01
+GARBAGE_SHARE = 0.002
+RETURN_SHARE = 0.2
+
+
+class Sent(NamedTuple):
+    """A record of the load; ``event_id`` only if it is a valid event."""
+
+    key: bytes
+    value: bytes
+    event_id: str | None
+
+
+class Load:
+    """Produces until it is stopped. ``acked`` are the ids of the events that the broker has confirmed."""
+
+    def __init__(self, settings: Settings, rng: random.Random, events_per_second: int) -> None:
+        self.acked: set[str] = set()
+        self.events_per_second = events_per_second
+        self._settings = settings
+        self._rng = rng
+        self._unacked: deque[Sent] = deque()
+        self._in_flight = 0
+        self._stopping = False
+        self._number = 0
+        self._visits: list[list] = []  # [key, events left, last event]
+        self._old_keys: deque[str] = deque(maxlen=KEYS_REMEMBERED)
+        self._last_steady: dict[str, Sent] = {}
+
+    def stop(self) -> None:
+        """Send nothing new; ``run`` returns once all is acked."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Send at the rate, and again what a broken connection left open, until stopped and all is acked."""
+        while not self._stopping or self._unacked or self._in_flight:
+            try:
+                async with self._producer() as producer:
+                    await self._send_until_stopped(producer)
+            except KafkaError:
+                await asyncio.sleep(TURN_SECONDS)
+
+    def _producer(self) -> AIOKafkaProducer:
+        options = client_options(self._settings, "faults-load")
+        options |= {"acks": "all", "enable_idempotence": True, "linger_ms": 5, "request_timeout_ms": ACK_TIMEOUT_MS}
+        return AIOKafkaProducer(**options)
+
+    async def _send_until_stopped(self, producer: AIOKafkaProducer) -> None:
+        topic = SOURCE.name(self._settings.topic_prefix)
+        began, sent = time.monotonic(), 0
+        while not self._stopping or self._unacked or self._in_flight:
+            if not self._stopping:
+                due = int((time.monotonic() - began) * self.events_per_second) - sent
+                if due > self.events_per_second:  # after an outage: go on at the rate, don't catch up
+                    began, sent, due = time.monotonic(), 0, 0
+                self._unacked.extend(self._next() for _ in range(due))
+                sent += due
+            while self._unacked:
+                await self._send(producer, topic, self._unacked.popleft())
+            await asyncio.sleep(TURN_SECONDS)
+
+    async def _send(self, producer: AIOKafkaProducer, topic: str, record: Sent) -> None:
+        self._in_flight += 1
+        try:
+            ack = await producer.send(topic, record.value, key=record.key)
+        except BaseException:
+            self._in_flight -= 1
+            self._unacked.append(record)
+            raise
+        ack.add_done_callback(lambda ack: self._acked(record, ack))
+
+    def _acked(self, record: Sent, ack: asyncio.Future) -> None:
+        self._in_flight -= 1
+        if ack.cancelled() or ack.exception() is not None:
+            self._unacked.append(record)
+        elif record.event_id is not None:
+            self.acked.add(record.event_id)
+
+    def _next(self) -> Sent:
+        rng = self._rng
+        steady = rng.random() < STEADY_SHARE
+        if steady:
+            key = f"steady-{rng.randrange(STEADY_SESSIONS)}"
+            record = self._record(key, self._last_steady.get(key))
+            if record.event_id is not None:
+                self._last_steady[key] = record
+            return record
+        if len(self._visits) < VISITS_AT_ONCE:
+            self._visits.append([self._new_key(), rng.randint(1, VISIT_MAX_EVENTS), None])
+        visit = rng.choice(self._visits)
+        record = self._record(visit[0], visit[2])
+        visit[1] -= 1
+        visit[2] = record if record.event_id is not None else visit[2]
+        if visit[1] == 0:
+            self._visits.remove(visit)
+            self._old_keys.append(visit[0])
+        return record
+
+    def _new_key(self) -> str:
+        if self._old_keys and self._rng.random() < RETURN_SHARE:
+            return self._rng.choice(self._old_keys)
+        self._number += 1
+        return f"visit-{self._number}"
+
+    def _record(self, key: str, last: Sent | None) -> Sent:
+        kind = self._rng.random()
+        self._number += 1
+        if (kind := kind - GARBAGE_SHARE) < 0:
+            return Sent(key.encode(), b"garbage", None)
+        if (kind := kind - REPEAT_SHARE) < 0 and last is not None:
+            return last
+        if (kind := kind - SESSION_SHARE) < 0:
+            data = {"timeout_seconds": self._rng.choice(TIMEOUTS_SECONDS), "campaign_id": f"c-{self._number % 7}"}
+            return Sent(key.encode(), _control("session", key, data), None)
+        if (kind := kind - EXPIRE_SHARE) < 0:
+            return Sent(key.encode(), _control("expire", key, {}), None)
+        event_id = f"event-{self._number}"
+        return Sent(key.encode(), event_value(key, event_id, workspace_id="w"), event_id)
+
+
+def _control(kind: str, key: str, data: dict) -> bytes:
+    record = {"type": kind, "session_id": key, "timestamp": "2026-11-24T03:43:00.123Z", "data": data}
+    return orjson.dumps(record)

@@ -1,0 +1,81 @@
+"""Running one fault from start to verdict."""
+
+import asyncio
+import random
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.faults.catalogue import Fault
+from tests.faults.verdict import summary
+from tests.faults.world import FaultFailedError, Size, World, new_world
+from tracker.local.kafka import LocalKafka
+
+STOP_STATUS = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one fault; ``problems`` is empty if all held."""
+
+    fault: str
+    seed: int
+    times_struck: int
+    least_backlog: int
+    recovery_median_seconds: float
+    recovery_max_seconds: float
+    events: int
+    session_rows: int
+    repeats: int
+    seconds: float
+    problems: str
+
+    @property
+    def held(self) -> bool:
+        return not self.problems
+
+    def as_json(self) -> dict:
+        return {**asdict(self), "held": self.held}
+
+
+async def run_fault(fault: Fault, broker: LocalKafka, data_dir: Path, *, seed: int, size: Size, times: int) -> Outcome:
+    """Strike running workers with a fault, and check all that came out."""
+    began = time.monotonic()
+    prefix = f"faults-{fault.name}-{seed}."
+    async with new_world(broker, data_dir, prefix, size, random.Random(f"{fault.name} {seed}")) as world:
+        try:
+            await world.start_workers([world.new_worker() for _ in range(size.workers)])
+            await fault.strike(world, times)
+            await world.drain()
+            await _stop(world)
+            problems = summary(world.tail.problems(world.load.acked))
+        except (FaultFailedError, AssertionError) as error:
+            problems = str(error)
+        return _outcome(fault, seed, world, time.monotonic() - began, problems)
+
+
+async def _stop(world: World) -> None:
+    """Stop all workers cleanly, and see whether they put out any more while they did."""
+    for worker in world.up():
+        status = await asyncio.to_thread(worker.stop)
+        if status != STOP_STATUS:
+            raise FaultFailedError(f"{worker.worker_id} stopped with status {status}\n{worker.last_words()}")
+    await world.until(lambda: world.tail.is_drained, "all outputs there after the stop")
+
+
+def _outcome(fault: Fault, seed: int, world: World, seconds: float, problems: str) -> Outcome:
+    recoveries = [strike.recovered_seconds for strike in world.strikes if strike.recovered_seconds] or [0.0]
+    return Outcome(
+        fault=fault.name,
+        seed=seed,
+        times_struck=len(world.strikes),
+        least_backlog=min((strike.backlog for strike in world.strikes), default=0),
+        recovery_median_seconds=round(median(recoveries), 2),
+        recovery_max_seconds=round(max(recoveries), 2),
+        events=world.tail.accepted,
+        session_rows=world.tail.closed,
+        repeats=world.tail.repeats,
+        seconds=round(seconds, 1),
+        problems=problems,
+    )

@@ -1,0 +1,177 @@
+"""What must hold after any fault, checked against the source log itself.
+
+The source log is folded once more here, by the pure core, in one go and undisturbed: what the workers put out must be
+that, byte for byte, each output once. The promises are also checked without the fold, on the rows alone, so that
+a fold that is wrong in the same way twice does not go unseen.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import orjson
+from aiokafka import ConsumerRecord
+
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.headers import SourcePosition, read_position
+from tracker.sessions.deadlines import Deadlines
+from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.outputs import Output
+from tracker.sessions.rules import Rules
+
+#: Problems that are shown in full; the rest is counted.
+SHOWN_PROBLEMS = 5
+
+OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS)
+Row = tuple[bytes | None, bytes | None]
+
+
+class Reference:
+    """One partition of the source log, folded undisturbed while it grows."""
+
+    def __init__(self, topic: str, partition: int, rules: Rules) -> None:
+        self.expected: dict[str, dict[SourcePosition, Row]] = {topic.suffix: {} for topic in OUTPUT_TOPICS}
+        self.event_ids: Counter[str] = Counter()
+        self.last_offset = -1
+        #: Stream time at each source offset, to check closes without the fold.
+        self.stream_times: list[int] = []
+        self._table: dict[bytes, StoredState] = {}
+        self._fold = PartitionFold(
+            topic=topic,
+            partition=partition,
+            rules=rules,
+            lookup=self._table.get,
+            deadlines=Deadlines(),
+            stream_time_ms=0,
+        )
+
+    def add(self, records: list[ConsumerRecord]) -> None:
+        for record in records:
+            assert record.offset == self.last_offset + 1, "the source log has holes"
+            self.last_offset = record.offset
+            before = self.stream_times[-1] if self.stream_times else 0
+            self.stream_times.append(max(before, record.timestamp))
+            if record.key is not None and record.value.startswith(b'{"type":"event"'):
+                self.event_ids[orjson.loads(record.value)["data"]["event_id"]] += 1
+        result = self._fold.fold(records)
+        for key, (offset, state) in result.changed.items():
+            if state is None:
+                self._table.pop(key, None)
+            else:
+                self._table[key] = StoredState(offset, state)
+        for topic, outputs in zip(OUTPUT_TOPICS, (result.events, result.sessions, result.dead_letters), strict=True):
+            self.expected[topic.suffix].update(_positioned(outputs))
+
+    @property
+    def open_sessions(self) -> int:
+        return sum(stored.state.is_open for stored in self._table.values())
+
+    @property
+    def last_output(self) -> int:
+        """The source offset of the last record that gives any output, or -1."""
+        return max((next(reversed(rows)).offset for rows in self.expected.values() if rows), default=-1)
+
+
+def _positioned(outputs: Iterable[Output]) -> Iterable[tuple[SourcePosition, Row]]:
+    for key, value, headers in outputs:
+        position = read_position(headers)
+        assert position is not None
+        yield position, (key, value)
+
+
+class Outputs:
+    """One partition of one output topic, through the filter that every consumer applies: what is new goes forward."""
+
+    def __init__(self) -> None:
+        self.rows: dict[SourcePosition, Row] = {}
+        self.repeats = 0
+        self.problems: list[str] = []
+        self.last = SourcePosition(-1, -1)
+
+    def add(self, record: ConsumerRecord) -> None:
+        position = read_position(record.headers)
+        row = (record.key, record.value)
+        if position is None:
+            self.problems.append(f"an output without a source position at offset {record.offset}")
+        elif position > self.last:
+            self.rows[position] = row
+            self.last = position
+        elif position not in self.rows:
+            self.problems.append(f"{position} comes after {self.last}, and was not there before")
+        elif self.rows[position] != row:
+            self.problems.append(f"{position} is repeated as other bytes")
+        else:
+            self.repeats += 1
+
+
+def compare(reference: Reference, outputs: dict[str, Outputs]) -> list[str]:
+    """What the workers put out for a partition against what its log says."""
+    problems = []
+    for suffix, expected in reference.expected.items():
+        found = outputs[suffix].rows
+        problems += outputs[suffix].problems
+        missing = expected.keys() - found.keys()
+        surplus = found.keys() - expected.keys()
+        other = [position for position in expected.keys() & found.keys() if expected[position] != found[position]]
+        for what, positions in (("missing", missing), ("not in the log", surplus), ("other bytes", other)):
+            if positions:
+                problems.append(f"{suffix}: {len(positions)} outputs {what}, the first at {min(positions)}")
+    return problems
+
+
+def check_promises(reference: Reference, outputs: dict[str, Outputs]) -> list[str]:
+    """The promises, on the rows alone: numbers 1..n in log order, one close per session, at its deadline."""
+    problems = []
+    numbers: dict[str, int] = defaultdict(int)
+    for position, (_, value) in outputs[SEQUENCED.suffix].rows.items():
+        row = orjson.loads(value or b"{}")
+        numbers[row["session_id"]] += 1
+        if row["session_event_sequence"] != numbers[row["session_id"]]:
+            problems.append(f"{row['session_id']} has {row['session_event_sequence']} for {numbers[row['session_id']]}")
+        if position.offset > reference.last_offset:
+            problems.append(f"an output of {position}, which the source log does not have")
+    closes: Counter[str] = Counter()
+    opened: set[str] = set()
+    for position, (_, value) in outputs[SESSIONS.suffix].rows.items():
+        row = orjson.loads(value or b"{}")
+        opened.add(row["session_id"])
+        if row["is_expired"]:
+            closes[row["session_id"]] += 1
+            problems += _check_close(reference, position, row, numbers[row["session_id"]])
+    problems += [f"{session} closed {count} times" for session, count in closes.items() if count != 1]
+    problems += [f"{session} never closed" for session in opened - closes.keys()]
+    problems += [f"{session} has events and no row" for session in numbers.keys() - opened]
+    return problems
+
+
+def _check_close(reference: Reference, position: SourcePosition, row: dict, events: int) -> Iterable[str]:
+    if row["event_count"] != events:
+        yield f"{row['session_id']} closed with {row['event_count']} events, but has {events}"
+    if row["close_reason"] != "timeout":
+        return
+    closed = datetime.fromisoformat(row["closed_at"])
+    deadline = datetime.fromisoformat(row["last_activity_at"]) + timedelta(seconds=row["session_timeout_seconds"])
+    deadline_ms = round(deadline.timestamp() * 1000)
+    times = reference.stream_times
+    before = times[position.offset - 1] if position.offset else 0
+    if closed != deadline or not before <= deadline_ms < times[position.offset]:
+        yield f"{row['session_id']} closed at {closed}, its deadline was {deadline}, the log was at {before}"
+
+
+def check_accepted(acked: set[str], log_ids: Counter[str], events: Iterable[Row]) -> list[str]:
+    """Each event that Kafka acked is numbered, and each that stands once in the log is numbered once."""
+    problems = []
+    numbered = Counter(orjson.loads(value)["event_id"] for _, value in events if value)
+    lost = acked - numbered.keys()
+    if lost:
+        problems.append(f"{len(lost)} acked events were never numbered, such as {min(lost)}")
+    doubled = [event for event, count in numbered.items() if count > log_ids[event]]
+    if doubled:
+        problems.append(f"{len(doubled)} events were numbered more than once, such as {doubled[0]}")
+    return problems
+
+
+def summary(problems: list[str]) -> str:
+    shown = "; ".join(problems[:SHOWN_PROBLEMS])
+    more = len(problems) - SHOWN_PROBLEMS
+    return f"{shown}; and {more} more" if more > 0 else shown
