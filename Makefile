@@ -77,7 +77,11 @@ format: setup ## let ruff rewrite what it can
 
 .PHONY: unit
 unit: setup ## the fast tests: no Kafka, no browser
-	$(BIN)/pytest tests/unit tests/property
+	$(BIN)/pytest tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
+
+.PHONY: simulate
+simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or replay one with SEED=123
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FROM),--from $(FROM))
 
 .PHONY: test
 test: setup chromium ## all tests, on a real Kafka, ClickHouse and browser, with coverage

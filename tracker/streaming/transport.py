@@ -117,10 +117,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Return the first offset that each partition's log still has."""
         return await self.call_thread(self._ensure_consumer().beginning_offsets, partitions)  # type: ignore[no-any-return]
 
-    async def log_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the offset after the last that each partition's log has."""
-        return await self.call_thread(self._ensure_consumer().end_offsets, partitions)  # type: ignore[no-any-return]
-
 
 class ChunkConsumer(driver.Consumer):
     """A Faust consumer that yields chunks of leased partitions. Its app is a ``ChunkApp``."""

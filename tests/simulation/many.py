@@ -1,0 +1,68 @@
+"""Many seeds on all cores: each process takes a few at a time, and what they tell is added up."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from tests.simulation.planted import PLANTED
+from tests.simulation.run import Outcome, run_seed
+from tracker.garbage import look_for_cycles_rarely
+
+#: Seeds that a process takes at a time.
+SEEDS_AT_A_TIME = 20
+#: More failing seeds than this say nothing new.
+MAX_FAILURES = 5
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a range of seeds showed."""
+
+    seeds: int = 0
+    seconds: float = 0.0
+    counters: Counter[str] = field(default_factory=Counter)
+    #: What does not hold, by seed.
+    failures: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def seeds_per_second(self) -> float:
+        return self.seeds / self.seconds if self.seconds else 0.0
+
+
+def run_many(seeds: Sequence[int], *, jobs: int | None = None, progress: Callable[[Summary], None]) -> Summary:
+    """Run seeds until all are done or enough have failed. ``progress`` hears of it now and then."""
+    summary = Summary()
+    began = time.monotonic()
+    pieces = [seeds[at : at + SEEDS_AT_A_TIME] for at in range(0, len(seeds), SEEDS_AT_A_TIME)]
+    with get_context("spawn").Pool(jobs or os.cpu_count(), initializer=look_for_cycles_rarely) as pool:
+        for outcomes in pool.imap_unordered(_run_some, pieces):
+            for outcome in outcomes:
+                summary.seeds += 1
+                summary.counters += outcome.counters
+                if outcome.violations:
+                    summary.failures[outcome.seed] = outcome.violations
+            summary.seconds = time.monotonic() - began
+            progress(summary)
+            if len(summary.failures) >= MAX_FAILURES:
+                break
+    return summary
+
+
+def _run_some(seeds: Sequence[int]) -> list[Outcome]:
+    return [run_seed(seed) for seed in seeds]
+
+
+def first_seed_that_catches(bug: str, seeds: Sequence[int]) -> int | None:
+    """Return the first seed that catches a planted bug, or None."""
+    look_for_cycles_rarely()
+    return next((seed for seed in seeds if run_seed(seed, PLANTED[bug]).violations), None)
+
+
+def catch_all(seeds: Sequence[int], *, jobs: int | None = None) -> dict[str, int | None]:
+    """Return for each planted bug the first seed that catches it, or None."""
+    with get_context("spawn").Pool(jobs or os.cpu_count()) as pool:
+        found = pool.starmap(first_seed_that_catches, [(bug, seeds) for bug in PLANTED], chunksize=1)
+    return dict(zip(PLANTED, found, strict=True))

@@ -1,0 +1,232 @@
+"""Planted bugs: small mistakes that somebody could make, each put into one run's parts.
+
+Production code knows nothing of them.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from tests.simulation.parts import Parts
+from topics.catalog import CHANGELOG
+from tracker import clock
+from tracker.process import checkpoint as checkpoint_module
+from tracker.process.checkpoint import Checkpoint, changed_rows
+from tracker.process.lease import SessionLease
+from tracker.process.recovery import SessionRecovery
+from tracker.record_batches import send_batches
+from tracker.sessions import fold as fold_module
+from tracker.sessions.fold import PartitionFold
+from tracker.sessions.outputs import FoldResult
+from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark
+from tracker.sink.lease import SinkLeaseOpener
+from tracker.sink.pipeline import Pipeline
+from tracker.sink.positions import SeenPositions
+from tracker.streaming.chunk import Chunk
+from tracker.streaming.lease import Lease, LeaseBook
+from tracker.table.store import Row, SessionStore
+
+
+class ChangelogBeforeOutputs(Checkpoint):
+    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+        send_outputs, self._send_outputs = self._send_outputs, _nothing  # type: ignore[method-assign, assignment]
+        try:
+            done = await super()._effects(lease, result, watermark)
+        finally:
+            self._send_outputs = send_outputs  # type: ignore[method-assign]
+        if done:
+            await self._send_outputs(lease.partition, result)
+        return done
+
+
+async def _nothing(*_: Any) -> None:
+    return None
+
+
+class StoreBeforeChangelog(Checkpoint):
+    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+        rows = list(changed_rows(result, watermark, lease.fold.mark))
+        lease.store.write(rows, lease.store.position)
+        return await super()._effects(lease, result, watermark)
+
+
+class AckOnException(Checkpoint):
+    async def run(self, chunk: Chunk) -> None:
+        try:
+            await super().run(chunk)
+        except KafkaError:
+            assert isinstance(chunk.lease, SessionLease)
+            chunk.lease.watermark = chunk.end - 1
+
+
+class StatesOverMergedHole(Checkpoint):
+    _met_hole = False
+
+    async def _fill_hole(self, lease: SessionLease, *rest: Any) -> bool:
+        self._met_hole = True
+        return await super()._fill_hole(lease, *rest)
+
+    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+        self._met_hole = False
+        done = await super()._effects(lease, result, watermark)
+        if done and self._met_hole:
+            rows = [row for row in changed_rows(result, watermark, lease.fold.mark) if row[0] != WATERMARK_KEY]
+            lease.store.write(rows, lease.store.position)
+        return done
+
+
+class LastWriteWins(SessionStore):
+    def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
+        taken = list(rows)
+        self.write(taken, position)
+        return [key for key, _, _ in taken]
+
+
+class WatermarkGoesBack(SessionStore):
+    def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
+        taken = list(rows)
+        changed = super().merge([row for row in taken if row[0] != WATERMARK_KEY], position)
+        self.write([row for row in taken if row[0] == WATERMARK_KEY], position)
+        return changed
+
+
+class LeaseOutlivesRevocation(LeaseBook):
+    def revoke_all(self) -> None:
+        for lease in self._leases.values():
+            lease.revoked = True  # type: ignore[attr-defined]
+        self.generation += 1
+        self._leases.clear()
+
+
+class DeadlinesNotRebuilt(SessionRecovery):
+    def _lease(self, *args: Any) -> SessionLease:
+        lease = super()._lease(*args)
+        lease.fold.deadlines.load({})
+        return lease
+
+
+def _with_fold(fold: type[PartitionFold]) -> type[SessionRecovery]:
+    class OtherFold(SessionRecovery):
+        def _lease(self, *args: Any) -> SessionLease:
+            lease = super()._lease(*args)
+            lease.fold.__class__ = fold
+            return lease
+
+    return OtherFold
+
+
+class WallClockFold(PartitionFold):
+    def fold(self, records: Any) -> FoldResult:
+        self.stream_time_ms = max(self.stream_time_ms, clock.now_ms())
+        return super().fold(records)
+
+
+class StatesWithoutOffset(PartitionFold):
+    def _held(self, key: bytes) -> tuple[SessionState | None, bool]:
+        return super()._held(key)[0], False
+
+
+class ClosesInHeapOrder(PartitionFold):
+    def _close_passed(self) -> None:
+        # The index is right, but nobody looks at the true deadlines again.
+        fold_module.sorted = lambda due, key: due  # type: ignore[attr-defined]
+        try:
+            super()._close_passed()
+        finally:
+            del fold_module.sorted  # type: ignore[attr-defined]
+
+
+class CommitBefore200(Pipeline):
+    async def _write(self, batch: Any) -> None:
+        live = [covered for covered in batch.covers.values() if covered.lease.alive]
+        if live:
+            await self._commit(live)
+        await super()._write(batch)
+
+
+class FilterLost(SinkLeaseOpener):
+    async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
+        async for lease in super().open_leases(partitions, generation):
+            lease.seen = SeenPositions()  # type: ignore[attr-defined]
+            yield lease
+
+
+def _from_committed_offset(simulation: Any) -> Parts:
+    class FromCommittedOffset(SessionRecovery):
+        def _lease(self, tp: TopicPartition, *args: Any) -> SessionLease:
+            lease = super()._lease(tp, *args)
+            committed = simulation.workers.committed.get(tp)
+            lease.next_offset = committed.offset if committed is not None else 0
+            lease.watermark = lease.next_offset - 1
+            return lease
+
+    return Parts(recovery=FromCommittedOffset)
+
+
+def _past_the_hole(position: int, written: list[tuple[int, int]]) -> int:
+    return max([position, *(base + count for base, count in written)])
+
+
+def _removals_first(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
+    return iter(sorted(changed_rows(result, watermark, mark), key=lambda row: row[2] is not None))
+
+
+_drawn = itertools.count()
+
+
+def _drawn_id(*_: Any) -> str:
+    return f"drawn-{next(_drawn)}"
+
+
+def _changelog_unawaited(simulation: Any) -> Parts:
+    """The changelog is sent, but nobody waits for its ack; the store is written with the place it would have."""
+
+    class Unawaited(Checkpoint):
+        async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+            if not lease.alive:
+                return False
+            await self._send_outputs(lease.partition, result)
+            rows = list(changed_rows(result, watermark, lease.fold.mark))
+            sending = send_batches(self._producer, CHANGELOG.name("tracker."), lease.partition, map(_outgoing, rows))
+            task = asyncio.ensure_future(sending)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            lease.store.write(rows, lease.store.position + len(rows))
+            return True
+
+    return Parts(checkpoint=Unawaited)
+
+
+_outgoing = checkpoint_module._outgoing
+
+
+def _parts(**replaced: Any) -> Callable[[Any], Parts]:
+    return lambda _: Parts(**replaced)
+
+
+#: What each bug is, and how to build a run with it.
+PLANTED: dict[str, Callable[[Any], Parts]] = {
+    "the changelog is written before the outputs": _parts(checkpoint=ChangelogBeforeOutputs),
+    "the last write wins, not the highest offset": _parts(store=LastWriteWins),
+    "folding goes on from the group's committed offset": _from_committed_offset,
+    "the fold reads the wall clock": _parts(recovery=_with_fold(WallClockFold)),
+    "a chunk whose ack did not come counts as done": _parts(checkpoint=AckOnException),
+    "the position moves past a hole": _parts(patches=((checkpoint_module, "contiguous_end", _past_the_hole),)),
+    "a chunk's states are written over a merged hole": _parts(checkpoint=StatesOverMergedHole),
+    "a lease outlives its revocation": _parts(lease_book=LeaseOutlivesRevocation),
+    "stubs are removed before their siblings are written": _parts(
+        patches=((checkpoint_module, "changed_rows", _removals_first),)
+    ),
+    "W goes back with a stale write": _parts(store=WatermarkGoesBack),
+    "the store is written before the changelog": _parts(checkpoint=StoreBeforeChangelog),
+    "nobody waits for the changelog's ack": _changelog_unawaited,
+    "states don't know the offset that they have had": _parts(recovery=_with_fold(StatesWithoutOffset)),
+    "the deadlines are not rebuilt after a recovery": _parts(recovery=DeadlinesNotRebuilt),
+    "sessions close in the order of the index": _parts(recovery=_with_fold(ClosesInHeapOrder)),
+    "an id is drawn, not derived": _parts(patches=((fold_module, "missing_event_id", _drawn_id),)),
+    "the sink commits before Tinybird has confirmed": _parts(pipeline=CommitBefore200),
+    "the sink's duplicate filter does not survive a restart": _parts(sink_opener=FilterLost),
+}

@@ -1,0 +1,200 @@
+"""What has to hold after each seed, judged against a plain fold of the whole log and against what was sent."""
+
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX, SOURCE_TOPIC, PartitionLog
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.headers import SOURCE_OFFSET, read_position
+from tracker.kafka import partition_for_key
+from tracker.sessions.deadlines import Deadlines
+from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.merge import wins
+from tracker.sessions.outputs import Output
+from tracker.sessions.state import WATERMARK_KEY, Watermark, encode_state
+from tracker.sink.positions import SeenPositions
+from tracker.table.store import row_of
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Simulation
+
+#: How many differences are told.
+SHOWN = 3
+
+
+class Reference:
+    """One partition's log, folded in one go on a plain dict, by the very fold that runs in production."""
+
+    def __init__(self, simulation: "Simulation", number: int) -> None:
+        self.table: dict[bytes, StoredState] = {}
+        fold = PartitionFold(
+            topic=SOURCE_TOPIC,
+            partition=number,
+            partition_of=partial(partition_for_key, partitions=simulation.plan.partitions),
+            rules=simulation.plan.rules,
+            lookup=self.table.get,
+            deadlines=Deadlines(),
+            mark=Watermark(stream_time_ms=0),
+        )
+        result = fold.fold(simulation.broker.log(SOURCE_TOPIC, number).records)
+        self.outputs = {
+            SEQUENCED.suffix: result.events,
+            SESSIONS.suffix: result.sessions,
+            DEAD_LETTERS.suffix: result.dead_letters,
+        }
+        for key, (offset, state) in result.changed.items():
+            if state is not None:
+                self.table[key] = StoredState(offset, state)
+
+    def encoded_table(self) -> dict[bytes, bytes]:
+        return {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+
+
+def verdict(simulation: "Simulation") -> list[str]:
+    """Return what does not hold, or nothing."""
+    wrong: list[str] = []
+    references = [Reference(simulation, number) for number in range(simulation.plan.partitions)]
+    for number, reference in enumerate(references):
+        for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+            log = simulation.broker.log(topic.name(PREFIX), number)
+            wrong += _differences(log, reference.outputs[topic.suffix])
+            wrong += _repeats_sent(simulation, log)
+        wrong += _table_differences(simulation.broker.log(CHANGELOG_TOPIC, number), reference)
+    wrong += _rows_missing(simulation, references)
+    events = [orjson.loads(output.value) for r in references for output in r.outputs[SEQUENCED.suffix] if output.value]
+    sessions = [orjson.loads(output.value) for r in references for output in r.outputs[SESSIONS.suffix] if output.value]
+    return wrong + _rules_broken(simulation, events, sessions)
+
+
+def _content(key: Any, value: Any, headers: Any) -> tuple[Any, ...]:
+    return key, value, tuple(headers)
+
+
+def _differences(log: PartitionLog, expected: list[Output]) -> list[str]:
+    """Consumers see exactly the reference's outputs, byte for byte, once repeats are dropped."""
+    seen = SeenPositions()
+    once, repeated = [], 0
+    for record in log.records:
+        position = read_position(record.headers)
+        if position is None:
+            return [f"{log.tp} offset {record.offset} has no source position"]
+        if seen.is_new(position):
+            once.append(_content(record.key, record.value, record.headers))
+        else:
+            repeated += 1
+    wrong = []
+    for at, (found, output) in enumerate(zip_longest(once, expected)):
+        wanted = _content(*output) if output is not None else None
+        if found != wanted:
+            wrong.append(f"{log.tp.topic}-{log.tp.partition} output {at}:\n  expected {wanted}\n  found    {found}")
+            if len(wrong) == SHOWN:
+                break
+    return wrong
+
+
+def _repeats_sent(simulation: "Simulation", log: PartitionLog) -> list[str]:
+    """The sink's filter lets no repeat through, whatever happened between its commits."""
+    seen = SeenPositions()
+    repeats = [r for r in log.records if (at := read_position(r.headers)) is not None and not seen.is_new(at)]
+    sent = [record.offset for record in repeats if record.value and id(record.value) in simulation.tinybird.sent]
+    return [f"{log.tp.topic}-{log.tp.partition}: the sink sent the repeats at {sent[:SHOWN]}"] if sent else []
+
+
+def _table_differences(log: PartitionLog, reference: Reference) -> list[str]:
+    """Whoever reads the changelog now, merging by highest offset, has the reference's table."""
+    rows: dict[bytes, bytes] = {}
+    for record in log.records:
+        key, offset, value = row_of(record.key, record.value, int(dict(record.headers).get(SOURCE_OFFSET, b"0")))
+        if wins(offset, rows.get(key)):
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+    rows.pop(WATERMARK_KEY, None)
+    expected = reference.encoded_table()
+    return [
+        f"table {log.tp.partition}, {key!r}:\n  expected {expected.get(key)!r}\n  found    {rows.get(key)!r}"
+        for key in sorted(rows.keys() | expected.keys())
+        if rows.get(key) != expected.get(key)
+    ][:SHOWN]
+
+
+def _rows_missing(simulation: "Simulation", references: list[Reference]) -> list[str]:
+    """Tinybird has each event row once it has collapsed them by id, and of each session the highest version."""
+    wrong = []
+    events: dict[str, bytes] = {}
+    for raw in simulation.tinybird.rows["events_v1"]:
+        row_id = orjson.loads(raw)["id"]
+        if events.setdefault(row_id, raw) != raw:
+            wrong.append(f"two different rows have the id {row_id}")
+    expected = {output.value for r in references for output in r.outputs[SEQUENCED.suffix] if output.value}
+    if set(events.values()) != expected:
+        missing, extra = expected - set(events.values()), set(events.values()) - expected
+        wrong.append(f"events_v1: {len(missing)} rows missing, {len(extra)} too many: {[*missing, *extra][:SHOWN]}")
+    found = _collapsed(simulation.tinybird.rows["session_v1"])
+    wanted = _collapsed([output.value for r in references for output in r.outputs[SESSIONS.suffix] if output.value])
+    if found != wanted:
+        keys = [key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)]
+        wrong += [
+            f"session_v1 {key}:\n  expected {wanted.get(key)}\n  found    {found.get(key)}" for key in keys[:SHOWN]
+        ]
+    return wrong
+
+
+def _collapsed(rows: list[bytes]) -> dict[str, bytes]:
+    newest: dict[str, tuple[int, bytes]] = {}
+    for raw in rows:
+        row = orjson.loads(raw)
+        held = newest.get(row["session_id"])
+        if held is None or row["version"] >= held[0]:
+            newest[row["session_id"]] = (row["version"], raw)
+    return {key: raw for key, (_, raw) in newest.items()}
+
+
+def _rules_broken(simulation: "Simulation", events: list[Any], sessions: list[Any]) -> list[str]:
+    """The reference itself keeps the promises: it is the same fold, so a bug in it would be in both."""
+    numbers, closes = defaultdict(list), defaultdict(list)
+    for event in events:
+        numbers[event["session_id"]].append(event["session_event_sequence"])
+    for row in sessions:
+        if row["is_expired"]:
+            closes[row["session_id"]].append(row)
+    wrong = [
+        f"{key} was closed at the wrong time: {row}" for rows in closes.values() for row in rows for key in _late(row)
+    ]
+    ids = Counter(event["event_id"] for event in events)
+    missing = simulation.traffic.event_ids.keys() - ids.keys()
+    wrong += [
+        f"{name} was sent once and numbered {ids[name]} times"
+        for name, times in simulation.traffic.event_ids.items()
+        if times == 1 and ids[name] > 1
+    ]
+    if missing:
+        wrong.append(f"accepted, but never numbered: {sorted(missing)[:SHOWN]}")
+    lives = {row["session_id"]: 0 for row in sessions}
+    for key, found in numbers.items():
+        lives[key] = found.count(1)
+        if found != [number for run in _runs(found) for number in run]:
+            wrong.append(f"{key} has the numbers {found}")
+    if simulation.plan.stubs_outlast_the_run:  # otherwise a key may begin a second life under its own name
+        wrong += [f"{key} has the numbers {found}" for key, found in numbers.items() if found.count(1) != 1]
+        wrong += [f"{key} was closed {len(closes[key])} times" for key in lives if len(closes[key]) != 1]
+    return wrong[: 2 * SHOWN]
+
+
+def _runs(numbers: list[int]) -> list[range]:
+    """What the numbers would be if each life of a key began at 1 and left none out."""
+    starts = [at for at, number in enumerate(numbers) if number == 1 or at == 0]
+    return [range(1, end - start + 1) for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+
+
+def _late(row: Any) -> list[str]:
+    if row["close_reason"] != "timeout":
+        return []
+    due = datetime.fromisoformat(row["last_activity_at"]) + timedelta(seconds=row["session_timeout_seconds"])
+    return [] if datetime.fromisoformat(row["closed_at"]) == due else [row["session_id"]]
