@@ -32,16 +32,20 @@ STEADY_SHARE = 0.5
 SESSION_SHARE = 0.02
 EXPIRE_SHARE = 0.01
 REPEAT_SHARE = 0.01
+FLUSH_SHARE = 0.005
 GARBAGE_SHARE = 0.002
+#: As a producer with another partitioner would.
+MISROUTED_SHARE = 0.005
 RETURN_SHARE = 0.2
 
 
 class Sent(NamedTuple):
-    """A record of the load; ``event_id`` only if it is a valid event."""
+    """A record of the load; ``event_id`` only if it is a valid event, ``partition`` only if it is a wrong one."""
 
     key: bytes
     value: bytes
     event_id: str | None
+    partition: int | None = None
 
 
 class Load:
@@ -95,7 +99,7 @@ class Load:
     async def _send(self, producer: AIOKafkaProducer, topic: str, record: Sent) -> None:
         self._in_flight += 1
         try:
-            ack = await producer.send(topic, record.value, key=record.key)
+            ack = await producer.send(topic, record.value, key=record.key, partition=record.partition)
         except BaseException:
             self._in_flight -= 1
             self._unacked.append(record)
@@ -147,8 +151,12 @@ class Load:
             return Sent(key.encode(), _control("session", key, data), None)
         if (kind := kind - EXPIRE_SHARE) < 0:
             return Sent(key.encode(), _control("expire", key, {}), None)
+        if (kind := kind - FLUSH_SHARE) < 0:
+            return Sent(key.encode(), _control("flush", key, {}), None)
         event_id = f"event-{self._number}"
-        return Sent(key.encode(), event_value(key, event_id, workspace_id="w"), event_id)
+        is_misrouted = (kind - MISROUTED_SHARE) < 0
+        partition = self._rng.randrange(self._settings.partitions) if is_misrouted else None
+        return Sent(key.encode(), event_value(key, event_id, workspace_id="w"), event_id, partition)
 
 
 def _control(kind: str, key: str, data: dict) -> bytes:

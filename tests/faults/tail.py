@@ -9,7 +9,6 @@ from aiokafka.errors import KafkaError
 from tests.faults.verdict import OUTPUT_TOPICS, Outputs, Reference, check_accepted, check_promises, compare
 from topics.catalog import SEQUENCED, SOURCE
 from tracker.kafka import new_reader
-from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 
 READ_TIMEOUT_MS = 100
@@ -19,13 +18,16 @@ READ_MAX_RECORDS = 5_000
 class Tail:
     """Reads source and outputs as they grow. Everything that the verdict needs is in memory at the end."""
 
-    def __init__(self, settings: Settings, rules: Rules) -> None:
+    def __init__(self, settings: Settings) -> None:
         prefix = settings.topic_prefix
         self._source = SOURCE.name(prefix)
         self._settings = settings
         self._suffixes = {topic.name(prefix): topic.suffix for topic in OUTPUT_TOPICS}
         self.partitions = range(settings.partitions)
-        self.references = {number: Reference(self._source, number, rules) for number in self.partitions}
+        self.references = {
+            number: Reference(self._source, number, settings.partitions, settings.session_rules)
+            for number in self.partitions
+        }
         self.outputs: dict[int, dict[str, Outputs]] = {
             number: {suffix: Outputs() for suffix in self._suffixes.values()} for number in self.partitions
         }

@@ -8,16 +8,19 @@ a fold that is wrong in the same way twice does not go unseen.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 import orjson
 from aiokafka import ConsumerRecord
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SourcePosition, read_position
+from tracker.kafka import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
 from tracker.sessions.outputs import Output
 from tracker.sessions.rules import Rules
+from tracker.sessions.state import Watermark
 
 #: Problems that are shown in full; the rest is counted.
 SHOWN_PROBLEMS = 5
@@ -29,7 +32,7 @@ Row = tuple[bytes | None, bytes | None]
 class Reference:
     """One partition of the source log, folded undisturbed while it grows."""
 
-    def __init__(self, topic: str, partition: int, rules: Rules) -> None:
+    def __init__(self, topic: str, partition: int, partitions: int, rules: Rules) -> None:
         self.expected: dict[str, dict[SourcePosition, Row]] = {topic.suffix: {} for topic in OUTPUT_TOPICS}
         self.event_ids: Counter[str] = Counter()
         self.last_offset = -1
@@ -39,10 +42,11 @@ class Reference:
         self._fold = PartitionFold(
             topic=topic,
             partition=partition,
+            partition_of=partial(partition_for_key, partitions=partitions),
             rules=rules,
             lookup=self._table.get,
             deadlines=Deadlines(),
-            stream_time_ms=0,
+            mark=Watermark(stream_time_ms=0),
         )
 
     def add(self, records: list[ConsumerRecord]) -> None:
@@ -123,8 +127,7 @@ def check_promises(reference: Reference, outputs: dict[str, Outputs]) -> list[st
     """The promises, on the rows alone: numbers 1..n in log order, one close per session, at its deadline."""
     problems = []
     numbers: dict[str, int] = defaultdict(int)
-    for position, (_, value) in outputs[SEQUENCED.suffix].rows.items():
-        row = orjson.loads(value or b"{}")
+    for position, row in _rows(outputs[SEQUENCED.suffix]):
         numbers[row["session_id"]] += 1
         if row["session_event_sequence"] != numbers[row["session_id"]]:
             problems.append(f"{row['session_id']} has {row['session_event_sequence']} for {numbers[row['session_id']]}")
@@ -132,8 +135,7 @@ def check_promises(reference: Reference, outputs: dict[str, Outputs]) -> list[st
             problems.append(f"an output of {position}, which the source log does not have")
     closes: Counter[str] = Counter()
     opened: set[str] = set()
-    for position, (_, value) in outputs[SESSIONS.suffix].rows.items():
-        row = orjson.loads(value or b"{}")
+    for position, row in _rows(outputs[SESSIONS.suffix]):
         opened.add(row["session_id"])
         if row["is_expired"]:
             closes[row["session_id"]] += 1
@@ -142,6 +144,11 @@ def check_promises(reference: Reference, outputs: dict[str, Outputs]) -> list[st
     problems += [f"{session} never closed" for session in opened - closes.keys()]
     problems += [f"{session} has events and no row" for session in numbers.keys() - opened]
     return problems
+
+
+def _rows(outputs: Outputs) -> Iterable[tuple[SourcePosition, dict]]:
+    """The outputs that carry a row; a flush carries none."""
+    return ((position, orjson.loads(value)) for position, (_, value) in outputs.rows.items() if value)
 
 
 def _check_close(reference: Reference, position: SourcePosition, row: dict, events: int) -> Iterable[str]:

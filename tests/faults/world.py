@@ -17,7 +17,6 @@ from topics.catalog import SOURCE
 from tracker import admin
 from tracker.kafka import new_reader
 from tracker.local.kafka import LocalKafka
-from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 
 POLL_SECONDS = 0.05
@@ -31,6 +30,9 @@ GROUP_SESSION_TIMEOUT_SECONDS = 4.0
 SESSION_TIMEOUT_SECONDS = 2
 #: The shortest there is, so that closed sessions are forgotten within a run.
 STUB_RETENTION_SECONDS = 60
+DUPLICATE_WINDOW_EVENTS = 32
+#: The steady sessions come to it, so that the cap is at work too.
+SESSION_MAX_EVENTS = 50
 
 
 class FaultFailedError(Exception):
@@ -179,10 +181,19 @@ async def new_world(
 ) -> AsyncIterator[World]:
     """Make the topics and the workers (not started yet), start load and tail; end everything afterwards."""
     settings = Settings(
-        kafka_bootstrap=broker.bootstrap, topic_prefix=prefix, partitions=size.partitions, data_dir=data_dir
+        kafka_bootstrap=broker.bootstrap,
+        topic_prefix=prefix,
+        partitions=size.partitions,
+        data_dir=data_dir,
+        session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
+        closed_stub_retention_seconds=STUB_RETENTION_SECONDS,
+        duplicate_window_events=DUPLICATE_WINDOW_EVENTS,
+        session_max_events=SESSION_MAX_EVENTS,
+        kafka_session_timeout_ms=int(GROUP_SESSION_TIMEOUT_SECONDS * 1000),
+        tick_interval_ms=200,
+        group_commit_interval_ms=500,
     )
     await admin.create_topics(settings)
-    rules = Rules(timeout_ms=SESSION_TIMEOUT_SECONDS * 1000, closed_stub_retention_ms=STUB_RETENTION_SECONDS * 1000)
     world = World(
         settings=settings,
         size=size,
@@ -190,7 +201,7 @@ async def new_world(
         data_dir=data_dir,
         rng=rng,
         load=Load(settings, random.Random(rng.random()), size.events_per_second),
-        tail=Tail(settings, rules),
+        tail=Tail(settings),
         reader=new_reader(settings, "faults-ends"),
         environment=_environment(settings),
     )
@@ -208,13 +219,5 @@ async def new_world(
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {
-        "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-        "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
-        "TRACKER_PARTITIONS": str(settings.partitions),
-        "TRACKER_KAFKA_SESSION_TIMEOUT_MS": str(int(GROUP_SESSION_TIMEOUT_SECONDS * 1000)),
-        "TRACKER_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_SECONDS),
-        "TRACKER_CLOSED_STUB_RETENTION_SECONDS": str(STUB_RETENTION_SECONDS),
-        "TRACKER_TICK_INTERVAL_MS": "200",
-        "TRACKER_GROUP_COMMIT_INTERVAL_MS": "500",
-    }
+    """The settings that differ from the defaults, as a worker reads them."""
+    return {f"TRACKER_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
