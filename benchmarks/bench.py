@@ -42,7 +42,8 @@ class Bench:
 class Figure:
     """One measured figure: the median of its runs, and what it is compared with.
 
-    ``ratio`` says how many times better than ``against`` it is, so that more is always better.
+    ``ratio`` says how many times better than ``against`` it is, so that more is always better. ``goal`` is what it
+    should be at most, and ``held`` whether it is.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Figure:
     runs: tuple[float, ...]
     against: str | None = None
     ratio: float | None = None
+    goal: float | None = None
+    held: bool | None = None
 
 
 #: A part measures one stage.
@@ -60,6 +63,11 @@ Part = Callable[[Bench], Awaitable[Sequence[Figure]]]
 def figure(name: str, unit: str, runs: Sequence[float]) -> Figure:
     """Return the median of the runs as a figure that is compared with nothing."""
     return Figure(name, median(runs), unit, tuple(runs))
+
+
+def at_most(name: str, unit: str, runs: Sequence[float], goal: float) -> Figure:
+    """Return the median of the runs as a figure that has a goal, which holds if the worst of them is within it."""
+    return Figure(name, median(runs), unit, tuple(runs), goal=goal, held=max(runs) <= goal)
 
 
 def compared(name: str, unit: str, runs: Sequence[float], against: Figure, *, less_is_better: bool = False) -> Figure:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -49,6 +50,13 @@ async def load_events(settings: Settings, count: int, session_count: int = SESSI
         total_bytes += len(value)
     await _produce(settings, by_partition)
     return Load(count, total_bytes / count, dict(event_ids))
+
+
+async def load_one_each(settings: Settings, keys: Mapping[int, Sequence[bytes]]) -> None:
+    """Put one event of every session into the source topic, partition by partition."""
+    for partition, of_partition in keys.items():
+        records = [(key, _event(key.decode(), clock.new_id(), number)) for number, key in enumerate(of_partition)]
+        await _produce(settings, {partition: records})
 
 
 async def _produce(settings: Settings, by_partition: dict[int, list[tuple[bytes, bytes]]]) -> None:

@@ -80,7 +80,7 @@ class Worker:
             WorkerFailedError: it had ended before, or did not stop in ``STOP_TIMEOUT_SECONDS``.
         """
         self.check_alive()
-        peak_memory_mib = self._peak_memory_mib()
+        peak_memory_mib = self.peak_memory_mib()
         self._process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
@@ -96,8 +96,16 @@ class Worker:
         lines = self._log_file.read_text(errors="replace").splitlines()
         return "\n".join([f"last lines of {self._log_file.name}:", *lines[-SHOWN_LOG_LINES:]])
 
-    def _peak_memory_mib(self) -> float:
+    def peak_memory_mib(self) -> float:
+        """Return the most memory that it has had resident so far."""
         # VmHWM, not the rusage's ru_maxrss: that one also counts the parent's memory before the exec.
+        return self._status_mib("VmHWM")
+
+    def resident_memory_mib(self) -> float:
+        """Return the memory that it has resident now."""
+        return self._status_mib("VmRSS")
+
+    def _status_mib(self, name: str) -> float:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) / _KIB

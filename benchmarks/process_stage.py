@@ -14,19 +14,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import aiohttp
 from aiokafka.admin import NewTopic
 
 from benchmarks.bench import Bench, Figure, compared, figure
 from benchmarks.load import Load, load_events
 from benchmarks.measure import Usage, Worker, WorkerFailedError
+from benchmarks.processor import Processor
 from benchmarks.watch import POLL_SECONDS, Pace, check_outputs, wait_for_outputs, wait_until_quiet
 from topics.catalog import CHANGELOG, SEQUENCED, SOURCE
 from tracker.admin import connect, create_topics
 from tracker.kafka import new_reader
-from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
 READY_TIMEOUT_SECONDS: Final = 60.0
@@ -140,32 +139,13 @@ async def _start_up(made: Candidate, settings: Settings) -> Usage:
 
 async def _process_stage(settings: Settings) -> Candidate:
     """Return the process stage as it is deployed."""
-    port = free_port()
-    environment = {
-        "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-        "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
-        "TRACKER_PARTITIONS": str(settings.partitions),
-        "TRACKER_DATA_DIR": str(settings.data_dir),
-        "TRACKER_PROCESS_PORT": str(port),
-    }
+    worker = Processor(settings)
 
     async def is_ready() -> bool:
-        try:
-            async with (
-                aiohttp.ClientSession() as http,
-                http.get(f"http://{LOOPBACK}:{port}/healthz") as answer,
-            ):
-                health: dict[str, Any] = await answer.json()
-                return bool(health["partitions"] == settings.partitions)
-        except aiohttp.ClientError:
-            return False
+        return await worker.leases() == settings.partitions
 
-    return Candidate(
-        Worker("process", ["-m", "tracker", "process"], environment, settings.data_dir),
-        SEQUENCED.name(settings.topic_prefix),
-        CHANGELOG.name(settings.topic_prefix),
-        is_ready,
-    )
+    prefix = settings.topic_prefix
+    return Candidate(worker, SEQUENCED.name(prefix), CHANGELOG.name(prefix), is_ready)
 
 
 async def _stock_faust(settings: Settings) -> Candidate:

@@ -13,6 +13,7 @@ from benchmarks.bench import Figure
 
 OUT_FILE: Final = Path(__file__).with_name("out") / "latest.jsonl"
 _SIGNIFICANT_DIGITS: Final = 3
+_VERDICTS: Final = {None: "", True: "[green]held[/green]", False: "[red]missed[/red]"}
 
 
 def print_table(console: Console, figures: Sequence[Figure]) -> None:
@@ -22,10 +23,14 @@ def print_table(console: Console, figures: Sequence[Figure]) -> None:
     for heading in ("value", "unit", "runs", "ratio"):
         table.add_column(heading, justify="left" if heading == "unit" else "right")
     table.add_column("against", no_wrap=True)
+    table.add_column("at most", justify="right")
+    table.add_column("verdict")
     for figure in figures:
         runs = " ".join(map(_short, figure.runs))
         ratio = f"{figure.ratio:.1f}x" if figure.ratio is not None else ""
-        table.add_row(figure.name, _short(figure.value), figure.unit, runs, ratio, figure.against or "")
+        goal = _short(figure.goal) if figure.goal is not None else ""
+        verdict = _VERDICTS[figure.held]
+        table.add_row(figure.name, _short(figure.value), figure.unit, runs, ratio, figure.against or "", goal, verdict)
     console.print(table, soft_wrap=True)
 
 

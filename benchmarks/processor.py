@@ -1,0 +1,53 @@
+"""A processor under measurement: the process stage as it is deployed, and how to ask it whether it is ready."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import aiohttp
+
+from benchmarks.measure import Worker, WorkerFailedError
+from benchmarks.watch import POLL_SECONDS
+from tracker.local.ports import LOOPBACK, free_port
+from tracker.settings import Settings
+
+READY_TIMEOUT_SECONDS: Final = 180.0
+
+
+class Processor(Worker):
+    """``tracker process`` on its own data directory."""
+
+    def __init__(self, settings: Settings, worker_id: str = "worker-1", **environment: str) -> None:
+        """``environment`` adds to what the settings say, or differs from it."""
+        self._port = free_port()
+        every = {
+            "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+            "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
+            "TRACKER_PARTITIONS": str(settings.partitions),
+            "TRACKER_DATA_DIR": str(settings.data_dir),
+            "TRACKER_WORKER_ID": worker_id,
+            "TRACKER_PROCESS_PORT": str(self._port),
+        }
+        super().__init__(worker_id, ["-m", "tracker", "process"], {**every, **environment}, settings.data_dir)
+
+    async def leases(self) -> int:
+        """Return how many partitions it may fold; 0 while it does not answer."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"http://{LOOPBACK}:{self._port}/healthz") as answer:
+                health: dict[str, Any] = await answer.json()
+                return int(health["partitions"])
+        except aiohttp.ClientError:
+            return 0
+
+    async def wait_until_ready(self, partitions: int) -> None:
+        """Wait until it may fold that many partitions.
+
+        Raises:
+            WorkerFailedError: it ended, or was not ready in READY_TIMEOUT_SECONDS.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while await self.leases() < partitions:
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise WorkerFailedError(f"{self.name} was not ready in time\n{self.last_words()}")
+            await asyncio.sleep(POLL_SECONDS)
