@@ -14,6 +14,14 @@ class RetryableError(TrackerError):
     """An operating error that passes: a broker away, a rate limit, a time-out."""
 
 
+class DiskFullError(RetryableError):
+    """The local disk takes no more. Nothing is lost by waiting: what was not written is in the changelog."""
+
+
+class StateDamagedError(TrackerError):
+    """The local state can't be read. It costs a recovery, nothing else: the changelog has it all."""
+
+
 class ConfigurationError(TrackerError):
     """The operator has to change something; the message says what."""
 

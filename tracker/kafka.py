@@ -1,11 +1,17 @@
 """How every Kafka client of ours is made: one place for addresses, durability and limits."""
 
+import asyncio
+import math
 from typing import Any, Final
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
 from tracker.settings import Settings
+
+log = structlog.get_logger()
 
 #: Memory that a producer may hold for one batch; a record batch on the broker is limited to 1 MiB by default.
 PRODUCER_BATCH_MAX_BYTES: Final = 262_144
@@ -13,6 +19,8 @@ PRODUCER_BATCH_MAX_BYTES: Final = 262_144
 PRODUCER_REQUEST_MAX_BYTES: Final = 1_000_000
 REQUEST_TIMEOUT_MS: Final = 40_000
 METADATA_MAX_AGE_MS: Final = 30_000
+#: Between two tries of something that the broker could not do.
+RETRY_SECONDS: Final = 1.0
 
 
 def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
@@ -37,6 +45,32 @@ def new_producer(settings: Settings, client_id: str, **options: Any) -> AIOKafka
             **options,
         },
     )
+
+
+def never_give_up(producer: AIOKafkaProducer) -> AIOKafkaProducer:
+    """Let batches wait for the broker as long as it takes, instead of 40 seconds (docs/decisions/0009).
+
+    The idempotent producer sends the same batch with the same number again, so a late ack doubles nothing.
+    """
+    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - aiokafka ties it to the request time-out
+    return producer
+
+
+async def start_when_reachable(client: AIOKafkaProducer, bootstrap: str) -> None:
+    """Start a client, however long the broker is away."""
+    while True:
+        try:
+            await client.start()
+        except KafkaConnectionError:
+            log.warning("no Kafka answers; waiting for it", bootstrap=bootstrap)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def is_passing(error: KafkaError) -> bool:
+    """Return whether an error is the broker being away, slow or in transition, so that trying again makes sense."""
+    return bool(error.retriable) or isinstance(error, KafkaConnectionError | KafkaTimeoutError)
 
 
 def new_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaConsumer:

@@ -4,10 +4,16 @@ import asyncio
 from collections.abc import Iterable
 from itertools import repeat
 
+import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from topics.headers import Headers
+from tracker.kafka import RETRY_SECONDS
+
+log = structlog.get_logger()
 
 #: Key, value and headers of a record to produce.
 Outgoing = tuple[bytes | None, bytes | None, Headers]
@@ -32,10 +38,26 @@ async def send_batches(
     batch, count = producer.create_batch(), 0
     for (key, value, headers), timestamp_ms in zip(records, timestamps_ms, strict=False):
         if batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
-            acks.append((await producer.send_batch(batch, topic, partition=partition), count))
+            acks.append((await _send(producer, batch, topic, partition), count))
             batch, count = producer.create_batch(), 0
             batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
         count += 1
     if count:
-        acks.append((await producer.send_batch(batch, topic, partition=partition), count))
+        acks.append((await _send(producer, batch, topic, partition), count))
     return [((await ack).offset, count) for ack, count in acks]
+
+
+async def _send(
+    producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int
+) -> asyncio.Future[RecordMetadata]:
+    """Hand a batch to the producer, however long the broker is away."""
+    batch.close()  # a single record that is sent to the same partition must not slip in
+    while True:
+        try:
+            ack: asyncio.Future[RecordMetadata] = await producer.send_batch(batch, topic, partition=partition)
+        except (KafkaTimeoutError, UnknownTopicOrPartitionError) as error:
+            # Raised before the producer has taken the batch, so taking it again doubles nothing.
+            log.warning("the broker takes nothing; waiting", topic=topic, partition=partition, error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return ack

@@ -63,9 +63,12 @@ class Settings(BaseSettings):
     chunk_max_records: int = Field(
         default=1_000, ge=1, le=50_000, description="records that are folded and checkpointed as one"
     )
-    state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per partition")
+    state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per worker")
     group_commit_interval_ms: int = Field(
         default=5_000, ge=100, description="how often W + 1 is committed for lag tools"
+    )
+    standby_replicas: int = Field(
+        default=1, ge=0, le=8, description="workers that keep a warm copy of each partition's sessions"
     )
     kafka_session_timeout_ms: int = Field(
         default=10_000, ge=1_000, description="silence after which a worker is evicted"

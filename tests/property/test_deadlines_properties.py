@@ -3,13 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.sessions.deadlines import Deadlines
+from tracker.sessions.deadlines import BUCKET_MS, Deadlines
 
+#: Close together, and across buckets and their edges.
+TIMES = st.integers(min_value=0, max_value=100) | st.integers(min_value=0, max_value=5 * BUCKET_MS)
+TIMES |= st.sampled_from([BUCKET_MS - 1, BUCKET_MS, BUCKET_MS + 1])
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("deadline"), KEYS, st.integers(min_value=0, max_value=100)),
-        st.tuples(st.just("pass"), st.none(), st.integers(min_value=0, max_value=100)),
+        st.tuples(st.just("deadline"), KEYS, TIMES),
+        st.tuples(st.just("pass"), st.none(), TIMES),
     ),
     max_size=60,
 )

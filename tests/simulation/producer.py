@@ -27,6 +27,9 @@ class Batch:
         self._size_bytes = BATCH_OVERHEAD_BYTES
         self._max_bytes = max_bytes
 
+    def close(self) -> None:
+        """Take no more records: nobody here appends to a batch that was handed over."""
+
     def append(self, *, timestamp: Any, key: bytes | None, value: bytes | None, headers: Any = ()) -> object | None:
         """Add a record; None if the batch is full. The first one always fits."""
         size = RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")

@@ -12,26 +12,29 @@ effect; then the chunk is dropped whole.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET
-from tracker.errors import InvariantError
+from tracker.errors import DiskFullError, InvariantError
+from tracker.kafka import RETRY_SECONDS, is_passing
 from tracker.letter_rate import LetterRate
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
 from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import FoldResult
-from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state, encode_watermark
+from tracker.sessions.state import WATERMARK_KEY, Watermark, encode_state, encode_watermark, offset_of
 from tracker.streaming.chunk import Chunk
 from tracker.table.changelog import read_to_end
-from tracker.table.store import Row
+from tracker.table.store import Row, SessionStore
 
 log = structlog.get_logger()
 
@@ -78,6 +81,7 @@ class Checkpoint:
             return
         lease.watermark = chunk.end - 1
         lease.table.keep(result.changed)
+        lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
         metrics.observe_chunk(len(chunk.records), result.counts)
 
     async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
@@ -88,7 +92,7 @@ class Checkpoint:
         metrics.STEP_SECONDS["outputs"].observe(perf_counter() - began)
         if not lease.alive:
             return False
-        rows = list(changed_rows(result, watermark, lease.fold.mark))
+        rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.fold.mark)]
         began = perf_counter()
         written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
         metrics.STEP_SECONDS["changelog"].observe(perf_counter() - began)
@@ -98,9 +102,26 @@ class Checkpoint:
         if end is None:
             return await self._fill_hole(lease)
         began = perf_counter()
-        lease.store.write(rows, end)
+        await self._write(lease, rows, end)
         metrics.STEP_SECONDS["store"].observe(perf_counter() - began)
-        return True
+        return lease.alive
+
+    async def _write(self, lease: SessionLease, rows: Sequence[Row], end: int) -> None:
+        """Write to the store, however long the disk is full; stop trying if the lease dies meanwhile."""
+        while lease.alive:
+            try:
+                if lease.contested:
+                    lease.store.merge(rows, end)
+                else:
+                    lease.store.write(rows, end)
+            except DiskFullError as error:
+                log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))  # noqa: TRY400 - the operator knows where
+                await asyncio.sleep(RETRY_SECONDS)
+                with suppress(DiskFullError):
+                    lease.store.reopen()
+            else:
+                lease.store.overwritten.clear()
+                return
 
     async def _send_outputs(self, partition: int, result: FoldResult) -> None:
         await asyncio.gather(
@@ -114,15 +135,26 @@ class Checkpoint:
         """Someone else wrote to our changelog: read all that we have not, our own rows among it, and merge it."""
         log.warning("a hole in the changelog: another worker wrote; merging", partition=lease.partition)
         metrics.CHANGELOG_HOLES.inc()
-        async with self._new_reader() as reader:
-            stores = {lease.partition: lease.store}
-            async for _, changed in read_to_end(reader, self._changelog, stores, is_wanted=lambda: lease.alive):
-                lease.table.forget(changed)
-                for key in changed:
-                    raw = lease.store.get(key) if key != WATERMARK_KEY else None
-                    if raw is not None:
-                        lease.fold.deadlines.arm(key, decode_state(raw).deadline_ms(lease.rules))
-        return lease.alive
+        # From now on our own rows are merged, too: whoever wrote may be ahead of us, and this the zombie's lease.
+        lease.contested = True
+        lease.store.complete_to = lease.watermark
+        while lease.alive:
+            try:
+                async with self._new_reader() as reader:
+                    async for _ in read_to_end(
+                        reader,
+                        self._changelog,
+                        {lease.partition: lease.store},
+                        is_wanted=lambda: lease.alive,
+                        on_merged=lambda _, keys: lease.take_in(keys),
+                    ):
+                        return lease.alive
+            except KafkaError as error:
+                if not is_passing(error):
+                    raise
+                log.warning("the changelog can't be read; trying again", partition=lease.partition, error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+        return False
 
 
 def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
@@ -132,6 +164,18 @@ def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
             return None
         position += count
     return position
+
+
+def overwritten_rows(store: SessionStore, result: FoldResult) -> Iterator[Row]:
+    """Yield what a stale write stands over in the changelog, so that the last version of a key is its true one again.
+
+    Who reads merges, but compaction keeps the last version only.
+    """
+    watermark, _ = store.watermark() if store.overwritten else (-1, None)
+    for key in sorted(store.overwritten):
+        if key not in result.changed and key != WATERMARK_KEY:
+            value = store.get(key)
+            yield key, watermark if value is None else offset_of(value), value
 
 
 def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from tracker import clock
 from tracker.process import metrics
 from tracker.process.lease import SessionLease
 from tracker.streaming.app import ChunkApp
@@ -19,7 +20,7 @@ async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
     while True:
         await asyncio.sleep(interval_ms / 1000)
         leases = [lease for lease in app.leases.live() if isinstance(lease, SessionLease)]
-        metrics.LEASES.set(len(leases))
+        _observe(leases)
         fresh = {lease.partition: lease for lease in leases if committed.get(lease.partition) != lease.watermark}
         if not fresh:
             continue
@@ -30,3 +31,14 @@ async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
                 committed.update(marks)
         except KafkaError as error:
             log.warning("group commit failed; it is tried again", error=repr(error))
+
+
+def _observe(leases: list[SessionLease]) -> None:
+    """Set the gauges that describe what is held."""
+    now_ms = clock.now_ms()
+    metrics.LEASES.set(len(leases))
+    metrics.OPEN_SESSIONS.set(sum(lease.open_sessions for lease in leases))
+    metrics.KNOWN_SESSIONS.set(sum(len(lease.fold.deadlines) for lease in leases))
+    # A partition that never had a record has no stream time, and one without open sessions needs none.
+    times_ms = [lease.fold.stream_time_ms for lease in leases if lease.open_sessions]
+    metrics.STREAM_TIME_LAG.set(max(0, now_ms - min(times_ms)) / 1000 if times_ms else 0)

@@ -1,14 +1,44 @@
 """What a processor holds for a leased partition: its table, its fold, and W."""
 
+import asyncio
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
 from aiokafka import TopicPartition
 
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import decode_state
+from tracker.sessions.state import WATERMARK_KEY, decode_lifetime
 from tracker.streaming.lease import Lease
 from tracker.table.sessions import SessionTable
 from tracker.table.store import SessionStore
+
+#: States whose deadlines are read before other partitions get a turn: some milliseconds.
+DEADLINES_PER_TURN: Final = 5_000
+
+
+class Lifetimes(NamedTuple):
+    """What is rebuilt from the states of a partition after its recovery."""
+
+    deadlines: Deadlines
+    open_sessions: int
+
+
+async def read_lifetimes(store: SessionStore, rules: Rules) -> Lifetimes:
+    """Read when each session of a store ends. About 2 us a session; others get their turn in between.
+
+    Raises:
+        StateDamagedError: the store can't be read to its end.
+    """
+    deadlines, open_sessions = Deadlines(), 0
+    for count, (key, raw) in enumerate(store.states(), start=1):
+        lifetime = decode_lifetime(raw)
+        deadlines.arm(key, lifetime.deadline_ms(rules))
+        open_sessions += lifetime.is_open
+        if count % DEADLINES_PER_TURN == 0:
+            await asyncio.sleep(0)
+    return Lifetimes(deadlines, open_sessions)
 
 
 class SessionLease(Lease):
@@ -24,22 +54,24 @@ class SessionLease(Lease):
         rules: Rules,
         cache_max_sessions: int,
         log_start_offset: int,
+        lifetimes: Lifetimes,
     ) -> None:
         watermark, mark = store.watermark()
         #: W: the last source offset folded. The next chunk must begin right after it.
         self.watermark = max(watermark, log_start_offset - 1)
         super().__init__(partition, generation, self.watermark + 1)
+        #: Somebody else wrote to the changelog during this lease: rows are merged from then on, not just written.
+        self.contested = False
         self.table = SessionTable(store, cache_max_sessions)
         self.rules = rules
-        deadlines = Deadlines()
-        deadlines.load({key: decode_state(raw).deadline_ms(rules) for key, raw in store.states()})
+        self.open_sessions = lifetimes.open_sessions
         self.fold = PartitionFold(
             topic=partition.topic,
             partition=partition.partition,
             partition_of=partition_of,
             rules=rules,
             lookup=self.table.lookup,
-            deadlines=deadlines,
+            deadlines=lifetimes.deadlines,
             mark=mark,
         )
 
@@ -47,3 +79,11 @@ class SessionLease(Lease):
     def store(self) -> SessionStore:
         """The partition's local copy of the table."""
         return self.table.store
+
+    def take_in(self, keys: Iterable[bytes]) -> None:
+        """Let what is in memory follow what was merged into the store."""
+        self.table.forget(keys)
+        for key in keys:
+            raw = self.store.get(key) if key != WATERMARK_KEY else None
+            if raw is not None:
+                self.fold.deadlines.arm(key, decode_lifetime(raw).deadline_ms(self.rules))

@@ -9,16 +9,19 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, SOURCE
-from tracker.kafka import new_producer, new_reader, partition_for_key
+from tracker import admin
+from tracker.kafka import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
+from tracker.process.claim import claim
 from tracker.process.group_commit import commit_forever
 from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
+from tracker.table.store import SessionStore
 
 log = structlog.get_logger()
 
@@ -32,7 +35,8 @@ CHANGELOG_FETCH_MAX_BYTES: Final = 4_194_304
 def run(settings: Settings) -> None:
     """Run one processor until SIGTERM or SIGINT."""
     configure_logging(settings)
-    run_forever(lambda: _main(settings))
+    with claim(settings.data_dir / "process" / settings.worker_id, f"TRACKER_WORKER_ID={settings.worker_id}"):
+        run_forever(lambda: _main(settings))
 
 
 async def _main(settings: Settings) -> None:
@@ -41,14 +45,14 @@ async def _main(settings: Settings) -> None:
     def reader() -> AIOKafkaConsumer:
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
-    producer = new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES)
-    recovery = _recovery(settings, reader)
+    producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
+    await start_when_reachable(producer, settings.kafka_bootstrap)
     routable = asyncio.Event()
     app = _app(settings, routable)
+    recovery = _recovery(settings, reader, app, await admin.cluster_id(settings))
     letter_rate = LetterRate(LetterLimit.of(settings))
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
-    await producer.start()
     tasks: list[asyncio.Task[None]] = []
 
     def started() -> None:
@@ -67,7 +71,7 @@ async def _main(settings: Settings) -> None:
         await producer.stop()
         recovery.close()
 
-    await serve(app, recovery, started=started, drain=app.leases.wait_until_idle, stop=stop)
+    await serve(app, recovery, started=started, drain=app.leases.wait_until_idle, stop=stop, stand_by=recovery.stand_by)
     log.info("processor stopped", worker=settings.worker_id)
 
 
@@ -85,7 +89,7 @@ def _app(settings: Settings, routable: asyncio.Event) -> ChunkApp:
         web_tables_enabled=False,
         web_graph_enabled=False,
         web_stats_enabled=False,
-        table_standby_replicas=0,
+        table_standby_replicas=settings.standby_replicas,
     )
     # The table's rows live in our stores. Registered, it makes Faust use its own assignor, place its changelog's
     # partitions beside the source's, and route requests to the owner of a key.
@@ -102,14 +106,23 @@ def _app(settings: Settings, routable: asyncio.Event) -> ChunkApp:
     return app
 
 
-def _recovery(settings: Settings, reader: Callable[[], AIOKafkaConsumer]) -> SessionRecovery:
+def _recovery(
+    settings: Settings, reader: Callable[[], AIOKafkaConsumer], app: ChunkApp, cluster_id: str
+) -> SessionRecovery:
+    changelog = CHANGELOG.name(settings.topic_prefix)
+
+    def standbys() -> frozenset[int]:
+        return frozenset(tp.partition for tp in app.assignor.assigned_standbys() if tp.topic == changelog)
+
     return SessionRecovery(
         state_dir=settings.data_dir / "process" / settings.worker_id / "sessions",
-        changelog_topic=CHANGELOG.name(settings.topic_prefix),
+        changelog_topic=changelog,
         partition_of=partial(partition_for_key, partitions=settings.partitions),
         rules=settings.session_rules,
         cache_max_sessions=settings.state_cache_sessions,
         new_reader=reader,
+        open_store=partial(SessionStore, cluster_id=cluster_id),
+        standbys=standbys,
     )
 
 

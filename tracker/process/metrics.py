@@ -19,6 +19,17 @@ SESSIONS_CLOSED = Counter("tracker_process_sessions_closed", "Sessions closed, b
 REJECTED = Counter("tracker_process_rejected", "Records that became dead letters, by reason", ["reason"])
 RETRIED = Counter("tracker_process_events_retried", "Events that say that they were sent before")
 STUBS_REMOVED = Counter("tracker_process_stubs_removed", "Closed sessions forgotten after their retention")
+RECOVERY_SECONDS = Histogram(
+    "tracker_process_recovery_seconds",
+    "From a partition's assignment until it may be folded",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+STANDBY_LAG = Gauge("tracker_process_standby_lag_rows", "Rows of the changelog that standbys have not read yet")
+OPEN_SESSIONS = Gauge("tracker_process_open_sessions", "Open sessions in the partitions that this worker may fold")
+KNOWN_SESSIONS = Gauge("tracker_process_known_sessions", "Open sessions and closed ones whose key is remembered")
+STREAM_TIME_LAG = Gauge(
+    "tracker_process_stream_time_lag_seconds", "Wall clock minus stream time, of the partition where it is most"
+)
 LEASES = Gauge("tracker_process_leases", "Partitions that this worker may fold")
 
 _STEP = Histogram(

@@ -1,24 +1,39 @@
-"""Opening session leases: each assigned partition's table is brought up to the changelog's end first."""
+"""Opening session leases: each assigned partition's table is brought up to the changelog's end first.
+
+A standby is the same reading, never ending: its store is handed over warm when its partition becomes ours.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
+from time import perf_counter
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
-from tracker.process.lease import SessionLease
+from tracker.errors import DiskFullError, StateDamagedError
+from tracker.kafka import RETRY_SECONDS, is_passing
+from tracker.process import metrics
+from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes
 from tracker.sessions.fold import PartitionOf
 from tracker.sessions.rules import Rules
 from tracker.streaming.lease import Lease
-from tracker.table.changelog import read_to_end
+from tracker.table.changelog import follow, read_to_end
 from tracker.table.store import SessionStore
 
 log = structlog.get_logger()
 
+#: A store that is damaged again right after it was rebuilt is on a disk that no rebuilding helps.
+MAX_REBUILDS: Final = 3
+
 
 class SessionRecovery:
-    """Keeps the stores of this worker, and hands out leases on those that have caught up."""
+    """Keeps the stores of this worker, hands out leases on those that have caught up, and follows standbys.
+
+    ``standbys`` names the partitions that the assignor gave us as standbys in the current generation.
+    """
 
     def __init__(
         self,
@@ -30,6 +45,7 @@ class SessionRecovery:
         cache_max_sessions: int,
         new_reader: Callable[[], AIOKafkaConsumer],
         open_store: Callable[[Path], SessionStore] = SessionStore,
+        standbys: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
@@ -38,24 +54,59 @@ class SessionRecovery:
         self._cache_max_sessions = cache_max_sessions
         self._new_reader = new_reader
         self._open_store = open_store
+        self._standbys = standbys
         self._stores: dict[int, SessionStore] = {}
+        self._lag_rows: dict[int, int] = {}
 
     async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
-        """Recover the partitions together and yield each one's lease as soon as it is ready."""
-        by_number = {tp.partition: tp for tp in partitions}
-        if not by_number:
-            return
-        stores = {number: self._store(number) for number in by_number}
+        """Recover the partitions together and yield each one's lease as soon as it is ready.
+
+        What is found damaged on the way is rebuilt.
+        """
+        behind = {tp.partition: tp for tp in partitions}
+        rebuilds = 0
+        while behind:
+            try:
+                async for lease in self._recover(behind, generation):
+                    del behind[lease.partition]
+                    yield lease
+            except StateDamagedError as error:
+                rebuilds += 1
+                if rebuilds > MAX_REBUILDS:
+                    raise
+                log.warning("local state is damaged; it is rebuilt from the changelog", error=str(error))
+                self._rebuild_damaged(behind)
+            except DiskFullError as error:
+                log.error("the disk is full; recovery waits", error=str(error))  # noqa: TRY400 - the operator knows where
+                await asyncio.sleep(RETRY_SECONDS)
+                self._close(set(behind))
+
+    async def _recover(self, behind: dict[int, TopicPartition], generation: int) -> AsyncIterator[SessionLease]:
+        began = perf_counter()
+        stores = {number: self._store(number) for number in behind}
+        partitions = dict(behind)
         async with self._new_reader() as reader, self._new_reader() as source:
-            starts = await source.beginning_offsets(partitions)
-            async for number, changed in read_to_end(reader, self._changelog_topic, stores):
-                lease = self._lease(by_number[number], generation, starts[by_number[number]])
-                log.info("partition ready", partition=number, next_offset=lease.next_offset, rows_read=len(changed))
+            starts = await source.beginning_offsets(list(partitions.values()))
+            async for number, rows_read in read_to_end(reader, self._changelog_topic, stores):
+                tp = partitions[number]
+                lifetimes = await read_lifetimes(stores[number], self._rules)
+                lease = self._lease(tp, generation, starts[tp], lifetimes)
+                seconds = perf_counter() - began
+                metrics.RECOVERY_SECONDS.observe(seconds)
+                log.info(
+                    "partition ready",
+                    partition=number,
+                    next_offset=lease.next_offset,
+                    rows_read=rows_read,
+                    sessions=len(lifetimes.deadlines),
+                    seconds=round(seconds, 2),
+                )
                 yield lease
                 await asyncio.sleep(0)
 
-    def _lease(self, tp: TopicPartition, generation: int, log_start_offset: int) -> SessionLease:
+    def _lease(self, tp: TopicPartition, generation: int, log_start_offset: int, lifetimes: Lifetimes) -> SessionLease:
         store = self._stores[tp.partition]
+        store.complete_to = -1
         watermark, _ = store.watermark()
         if 0 <= watermark < log_start_offset - 1:
             log.error(
@@ -70,23 +121,63 @@ class SessionRecovery:
             store=store,
             partition_of=self._partition_of,
             rules=self._rules,
-            cache_max_sessions=self._cache_max_sessions,
+            cache_max_sessions=self._cache_max_sessions // max(1, len(self._stores) - len(self._standbys())),
             log_start_offset=log_start_offset,
+            lifetimes=lifetimes,
         )
+
+    async def stand_by(self) -> None:
+        """Follow the changelog of our standby partitions until cancelled; returns at once if there are none."""
+        while numbers := self._standbys():
+            try:
+                stores = {number: self._store(number) for number in numbers}
+                for store in stores.values():
+                    store.complete_to = -1
+                log.info("standing by", partitions=sorted(numbers))
+                async with self._new_reader() as reader:
+                    await follow(reader, self._changelog_topic, stores, self._note_lag)
+            except KafkaError as error:
+                if not is_passing(error):
+                    raise
+                log.warning("the changelog can't be followed; trying again", error=repr(error))
+            except StateDamagedError as error:
+                log.warning("a standby's state is damaged; it is rebuilt from the changelog", error=str(error))
+                self._rebuild_damaged(dict.fromkeys(numbers))
+            except DiskFullError as error:
+                log.error("the disk is full; standbys wait", error=str(error))  # noqa: TRY400 - the operator knows where
+                self._close(set(numbers))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _note_lag(self, partition: int, rows: int) -> None:
+        self._lag_rows[partition] = rows
+        metrics.STANDBY_LAG.set(sum(self._lag_rows.values()))
 
     def keep_only(self, partitions: set[TopicPartition]) -> None:
         """Close the stores of partitions that went elsewhere; their files stay, for the day they come back."""
-        numbers = {tp.partition for tp in partitions}
-        for number in [number for number in self._stores if number not in numbers]:
-            self._stores.pop(number).close()
+        kept = {tp.partition for tp in partitions} | self._standbys()
+        self._lag_rows = {number: rows for number, rows in self._lag_rows.items() if number in self._standbys()}
+        metrics.STANDBY_LAG.set(sum(self._lag_rows.values()))
+        self._close(set(self._stores) - kept)
 
     def store(self, partition: int) -> SessionStore | None:
         """Return a partition's store if this worker has it open."""
         return self._stores.get(partition)
 
+    def lag_rows(self, partition: int) -> int | None:
+        """Return how many rows a standby is behind the changelog, or None if it is not known."""
+        return self._lag_rows.get(partition)
+
     def close(self) -> None:
         """Close all stores."""
-        self.keep_only(set())
+        self._close(set(self._stores))
+
+    def _close(self, numbers: set[int]) -> None:
+        for number in numbers & self._stores.keys():
+            self._stores.pop(number).close()
+
+    def _rebuild_damaged(self, behind: Collection[int]) -> None:
+        """Close what is open of these: a damaged one left a mark for its next opening, which begins anew."""
+        self._close(set(behind))
 
     def _store(self, number: int) -> SessionStore:
         if number not in self._stores:

@@ -33,6 +33,8 @@ async def tick_forever(leases: LeaseBook, producer: AIOKafkaProducer, interval_m
 
 
 def is_due(lease: SessionLease, now_ms: int) -> bool:
-    """Return whether a tick now would close something: a deadline has passed and no records are on their way."""
+    """Return whether a tick now would close something, or mend the changelog, and no records are on their way."""
+    if not lease.alive or lease.chunks_in_flight:
+        return False
     next_ms = lease.fold.deadlines.next_ms
-    return next_ms is not None and next_ms < now_ms and lease.alive and lease.chunks_in_flight == 0
+    return bool(lease.store.overwritten) or (next_ms is not None and next_ms < now_ms)

@@ -37,8 +37,15 @@ STOP_TIMEOUT_SECONDS: Final = 20.0
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 #: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
 HEARTBEATS_PER_SESSION: Final = 4
+#: How long the group waits for a member that lives (its heartbeats come) but does not rejoin. A member rejoins as soon
+#: as its chunks at hand are done, REVOCATION_DRAIN_SECONDS at most; the rest is for one whose machine swaps.
 REBALANCE_TIMEOUT_SECONDS: Final = 60.0
+#: A join is answered when all have joined: longer than the rebalance time-out, or a slow group would look like a
+#: dead broker.
 REQUEST_TIMEOUT_SECONDS: Final = 90.0
+#: The fetch loop polls twice a second, also when nothing is wanted and however long an outage takes. Only a process
+#: that hangs while its heartbeat thread lives comes near this; then its partitions go elsewhere.
+MAX_POLL_INTERVAL_SECONDS: Final = 60.0
 #: One fetch of one partition: some thousand events, so that chunks fill under load.
 PARTITION_FETCH_MAX_BYTES: Final = 1_048_576
 
@@ -98,6 +105,7 @@ def new_app(
             "broker_heartbeat_interval": session_timeout_seconds / HEARTBEATS_PER_SESSION,
             "broker_rebalance_timeout": REBALANCE_TIMEOUT_SECONDS,
             "broker_request_timeout": REQUEST_TIMEOUT_SECONDS,
+            "broker_max_poll_interval": MAX_POLL_INTERVAL_SECONDS,
             "broker_commit_livelock_soft_timeout": 3600.0,  # we commit ourselves
             "consumer_auto_offset_reset": "earliest",
             # Static membership: a worker that comes back within the session time-out gets its partitions at once.
@@ -145,18 +153,21 @@ async def serve(
     started: Callable[[], None],
     drain: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
+    stand_by: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Run the app until SIGTERM or SIGINT, then stop it cleanly.
 
     ``drain`` finishes what has been taken while the partitions are still ours, as far as DRAIN_TIMEOUT_SECONDS goes;
-    ``stop`` runs after the app has let go of them.
+    ``stop`` runs after the app has let go of them. ``stand_by`` goes on beside the leases of each generation.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     # Faust has no setting for it.
-    cast("TableManager", app.tables)._recovery = cast("Any", LeaseRecovery(app, opener))  # noqa: SLF001
+    recovery = LeaseRecovery(app, opener)
+    recovery.stand_by = stand_by
+    cast("TableManager", app.tables)._recovery = cast("Any", recovery)  # noqa: SLF001
     await app.start()
     started()
     await stopping.wait()

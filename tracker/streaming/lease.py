@@ -53,15 +53,22 @@ class LeaseBook:
         self._leases: dict[TopicPartition, Lease] = {}
         self._changed = asyncio.Event()
         self._fetching = True
+        self._paused = False
         self.generation = 0
 
     def stop_fetching(self) -> None:
         """Fetch nothing more, but let what has been fetched be finished: the process stops."""
         self._fetching = False
 
+    def pause_fetching(self) -> None:
+        """Fetch nothing more under the present leases: a rebalance has been announced. Safe from any thread."""
+        with self._lock:
+            self._paused = True
+
     def revoke_all(self) -> None:
         """End every lease, at the very start of a rebalance. Safe to call from any thread."""
         with self._lock:
+            self._paused = False
             self.generation += 1
             for lease in self._leases.values():
                 lease.alive = False
@@ -110,4 +117,4 @@ class LeaseBook:
         return self._wanting()
 
     def _wanting(self) -> list[Lease]:
-        return [lease for lease in self.live() if lease.wants_records] if self._fetching else []
+        return [lease for lease in self.live() if lease.wants_records] if self._fetching and not self._paused else []

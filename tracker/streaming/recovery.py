@@ -6,13 +6,15 @@ because nothing is fetched for a partition until its lease has been granted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from mode import Service
 
+from tracker.kafka import RETRY_SECONDS, is_passing
 from tracker.streaming.lease import Lease
 
 log = structlog.get_logger()
@@ -32,6 +34,8 @@ class LeaseRecovery(Service):
     """Faust's view of recovery: assigned partitions in, flow resumed. Leases follow one by one."""
 
     in_recovery = False
+    #: What goes on beside the leases until the next rebalance: following standbys.
+    stand_by: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, app: Any, opener: LeaseOpener, **kwargs: Any) -> None:
         self.app = app
@@ -70,10 +74,27 @@ class LeaseRecovery(Service):
         try:
             self._opener.keep_only(set(sources))
             await self._resume_flow()
-            async for lease in self._opener.open_leases(sources, generation):
-                self.app.leases.grant(lease)
+            await self._open_leases(sources, generation)
+            if self.stand_by is not None:
+                await self.stand_by()
         except Exception as error:  # noqa: BLE001 - whatever it is, going on could number events on an empty state
             self.app.die("opening leases failed", error)
+
+    async def _open_leases(self, sources: list[TopicPartition], generation: int) -> None:
+        """Open all, however long the broker is away; what has been granted stays so."""
+        waiting = list(sources)
+        while waiting:
+            try:
+                async for lease in self._opener.open_leases(waiting, generation):
+                    self.app.leases.grant(lease)
+                    waiting = [tp for tp in waiting if tp != lease.tp]
+            except KafkaError as error:
+                if not is_passing(error):
+                    raise
+                log.warning("recovery is interrupted; trying again", left=len(waiting), error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _resume_flow(self) -> None:
         app = self.app

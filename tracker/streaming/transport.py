@@ -6,7 +6,8 @@ where to read: before each fetch every leased partition is put at its lease's ne
 lease that died meanwhile is dropped. The committed offset is for lag tools.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -19,6 +20,7 @@ from faust.types import TP, ConsumerMessage
 from tracker.errors import InvariantError
 from tracker.streaming.chunk import Chunk, cut_chunks
 from tracker.streaming.lease import Lease, LeaseBook
+from tracker.streaming.membership import check_membership, notice_fencing
 
 log = structlog.get_logger()
 
@@ -27,6 +29,8 @@ log = structlog.get_logger()
 FETCH_MAX_WAIT_MS: Final = 50
 #: How long one turn of the fetch loop waits for records or for a lease.
 POLL_TIMEOUT_SECONDS: Final = 0.5
+#: How long a rebalance may wait for chunks at hand. Far below the rebalance time-out, and a chunk takes milliseconds.
+REVOCATION_DRAIN_SECONDS: Final = 2.0
 
 #: The chunk travels where Faust lets an object through untouched: in the message's headers.
 _CHUNK_HEADER: Final = "chunk"
@@ -52,12 +56,25 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes it at 1.5 s
         return consumer
 
+    async def on_start(self) -> None:
+        """Start the consumer, and let it notice when another process takes its place."""
+        await super().on_start()
+        notice_fencing(self._ensure_consumer()._coordinator)  # noqa: SLF001
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group still knows us: False once it has told us that it does not."""
+        return bool(self._ensure_consumer()._coordinator.member_id)  # noqa: SLF001
+
     async def fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
         """Return records from exactly these offsets, and for each partition the position after them."""
         return await self.call_thread(self._fetch, wanted, timeout_seconds)  # type: ignore[no-any-return]
 
     async def _fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
         consumer = self._ensure_consumer()
+        error = check_membership(consumer._coordinator)  # noqa: SLF001
+        if error is not None:
+            log.warning("the group's coordinator refused; joining again", error=repr(error))
         subscription = consumer._subscription.subscription  # noqa: SLF001 - aiokafka has no public way to see it
         if subscription is None or subscription.assignment is None or not subscription.assignment.active:
             return {}
@@ -118,10 +135,36 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return await self.call_thread(self._ensure_consumer().beginning_offsets, partitions)  # type: ignore[no-any-return]
 
 
+class DrainingListener(driver.ConsumerRebalanceListener):
+    """Finishes the chunks at hand before partitions are given up, as long as they are still ours."""
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
+        """Begin a rebalance: at once if the group has forgotten us, else once the leases are idle."""
+        return self._give_up(list(revoked))
+
+    async def _give_up(self, revoked: list[TopicPartition]) -> None:
+        thread = cast("ChunkConsumerThread", self._thread)
+        app = cast("Any", thread.app)
+        if revoked and thread.is_member:
+            await _drain(app.leases, app.loop)
+        await super().on_partitions_revoked(revoked)
+
+
+async def _drain(leases: LeaseBook, main_loop: asyncio.AbstractEventLoop) -> None:
+    """Wait in the consumer's thread until the main loop has nothing of a live lease in hand."""
+    leases.pause_fetching()
+    idle = asyncio.run_coroutine_threadsafe(leases.wait_until_idle(), main_loop)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(idle), REVOCATION_DRAIN_SECONDS)
+    except TimeoutError:
+        log.info("a rebalance does not wait for chunks that take long; the next owner folds them again")
+
+
 class ChunkConsumer(driver.Consumer):
     """A Faust consumer that yields chunks of leased partitions. Its app is a ``ChunkApp``."""
 
     app: Any
+    RebalanceListener = DrainingListener
     _thread: ChunkConsumerThread
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:

@@ -1,7 +1,8 @@
 """Reading a changelog partition into a store: recovery, standbys and holes all go this way."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -14,6 +15,11 @@ log = structlog.get_logger()
 
 READ_TIMEOUT_MS: Final = 500
 READ_MAX_RECORDS: Final = 20_000
+#: A standby shares its process with partitions that are folded: less at once.
+FOLLOW_MAX_RECORDS: Final = 2_000
+
+#: Is told, for a partition, which keys a stretch of the changelog changed.
+OnMerged = Callable[[int, list[bytes]], None]
 
 
 async def read_to_end(
@@ -22,8 +28,9 @@ async def read_to_end(
     stores: Mapping[int, SessionStore],
     *,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Bring stores up to the end that the changelog has now; yield each partition once it is there, and what changed.
+    on_merged: OnMerged = lambda _partition, _keys: None,
+) -> AsyncIterator[tuple[int, int]]:
+    """Bring stores up to the end that the changelog has now; yield each partition once it is there, and the rows read.
 
     ``reader`` has no group. The end is fixed at the start: whoever writes later makes a hole, which the next
     checkpoint finds. Stops without a word, touching no store, once ``is_wanted`` says no.
@@ -32,13 +39,13 @@ async def read_to_end(
     if not behind:
         return
     ends = await _seek_to_positions(reader, behind)
-    changed: dict[TopicPartition, list[bytes]] = {tp: [] for tp in behind}
+    rows_read = dict.fromkeys(behind, 0)
     positions = {tp: store.position for tp, store in behind.items()}
     while is_wanted():
         for tp in [tp for tp in behind if positions[tp] >= ends[tp]]:
             behind.pop(tp)
             reader.pause(tp)
-            yield tp.partition, changed[tp]
+            yield tp.partition, rows_read[tp]
         if not behind:
             return
         found = await reader.getmany(*behind, timeout_ms=READ_TIMEOUT_MS, max_records=READ_MAX_RECORDS)
@@ -46,7 +53,28 @@ async def read_to_end(
         positions = {tp: await reader.position(tp) for tp in behind}
         if is_wanted():
             for tp, store in behind.items():
-                changed[tp] += store.merge(map(_row, found.get(tp, ())), positions[tp])
+                rows = list(map(_row, found.get(tp, ())))
+                rows_read[tp] += len(rows)
+                on_merged(tp.partition, store.merge(rows, positions[tp]))
+
+
+async def follow(
+    reader: AIOKafkaConsumer,
+    topic: str,
+    stores: Mapping[int, SessionStore],
+    on_lag: Callable[[int, int], None],
+) -> NoReturn:
+    """Keep stores at the changelog's end until cancelled: standbys. ``on_lag`` is told each partition's rows behind."""
+    following = {TopicPartition(topic, number): store for number, store in stores.items()}
+    await _seek_to_positions(reader, following)
+    while True:
+        found = await reader.getmany(*following, timeout_ms=READ_TIMEOUT_MS, max_records=FOLLOW_MAX_RECORDS)
+        positions = {tp: await reader.position(tp) for tp in found}
+        for tp, records in found.items():
+            following[tp].merge(map(_row, records), positions[tp])
+        for tp, store in following.items():
+            on_lag(tp.partition, max(0, (reader.highwater(tp) or 0) - store.position))
+        await asyncio.sleep(0)
 
 
 async def _seek_to_positions(

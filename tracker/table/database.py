@@ -2,21 +2,32 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, NoReturn, Protocol, cast
 
 import structlog
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
+
+from tracker.errors import DiskFullError, StateDamagedError
 
 log = structlog.get_logger()
 
-BLOCK_CACHE_BYTES: Final = 32 * 1024 * 1024
+#: Blocks and write buffers of all partitions of this process together, in bytes; a partition has no budget of its own.
+MEMORY_BYTES: Final = 256 * 1024 * 1024
+WRITE_BUFFERS_BYTES: Final = 128 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 BLOOM_BITS_PER_KEY: Final = 10
 
+#: Lies beside a database that was found damaged while it was read: the next opening begins anew.
+DAMAGED_SUFFIX: Final = ".damaged"
+
 
 class Database(Protocol):
-    """An ordered map of bytes on a local disk. Every write is atomic."""
+    """An ordered map of bytes on a local disk. Every write is atomic.
+
+    Any method may raise StateDamagedError (the files are no good: destroy) or DiskFullError (wait, then reopen).
+    """
 
     def get(self, key: bytes) -> bytes | None:
         """Return a key's value, if it has one."""
@@ -41,30 +52,47 @@ class RocksDatabase:
     """RocksDB in raw mode."""
 
     def __init__(self, path: Path) -> None:
+        """Open it, or make it.
+
+        Raises:
+            DiskFullError: there is no room to open it.
+        """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._marker.exists():
+            log.warning("local state was damaged; it is rebuilt from the changelog", path=path.name)
+            self._delete_files()
         try:
             self._db = Rdict(str(path), _options())
         except Exception as error:
-            if "lock" in str(error).lower():
+            if _is_locked(error):
                 raise
-            # A damaged database costs a recovery, nothing else: the changelog has it all.
+            if _is_full(error):
+                raise DiskFullError(str(error)) from error
             log.warning("local state is damaged; it is rebuilt from the changelog", path=path.name, error=str(error))
-            shutil.rmtree(path)
+            self._delete_files()
             self._db = Rdict(str(path), _options())
 
     def get(self, key: bytes) -> bytes | None:
         """Return a key's value, if it has one. A few us."""
-        found: bytes | None = self._db.get(key)
-        return found
+        try:
+            return cast("bytes | None", self._db.get(key))
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
+            self._explain(error)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of several keys, in their order."""
-        return cast("list[bytes | None]", self._db.get(list(keys))) if keys else []
+        try:
+            return cast("list[bytes | None]", self._db.get(list(keys))) if keys else []
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._explain(error)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield everything, as it was when the iteration began."""
-        return cast("Iterator[tuple[bytes, bytes]]", self._db.items())
+        try:
+            yield from _checked_items(self._db)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._explain(error)
 
     def write(self, rows: Mapping[bytes, bytes | None]) -> None:
         """Write one atomic batch."""
@@ -74,7 +102,10 @@ class RocksDatabase:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._explain(error)
 
     def close(self) -> None:
         """Let go of the files; what was written stays."""
@@ -83,16 +114,63 @@ class RocksDatabase:
     def destroy(self) -> None:
         """Close, and delete the files."""
         self._db.close()
-        shutil.rmtree(self._path)
+        self._delete_files()
+
+    @property
+    def _marker(self) -> Path:
+        return self._path.with_name(self._path.name + DAMAGED_SUFFIX)
+
+    def _delete_files(self) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+        self._marker.unlink(missing_ok=True)
+
+    def _explain(self, error: Exception) -> NoReturn:
+        """Say what RocksDB's words mean, and note damage for the next opening, in case this process ends."""
+        if _is_full(error):
+            raise DiskFullError(str(error)) from error
+        if "corruption" in str(error).lower():
+            self._marker.touch()
+            raise StateDamagedError(f"{self._path.name}: {error}") from error
+        raise error
+
+
+def _checked_items(db: Rdict) -> Iterator[tuple[bytes, bytes]]:
+    """Yield everything, or raise: rocksdict's own ``items()`` ends without a word at the first damaged block."""
+    cursor = db.iter()
+    cursor.seek_to_first()
+    valid, key, value, move_on = cursor.valid, cursor.key, cursor.value, cursor.next
+    while valid():
+        yield key(), value()
+        move_on()
+    cursor.status()
+
+
+def _is_locked(error: Exception) -> bool:
+    return "lock" in str(error).lower() and "block" not in str(error).lower()
+
+
+def _is_full(error: Exception) -> bool:
+    return any(words in str(error) for words in ("No space left", "Disk quota exceeded", "File too large"))
+
+
+@cache
+def _memory() -> tuple[Cache, WriteBufferManager]:
+    """One budget for all partitions: how many of them a worker has is not known beforehand."""
+    blocks = Cache(MEMORY_BYTES)
+    may_stall = False  # flushing sooner is enough; a stalled write would hold up all partitions
+    return blocks, WriteBufferManager.new_write_buffer_manager_with_cache(WRITE_BUFFERS_BYTES, may_stall, blocks)
 
 
 def _options() -> Options:
+    blocks, write_buffers = _memory()
     options = Options(raw_mode=True)
     options.create_if_missing(True)  # noqa: FBT003 - RocksDB's name and signature
+    options.set_write_buffer_manager(write_buffers)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
-    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_block_cache(blocks)
+    table.set_cache_index_and_filter_blocks(True)
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)  # noqa: FBT003
     options.set_block_based_table_factory(table)
     return options

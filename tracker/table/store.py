@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from tracker import clock
+from tracker.errors import StateDamagedError
 from tracker.sessions.merge import wins
 from tracker.sessions.state import LAYOUT, OFFSET_BYTES, WATERMARK_KEY, Watermark, decode_watermark, offset_of
 from tracker.table.database import Database, RocksDatabase
@@ -21,42 +23,97 @@ log = structlog.get_logger()
 META_PREFIX: Final = b"\x00"
 _POSITION_KEY: Final = META_PREFIX + b"position"
 
+#: Kafka forgets that a key was removed after a day (delete.retention.ms): a store that was away longer could hold on
+#: to what nobody tells it is gone.
+MAX_AWAY_MS: Final = 20 * 3_600_000
+
 #: One version of a row as the changelog has it: key, source offset, and the encoded state (None: it is gone).
 Row = tuple[bytes, int, bytes | None]
 
 
 class Position(msgspec.Struct, array_like=True):
-    """How far the changelog is contained in the store, and in which layout."""
+    """How far the changelog is contained in the store, in which layout, whose changelog it is, and when it was read."""
 
     next_offset: int
     layout: int = LAYOUT
+    cluster_id: str = ""
+    written_ms: int = 0
 
 
 class SessionStore:
-    """RocksDB of one partition. All methods are synchronous and short: a chunk's worth of reads or one batch."""
+    """RocksDB of one partition. All methods are synchronous and short: a chunk's worth of reads or one batch.
 
-    def __init__(self, path: Path, open_database: Callable[[Path], Database] = RocksDatabase) -> None:
+    Any of them may raise StateDamagedError, after which only ``clear`` helps, or DiskFullError: then ``reopen`` does.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        open_database: Callable[[Path], Database] = RocksDatabase,
+        *,
+        cluster_id: str = "",
+        now_ms: Callable[[], int] = clock.now_ms,
+    ) -> None:
+        """Open the store of one partition of a cluster; what does not fit to it is forgotten."""
         self._path = path
         self._open_database = open_database
+        self._cluster_id = cluster_id
+        self._now_ms = now_ms
         self._db = open_database(path)
+        #: Keys whose last version in the changelog is a stale one: their true version has to be written again, or
+        #: compaction would leave the stale one alone.
+        self.overwritten: set[bytes] = set()
+        #: Set while a lease holds the store: all up to this source offset is in it. A row from before it whose key is
+        #: not held is of a session that was forgotten, and does not bring it back.
+        self.complete_to = -1
         self.position = self._read_position()
 
     def _read_position(self) -> int:
-        raw = self._db.get(_POSITION_KEY)
+        try:
+            raw = self._db.get(_POSITION_KEY)
+        except StateDamagedError as error:
+            return self._rebuild("local state is damaged; it is rebuilt from the changelog", error=str(error))
         if raw is None:
             return 0
         position = msgspec.msgpack.decode(raw, type=Position)
         if position.layout != LAYOUT:
-            log.warning("local state has another layout; it is rebuilt from the changelog", path=self._path.name)
-            self.clear()
-            return 0
+            return self._rebuild(
+                "local state has another layout; it is rebuilt from the changelog", layout=position.layout
+            )
+        if position.cluster_id != self._cluster_id:
+            return self._rebuild(
+                "local state is of another cluster; it is rebuilt from the changelog",
+                cluster=position.cluster_id,
+                ours=self._cluster_id,
+            )
+        away_ms = self._now_ms() - position.written_ms
+        if away_ms > MAX_AWAY_MS:
+            return self._rebuild(
+                "local state was away too long; it is rebuilt from the changelog", hours=away_ms // 3_600_000
+            )
         return position.next_offset
+
+    def _rebuild(self, message: str, **details: object) -> int:
+        log.warning(message, path=self._path.name, **details)
+        self.clear()
+        return 0
 
     def clear(self) -> None:
         """Forget everything: the next recovery begins at the start of the changelog."""
         self._db.destroy()
         self._db = self._open_database(self._path)
+        self.overwritten.clear()
         self.position = 0
+
+    def reopen(self) -> None:
+        """Open the database anew: after a full disk, RocksDB takes nothing more until then.
+
+        Raises:
+            DiskFullError: it is still full.
+        """
+        self._db.close()
+        self._db = self._open_database(self._path)
+        self.position = self._read_position()
 
     def close(self) -> None:
         """Close the database; what was written stays."""
@@ -67,7 +124,7 @@ class SessionStore:
         return self._db.get(key)
 
     def watermark(self) -> tuple[int, Watermark]:
-        """Return W, the last source offset folded (-1: none), and the stream time there."""
+        """Return W, the last source offset folded (-1: none), and what was written down with it."""
         raw = self._db.get(WATERMARK_KEY)
         return (offset_of(raw), decode_watermark(raw)) if raw is not None else (-1, Watermark(stream_time_ms=0))
 
@@ -87,14 +144,23 @@ class SessionStore:
         for key, offset, value in rows:
             if key not in newest or offset >= newest[key][0]:
                 newest[key] = (offset, value)
+                self.overwritten.discard(key)
+            else:
+                self.overwritten.add(key)
         keys = list(newest)
-        held = self._db.get_many(keys)
-        winners = {key: newest[key][1] for key, holder in zip(keys, held, strict=True) if wins(newest[key][0], holder)}
+        winners: dict[bytes, bytes | None] = {}
+        for key, holder in zip(keys, self._db.get_many(keys), strict=True):
+            offset, value = newest[key]
+            if wins(offset, holder) and (holder is not None or offset > self.complete_to):
+                winners[key] = value
+            else:
+                self.overwritten.add(key)
         self._write(winners, position)
         return list(winners)
 
     def _write(self, rows: dict[bytes, bytes | None], position: int) -> None:
-        self._db.write({**rows, _POSITION_KEY: msgspec.msgpack.encode(Position(position))})
+        mark = msgspec.msgpack.encode(Position(position, cluster_id=self._cluster_id, written_ms=self._now_ms()))
+        self._db.write({**rows, _POSITION_KEY: mark})
         self.position = position
 
 

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from tracker.errors import StateDamagedError
 from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
 from tracker.table import store as store_module
-from tracker.table.store import Position, SessionStore
+from tracker.table.store import MAX_AWAY_MS, Position, SessionStore
 
 
 def state(sequence: int) -> SessionState:
@@ -73,6 +74,82 @@ def test_damaged_files_are_rebuilt_not_trusted(path):
     again.close()
 
 
+def test_state_of_another_cluster_is_rebuilt_not_trusted(path):
+    store = SessionStore(path, cluster_id="one")
+    store.write(rows(5), position=7)
+    store.close()
+    same = SessionStore(path, cluster_id="one")
+    assert same.position == 7
+    same.close()
+    other = SessionStore(path, cluster_id="two")
+    assert (other.position, other.watermark()[0], dict(other.states())) == (0, -1, {})
+    other.close()
+
+
+@pytest.mark.parametrize(("away_ms", "position"), [(MAX_AWAY_MS, 7), (MAX_AWAY_MS + 1, 0)])
+def test_state_that_was_away_longer_than_kafka_remembers_removals_is_rebuilt(path, away_ms, position):
+    store = SessionStore(path, now_ms=lambda: 1_000)
+    store.write(rows(5), position=7)
+    store.close()
+    again = SessionStore(path, now_ms=lambda: 1_000 + away_ms)
+    assert again.position == position
+    again.close()
+
+
+def test_files_cut_short_are_rebuilt_not_trusted(path):
+    store = SessionStore(path)
+    store.write(rows(5), position=7)
+    store._db._db.flush()
+    store.close()
+    (table,) = path.glob("*.sst")
+    table.write_bytes(table.read_bytes()[:-200])
+    again = SessionStore(path)
+    assert (again.position, again.watermark()[0]) == (0, -1)
+    again.close()
+
+
+def test_damage_that_shows_when_it_is_read_is_said_and_the_next_opening_begins_anew(path):
+    store = SessionStore(path)
+    store.write([(b"%06d" % n, n, encode_state(n, state(n))) for n in range(5_000)], position=7)
+    store._db._db.flush()
+    store.close()
+    (table,) = path.glob("*.sst")
+    content = bytearray(table.read_bytes())
+    middle = len(content) // 3
+    content[middle : middle + 500] = bytes(500)
+    table.write_bytes(content)
+    damaged = SessionStore(path)
+    assert damaged.position == 7
+    with pytest.raises(StateDamagedError):
+        list(damaged.states())
+    damaged.close()
+    again = SessionStore(path)
+    assert (again.position, list(again.states())) == (0, [])
+    again.close()
+
+
+def test_what_a_stale_write_stands_over_is_known_until_it_is_written_again(path):
+    store = SessionStore(path)
+    store.merge([*rows(5), *rows(4)], position=4)
+    assert store.overwritten == {b"s", WATERMARK_KEY}
+    store.merge(rows(3), position=6)
+    assert store.overwritten == {b"s", WATERMARK_KEY}
+    store.merge(rows(5), position=8)
+    assert store.overwritten == set()
+    store.close()
+
+
+def test_a_forgotten_session_does_not_come_back_into_a_store_that_has_all_up_to_then(path):
+    store = SessionStore(path)
+    store.write([*rows(5), (b"s", 6, None)], position=3)
+    store.complete_to = 6
+    assert store.merge(rows(4)[:1], position=4) == []
+    assert store.get(b"s") is None
+    assert store.overwritten == {b"s"}
+    assert store.merge(rows(7)[:1], position=5) == [b"s"]
+    store.close()
+
+
 def test_two_processes_can_not_share_a_store(path):
     store = SessionStore(path)
     with pytest.raises(Exception, match=r"(?i)lock"):
@@ -81,4 +158,4 @@ def test_two_processes_can_not_share_a_store(path):
 
 
 def test_a_position_is_small(path):
-    assert len(msgspec.msgpack.encode(Position(1))) < 8
+    assert len(msgspec.msgpack.encode(Position(1))) < 12
