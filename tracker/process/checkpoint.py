@@ -137,7 +137,6 @@ class Checkpoint:
         metrics.CHANGELOG_HOLES.inc()
         # From now on our own rows are merged, too: whoever wrote may be ahead of us, and this the zombie's lease.
         lease.contested = True
-        lease.store.complete_to = lease.watermark
         while lease.alive:
             try:
                 async with self._new_reader() as reader:

@@ -106,7 +106,6 @@ class SessionRecovery:
 
     def _lease(self, tp: TopicPartition, generation: int, log_start_offset: int, lifetimes: Lifetimes) -> SessionLease:
         store = self._stores[tp.partition]
-        store.complete_to = -1
         watermark, _ = store.watermark()
         if 0 <= watermark < log_start_offset - 1:
             log.error(
@@ -131,8 +130,6 @@ class SessionRecovery:
         while numbers := self._standbys():
             try:
                 stores = {number: self._store(number) for number in numbers}
-                for store in stores.values():
-                    store.complete_to = -1
                 log.info("standing by", partitions=sorted(numbers))
                 async with self._new_reader() as reader:
                     await follow(reader, self._changelog_topic, stores, self._note_lag)

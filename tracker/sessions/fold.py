@@ -5,7 +5,8 @@ drawn, so whoever folds the same log gets the same states, numbers, ids and rows
 
     record            session before       after, and what goes out
     any               open, now > deadline closed (timeout or max_length): session row. Before the record itself.
-    any               stub, now > deadline gone
+    any               stub, now > deadline forgotten: as if the key had never been used. But stale writes can't win.
+    any               forgotten, likewise  gone
     not one of ours   any                  as it was: dead letter
     tick              any                  only time has passed
     of another        none                 none: the record goes to the partition of its key; if it has been
@@ -52,7 +53,7 @@ from tracker.sessions.ids import birth_ms, fingerprint, missing_event_id, renewe
 from tracker.sessions.outputs import ChangedState, FoldResult, Output, SourceInput
 from tracker.sessions.rows import dead_letter, event_row, session_row
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.state import FORGOTTEN, SessionState, Watermark, forgotten
 
 
 @dataclass(slots=True)
@@ -253,7 +254,7 @@ class PartitionFold:
         """
         due: list[tuple[int, bytes, SessionState]] = []
         for key in self.deadlines.take_passed(self.stream_time_ms):
-            state, has_had_it = self._held(key)
+            state, has_had_it = self._stands(key)
             if state is None:
                 continue
             deadline = state.deadline_ms(self._rules)
@@ -265,9 +266,13 @@ class PartitionFold:
             if state.is_open:
                 in_time = state.last_activity_ms + state.timeout_ms == deadline
                 self._close(key, state, "timeout" if in_time else "max_length", deadline)
+            elif state.close_reason == FORGOTTEN:
+                self._result.changed[key] = ChangedState(self._offset, None)
             else:
                 self._result.counts.stubs_removed += 1
-                self._result.changed[key] = ChangedState(self._offset, None)
+                left = forgotten(self.stream_time_ms)
+                self._changed(key, left)
+                self.deadlines.arm(key, left.deadline_ms(self._rules))
 
     def _close(self, key: bytes, state: SessionState, reason: CloseReason, closed_ms: int) -> None:
         state.close(reason, closed_ms)
@@ -301,7 +306,12 @@ class PartitionFold:
         return [self._partition_header, (SOURCE_OFFSET, b"%d" % self._offset), (SOURCE_INDEX, b"%d" % index)]
 
     def _held(self, key: bytes) -> tuple[SessionState | None, bool]:
-        """Return the session as it stands, and whether it has had this record already."""
+        """Return the session if its key is known, and whether it has had this record already."""
+        state, has_had_it = self._stands(key)
+        return (None if state is not None and state.close_reason == FORGOTTEN else state), has_had_it
+
+    def _stands(self, key: bytes) -> tuple[SessionState | None, bool]:
+        """Return what the table has of a key, and whether that has had this record already."""
         changed = self._result.changed.get(key)
         if changed is not None:
             return changed.state, False

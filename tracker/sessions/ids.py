@@ -15,9 +15,13 @@ _UUID_CHARS: Final = 36
 _UUID_VERSION_AT: Final = 14
 
 
-def event_row_id(session_id: str, sequence: int, event_id: str) -> str:
-    """Return the ``id`` of an event row. It holds the event id too: a number given twice stays visible as two rows."""
-    return str(uuid_utils.uuid5(NAMESPACE, f"event\n{session_id}\n{sequence}\n{event_id}"))
+def event_row_id(session_id: str, created_ms: int, sequence: int, event_id: str) -> str:
+    """Return the ``id`` of an event row.
+
+    It holds the event id too: a number given twice stays visible as two rows. And the session's beginning: a key that
+    was forgotten has its second session under the same ``session_id`` (docs/decisions/0005).
+    """
+    return str(uuid_utils.uuid5(NAMESPACE, f"event\n{session_id}\n{created_ms}\n{sequence}\n{event_id}"))
 
 
 def missing_event_id(key: str, partition: int, offset: int) -> str:

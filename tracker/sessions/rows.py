@@ -37,7 +37,7 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
     timestamp = record["timestamp"]
     row: dict[str, Any] = {
         "timestamp": timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp,
-        "id": event_row_id(state.session_id, state.sequence, event_id),
+        "id": event_row_id(state.session_id, state.created_ms, state.sequence, event_id),
         **_EVENT_DEFAULTS,
         **record["data"],
         "event_id": event_id,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from topics.catalog import MIN_COMPACTION_LAG_MS
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -14,6 +16,8 @@ class Rules:
     timeout_ms: int = 30 * 60_000
     max_length_ms: int = 24 * 3_600_000
     closed_stub_retention_ms: int = 7 * 24 * 3_600_000
+    #: A forgotten key leaves its offset behind for as long as stale writes may still come, so that none brings it back.
+    forgotten_retention_ms: int = MIN_COMPACTION_LAG_MS
     duplicate_window_events: int = 128
     max_events: int = 100_000
     max_context_bytes: int = 8_192

@@ -18,6 +18,10 @@ LAYOUT: Final = 2
 OFFSET_BYTES: Final = 8
 
 
+#: In place of a close reason: the key counts as unknown, and only the state's offset still matters.
+FORGOTTEN: Final = "forgotten"
+
+
 class Lifetime(msgspec.Struct, array_like=True, kw_only=True):
     """The beginning of a state: what says when it ends. Read alone, it costs a fraction of the whole."""
 
@@ -38,7 +42,8 @@ class Lifetime(msgspec.Struct, array_like=True, kw_only=True):
     def deadline_ms(self, rules: Rules) -> int:
         """Return the last millisecond at which it stays as it is: open, or as a closed stub."""
         if self.close_reason:
-            return self.closed_ms + rules.closed_stub_retention_ms
+            is_forgotten = self.close_reason == FORGOTTEN
+            return self.closed_ms + (rules.forgotten_retention_ms if is_forgotten else rules.closed_stub_retention_ms)
         return min(self.last_activity_ms + self.timeout_ms, self.created_ms + rules.max_length_ms)
 
 
@@ -83,6 +88,19 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
         self.visitor = {}
         if self.close_reason == "timeout":
             self.recent = b""
+
+
+def forgotten(now_ms: int) -> SessionState:
+    """Return what is left of a stub after its retention."""
+    return SessionState(
+        session_id="",
+        ordinal=0,
+        created_ms=0,
+        last_activity_ms=0,
+        timeout_ms=0,
+        closed_ms=now_ms,
+        close_reason=FORGOTTEN,
+    )
 
 
 class Watermark(msgspec.Struct, array_like=True, kw_only=True):

@@ -63,9 +63,6 @@ class SessionStore:
         #: Keys whose last version in the changelog is a stale one: their true version has to be written again, or
         #: compaction would leave the stale one alone.
         self.overwritten: set[bytes] = set()
-        #: Set while a lease holds the store: all up to this source offset is in it. A row from before it whose key is
-        #: not held is of a session that was forgotten, and does not bring it back.
-        self.complete_to = -1
         self.position = self._read_position()
 
     def _read_position(self) -> int:
@@ -151,7 +148,7 @@ class SessionStore:
         winners: dict[bytes, bytes | None] = {}
         for key, holder in zip(keys, self._db.get_many(keys), strict=True):
             offset, value = newest[key]
-            if wins(offset, holder) and (holder is not None or offset > self.complete_to):
+            if wins(offset, holder):
                 winners[key] = value
             else:
                 self.overwritten.add(key)

@@ -162,12 +162,39 @@ def test_stream_time_never_goes_back():
 
 
 def test_a_stub_is_forgotten_after_its_retention():
+    log = Log(Rules(closed_stub_retention_ms=MINUTE_MS, forgotten_retention_ms=MINUTE_MS))
+    log.event(KEY)
+    log.expire(KEY)
+    log.tick(at=START_MS + MINUTE_MS)
+    log.event(KEY)
+    log.tick(at=START_MS + MINUTE_MS + 1)
+    log.event("other", at=START_MS + 2 * MINUTE_MS + 1)
+    log.tick(at=START_MS + 2 * MINUTE_MS + 2)
+    found = rows(log.fold().events)
+    assert [r["session_id"] == KEY for r in found] == [True, False, False]
+
+
+def test_a_forgotten_key_is_a_new_one_whose_rows_do_not_replace_the_old_ones():
     log = Log(Rules(closed_stub_retention_ms=MINUTE_MS))
+    log.event(KEY, event_id="a")
+    log.expire(KEY)
+    log.tick(at=START_MS + MINUTE_MS + 1)
+    log.event(KEY, event_id="a", at=START_MS + MINUTE_MS + 1)
+    first, second = rows(log.fold().events)
+    assert (first["session_id"], first["session_event_sequence"]) == (KEY, 1)
+    assert (second["session_id"], second["session_event_sequence"]) == (KEY, 1)
+    assert first["id"] != second["id"]
+
+
+def test_what_is_left_of_a_forgotten_key_goes_once_no_stale_write_can_come_any_more():
+    log = Log(Rules(closed_stub_retention_ms=MINUTE_MS, forgotten_retention_ms=MINUTE_MS))
     log.event(KEY)
     log.expire(KEY)
     log.tick(at=START_MS + MINUTE_MS + 1)
-    result = log.fold()
-    assert result.changed[KEY.encode()].state is None
+    log.fold()
+    assert log.table[KEY.encode()].state.close_reason == "forgotten"
+    log.tick(at=START_MS + 2 * MINUTE_MS + 2)
+    assert log.fold().changed[KEY.encode()].state is None
 
 
 def test_a_key_older_than_any_stub_is_treated_as_used():

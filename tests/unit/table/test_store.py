@@ -139,17 +139,6 @@ def test_what_a_stale_write_stands_over_is_known_until_it_is_written_again(path)
     store.close()
 
 
-def test_a_forgotten_session_does_not_come_back_into_a_store_that_has_all_up_to_then(path):
-    store = SessionStore(path)
-    store.write([*rows(5), (b"s", 6, None)], position=3)
-    store.complete_to = 6
-    assert store.merge(rows(4)[:1], position=4) == []
-    assert store.get(b"s") is None
-    assert store.overwritten == {b"s"}
-    assert store.merge(rows(7)[:1], position=5) == [b"s"]
-    store.close()
-
-
 def test_two_processes_can_not_share_a_store(path):
     store = SessionStore(path)
     with pytest.raises(Exception, match=r"(?i)lock"):
