@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tracker.local.child import spawn
+from tracker.local.ports import free_port
 
 POLL_INTERVAL_SECONDS = 0.05
 STOP_TIMEOUT_SECONDS = 30
@@ -30,6 +31,7 @@ class Stage:
             **os.environ,
             "PYTHONPATH": str(PROJECT_DIR),
             "TRACKER_DATA_DIR": str(data_dir),
+            "TRACKER_SINK_PORT": str(free_port()),
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

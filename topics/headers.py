@@ -5,7 +5,7 @@ outputs (one tick can close many sessions, always in the same order). Within one
 is new never goes back in the order (offset, index); a repeated output is the same bytes at the same position.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 SOURCE_PARTITION: Final = "source-partition"
@@ -32,6 +32,9 @@ FORWARDED_FROM: Final = "forwarded-from"
 _MAX_PLACE_BYTES: Final = 32
 _MAX_COUNT_DIGITS: Final = 7
 
+#: How many headers carry the position; there is something else if there are more.
+POSITION_HEADERS: Final = 3
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -57,8 +60,15 @@ class SourcePosition(NamedTuple):
         return f"{self.offset}:{self.nth}"
 
 
-def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None:
+def read_position(headers: Sequence[tuple[str, bytes]]) -> SourcePosition | None:
     """Return the position that the headers carry, or None if they carry none that makes sense."""
+    try:
+        # As our outputs have them, which is nearly always: a third of the time that a dict takes.
+        _, (second, offset), (third, nth), *_ = headers
+        if second == SOURCE_OFFSET and third == SOURCE_INDEX:
+            return SourcePosition(int(offset), int(nth))
+    except ValueError:
+        pass
     found = dict(headers)
     try:
         return SourcePosition(int(found[SOURCE_OFFSET]), int(found[SOURCE_INDEX]))
@@ -66,7 +76,7 @@ def read_position(headers: Iterable[tuple[str, bytes]]) -> SourcePosition | None
         return None
 
 
-def was_sent_again(headers: Iterable[tuple[str, bytes]]) -> bool:
+def was_sent_again(headers: Sequence[tuple[str, bytes]]) -> bool:
     """Return whether a record came back from the dead letters."""
     return any(name == RETRY_OF for name, _ in headers)
 

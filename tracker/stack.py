@@ -48,6 +48,7 @@ async def running_stack(settings: Settings, *, write_line: LineWriter, say: Say)
     """
     require_free_port(settings.collect_port, "TRACKER_COLLECT_PORT")
     require_free_port(settings.process_port, "TRACKER_PROCESS_PORT")
+    require_free_port(settings.sink_port, "TRACKER_SINK_PORT")
     supervisor = Supervisor(environment(settings), write_line)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_SECONDS)) as http:
@@ -88,7 +89,9 @@ async def _start(settings: Settings, supervisor: Supervisor, http: aiohttp.Clien
         await supervisor.start(stage, _command(stage))
     collector = f"http://127.0.0.1:{settings.collect_port}"
     processor = f"http://127.0.0.1:{settings.process_port}"
+    sink = f"http://127.0.0.1:{settings.sink_port}"
     await asyncio.gather(
+        wait_until("the sink", STAGE_READY_SECONDS, lambda: _answers(http, f"{sink}/readyz", 200)),
         wait_until("the collector", STAGE_READY_SECONDS, lambda: _answers(http, f"{collector}/readyz", 200)),
         # An unknown session is only denied by an owner that has recovered; before that it answers 503.
         wait_until(

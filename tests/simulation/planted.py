@@ -141,11 +141,11 @@ class ClosesInHeapOrder(PartitionFold):
 
 
 class CommitBefore200(Pipeline):
-    async def _write(self, batch: Any) -> None:
+    async def _ship(self, batch: Any, *, is_behind: bool) -> None:
         live = [covered for covered in batch.covers.values() if covered.lease.alive]
         if live:
-            await self._commit(live)
-        await super()._write(batch)
+            await self._committer._commit(live)
+        await super()._ship(batch, is_behind=is_behind)
 
 
 class FilterLost(SinkLeaseOpener):

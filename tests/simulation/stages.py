@@ -23,13 +23,15 @@ from tracker.process.group_commit import commit_forever
 from tracker.process.ticks import tick_forever
 from tracker.sink.batches import Limits
 from tracker.sink.dead_letters import DeadLetters
-from tracker.sink.main import DATASOURCES, _commit
-from tracker.sink.pipeline import Pipeline
+from tracker.sink.main import DATASOURCES, commit_covers
+from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.app import add_agent, watched
 
 STATE_DIR = Path("sessions")
 #: Rubbish is wanted here.
 NO_LIMIT = LetterLimit(max_percent=100, window_records=1_000, min_letters=1_000)
+
+SINK_BOUNDS = Bounds(max_batches_in_flight=3, max_held_bytes=20_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,12 @@ def start_sink(world: World, group: Group, tinybird: Tinybird, process: Process)
     client = Client(env, tinybird)
 
     async def commit(covers: Any) -> None:
-        await _commit(app, covers)  # type: ignore[arg-type]
+        await commit_covers(app, covers)  # type: ignore[arg-type]
 
     for topic, datasource in topics.items():
-        pipeline: Pipeline = parts.pipeline(datasource, limits, client, reject=dead_letters.send, commit=commit)
+        pipeline: Pipeline = parts.pipeline(
+            datasource, limits, SINK_BOUNDS, client, reject=dead_letters.send, commit=commit
+        )
         add_agent(app, topic, pipeline.take)  # type: ignore[arg-type]
         watched(app, pipeline.run())  # type: ignore[arg-type]
     app.start(parts.sink_opener(lambda: thread))

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from tests.simulation.environment import Environment
-from tracker.sink.tinybird import IngestResult, RowsTooLarge
+from tracker.sink.circuit import Circuit
+from tracker.sink.delivery import Outcome
 
 RETRY_SECONDS = 0.4
-#: Requests with more rows than this are too large now and then.
-SPLIT_ROWS = 3
 
 
 class Tinybird:
@@ -26,14 +25,16 @@ class Client:
     def __init__(self, env: Environment, tinybird: Tinybird) -> None:
         self._env = env
         self._tinybird = tinybird
+        self._circuits = {datasource: Circuit(datasource) for datasource in tinybird.rows}
 
-    async def ingest(self, datasource: str, rows: Sequence[bytes]) -> IngestResult:
+    def circuit(self, datasource: str) -> Circuit:
+        return self._circuits[datasource]
+
+    async def send_rows(self, datasource: str, rows: Sequence[bytes]) -> Outcome:
         env = self._env
         table = self._tinybird.rows[datasource]
         self._tinybird.sent.update((id(row), row) for row in rows)
         await env.point("before Tinybird has the rows")
-        if env.strike_probability and len(rows) > SPLIT_ROWS and env.rng.random() < 0.03:
-            raise RowsTooLarge("413")
         while True:
             await asyncio.sleep(env.latency())
             written = len(rows)
@@ -45,5 +46,5 @@ class Client:
             await env.point("after Tinybird has the rows")
             if not is_torn:
                 env.say(f"{datasource}: {len(rows)} rows written")
-                return IngestResult(len(rows), 0)
+                return Outcome(written_rows=len(rows))
             await asyncio.sleep(RETRY_SECONDS)

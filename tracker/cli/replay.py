@@ -154,11 +154,13 @@ async def _work(settings: "Settings", name: str, partitions: tuple[int, ...], ma
     if plan is None or plan.request.target != "datasource":
         return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=None)
     names = plan.request.events_datasource, plan.request.sessions_datasource
-    async with TinybirdClient(settings) as client:
+    async with TinybirdClient.from_settings(settings, events=names[0], sessions=names[1]) as client:
 
         async def ingest(events: "Sequence[bytes]", sessions: "Sequence[bytes]") -> None:
             pairs = zip(names, (events, sessions), strict=True)
-            await asyncio.gather(*(client.ingest(datasource, rows) for datasource, rows in pairs if rows))
+            sent = (client.send_rows(datasource, rows) for datasource, rows in pairs if rows)
+            for outcome in await asyncio.gather(*sent):
+                outcome.require_all()
 
         return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=ingest)
 

@@ -47,17 +47,24 @@ def process(
 
 
 def sink(
+    host: Host = None,
+    port: Port = None,
+    worker_id: Annotated[
+        str | None, typer.Option(help="Name of this worker within the group. \\[TRACKER_WORKER_ID]")
+    ] = None,
     tinybird_url: Annotated[str | None, typer.Option(help="Where rows go. \\[TRACKER_TINYBIRD_URL]")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run the sink: batches of rows to Tinybird.
 
-    Example: tracker sink --tinybird-url https://api.tinybird.co
+    Example: tracker sink --tinybird-url https://api.tinybird.co --port 6068
     """
     from tracker.log import configure_logging
     from tracker.sink.main import run
 
-    settings = load_settings(tinybird_url=tinybird_url, data_dir=data_dir)
+    settings = load_settings(
+        sink_host=host, sink_port=port, worker_id=worker_id, tinybird_url=tinybird_url, data_dir=data_dir
+    )
     configure_logging(settings)
     run(settings)
 

@@ -160,8 +160,7 @@ class PartitionFold:
                 self._expire(key, state, record)
             case "flush":
                 counts.flushes += 1
-                self._result.events.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
-                self._result.sessions.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
+                self._flush(key)
 
     def _event(
         self, key: bytes, state: SessionState | None, record: EventRecord, place: LogPlace, source: SourceInput
@@ -220,6 +219,11 @@ class PartitionFold:
         workspace_id = record.get("data", {}).get("workspace_id")
         if workspace_id is None or workspace_id == state.context.get("workspace_id"):
             self._close(key, state, "expired", self.stream_time_ms)
+            self._flush(key)  # whoever ends a session on purpose wants to see it whole
+
+    def _flush(self, key: bytes) -> None:
+        self._result.events.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
+        self._result.sessions.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
 
     def _is_context_full(self, state: SessionState) -> bool:
         return state.context_bytes >= self._rules.max_context_bytes

@@ -15,6 +15,8 @@ class SinkLease(Lease):
     def __init__(self, partition: TopicPartition, generation: int, next_offset: int, seen: SeenPositions) -> None:
         super().__init__(partition, generation, next_offset)
         self.seen = seen
+        #: What the group goes on with after a restart; what lies behind it is lag.
+        self.committed_offset = next_offset
 
 
 class SinkLeaseOpener:
@@ -22,6 +24,8 @@ class SinkLeaseOpener:
 
     def __init__(self, thread: Callable[[], ChunkConsumerThread]) -> None:
         self._thread = thread
+        #: Whether the group has given us partitions yet, be it none.
+        self.has_joined = False
 
     async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
         """Yield a lease for each partition at its committed offset, or at the start of its log."""
@@ -32,5 +36,6 @@ class SinkLeaseOpener:
             offset, metadata = (found.offset, found.metadata or "") if found is not None else (0, "")
             yield SinkLease(tp, generation, max(offset, starts[tp]), SeenPositions(metadata))
 
-    def keep_only(self, partitions: set[TopicPartition]) -> None:
-        """Do nothing: nothing is held for partitions."""
+    def keep_only(self, partitions: set[TopicPartition]) -> None:  # noqa: ARG002 - nothing is held for partitions
+        """Note that the group has spoken."""
+        self.has_joined = True

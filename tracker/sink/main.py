@@ -1,29 +1,36 @@
 """The sink's composition root: wires Faust, the Tinybird client and a pipeline per datasource, and runs them."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import DEAD_LETTERS, SEQUENCED
+from topics.catalog import SESSIONS as SESSIONS_TOPIC
 from tracker.kafka import new_producer
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.settings import Settings
+from tracker.sink import metrics
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.dead_letters import DeadLetters
-from tracker.sink.lease import SinkLeaseOpener
-from tracker.sink.pipeline import Pipeline
-from tracker.sink.tinybird import TinybirdClient
+from tracker.sink.lease import SinkLease, SinkLeaseOpener
+from tracker.sink.pipeline import Bounds, Pipeline
+from tracker.sink.tinybird import EVENTS, SESSIONS, TinybirdClient
+from tracker.sink.web import Health, serving
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 
 log = structlog.get_logger()
 
 #: Which output topic feeds which datasource.
-DATASOURCES: Final = ((SEQUENCED, "events_v1"), (SESSIONS, "session_v1"))
+DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS))
+#: What is held when partitions are revoked is shipped and committed within this time, or sent by their next owner.
+HAND_OVER_SECONDS: Final = 3.0
+LAG_INTERVAL_SECONDS: Final = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -43,40 +50,76 @@ async def _main(settings: Settings) -> None:
     producer = new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}")
     letter_rate = LetterRate(LetterLimit.of(settings))
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
-    limits = Limits(settings.sink_batch_max_rows, settings.sink_batch_max_bytes, settings.sink_batch_window_ms)
+    client = TinybirdClient.from_settings(settings)
+    pipelines = _pipelines(settings, app, client, dead_letters)
+    opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread)
     tasks: list[asyncio.Task[None]] = []
 
-    async def commit(covers: Sequence[Covered]) -> None:
-        await _commit(app, covers)
+    def health() -> Health:
+        return Health(
+            opener.has_joined,
+            len(app.leases.live()),
+            [pipeline.health() for pipeline in pipelines],
+        )
 
-    async with producer, TinybirdClient(settings) as client:
-        pipelines = [
-            Pipeline(datasource, limits, client, reject=dead_letters.send, commit=commit)
-            for datasource in topics.values()
-        ]
-        for topic, pipeline in zip(topics, pipelines, strict=True):
-            add_agent(app, topic, pipeline.take)
+    async def revoked(*_: Any, **__: Any) -> None:
+        await asyncio.gather(*(pipeline.hand_over(HAND_OVER_SECONDS) for pipeline in pipelines))
 
-        def started() -> None:
-            tasks.extend(watched(app, pipeline.run()) for pipeline in pipelines)
-            log.info("sink started", tinybird=settings.tinybird_url)
+    def started() -> None:
+        tasks.extend(watched(app, forever) for forever in (*(one.run() for one in pipelines), _watch_lag(app, topics)))
+        log.info("sink started", tinybird=settings.tinybird_url)
 
-        async def drain() -> None:
-            await asyncio.gather(*(pipeline.flush() for pipeline in pipelines))
+    async def drain() -> None:
+        await asyncio.gather(*(pipeline.flush() for pipeline in pipelines))
 
-        async def stop() -> None:
-            for task in tasks:
-                task.cancel()
+    async def stop() -> None:
+        for task in tasks:
+            task.cancel()
 
-        await serve(app, SinkLeaseOpener(lambda: app.chunk_consumer.thread), started=started, drain=drain, stop=stop)
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    for topic, pipeline in zip(topics, pipelines, strict=True):
+        add_agent(app, topic, pipeline.take)
+    async with serving(settings.sink_host, settings.sink_port, health), producer, client:
+        await serve(app, opener, started=started, drain=drain, stop=stop)
     log.info("sink stopped")
 
 
-async def _commit(app: ChunkApp, covers: Sequence[Covered]) -> None:
+def _pipelines(settings: Settings, app: ChunkApp, client: TinybirdClient, dead_letters: DeadLetters) -> list[Pipeline]:
+    async def commit(covers: Sequence[Covered]) -> None:
+        await commit_covers(app, covers)
+
+    limits = Limits(
+        settings.sink_batch_max_rows,
+        min(settings.sink_batch_max_bytes, settings.tinybird_request_max_bytes),
+        settings.sink_batch_window_ms,
+    )
+    bounds = Bounds(settings.sink_max_batches_in_flight, settings.sink_max_held_bytes)
+    return [
+        Pipeline(datasource, limits, bounds, client, reject=dead_letters.send, commit=commit)
+        for _, datasource in DATASOURCES
+    ]
+
+
+async def commit_covers(app: ChunkApp, covers: Iterable[Covered]) -> None:
     """Commit offsets, each with the last source position seen before it: what a restart needs to drop repeats."""
     offsets = {covered.lease.tp: OffsetAndMetadata(covered.next_offset, str(covered.last_seen)) for covered in covers}
-    try:
-        await app.chunk_consumer.thread.commit_group(offsets)
-    except KafkaError as error:
-        # The rows are written; the next commit covers these too, and rows that come again collapse.
-        log.warning("offsets could not be committed; the next commit covers them", error=repr(error))
+    await app.chunk_consumer.thread.commit_group(offsets)
+
+
+async def _watch_lag(app: ChunkApp, topics: Mapping[str, str]) -> None:
+    """Show how far behind the partitions are that this worker takes."""
+    while True:
+        leases = [lease for lease in app.leases.live() if isinstance(lease, SinkLease)]
+        try:
+            ends = await app.chunk_consumer.thread.log_ends([lease.tp for lease in leases]) if leases else {}
+        except KafkaError as error:
+            log.warning("the lag could not be asked for", error=repr(error))
+        else:
+            lags: Counter[str] = Counter()
+            for lease in leases:
+                lags[topics[lease.topic]] += max(0, ends[lease.tp] - lease.committed_offset)
+            counts = Counter(topics[lease.topic] for lease in leases)
+            for datasource in topics.values():
+                metrics.LAG_RECORDS.labels(datasource).set(lags[datasource])
+                metrics.PARTITIONS.labels(datasource).set(counts[datasource])
+        await asyncio.sleep(LAG_INTERVAL_SECONDS)

@@ -1,14 +1,43 @@
-"""What the sink counts, per datasource."""
+"""What the sink counts, per datasource. Names follow Prometheus's conventions; each is explained by its help text."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1_800, 7_200)
 
 ROWS = Counter("tracker_sink_rows", "Rows that Tinybird confirmed", ["datasource"])
-BATCHES = Counter("tracker_sink_batches", "Batches written", ["datasource"])
+BATCHES = Counter("tracker_sink_batches", "Batches written, by what closed them", ["datasource", "closed_by"])
 BATCH_ROWS = Histogram(
     "tracker_sink_batch_rows", "Rows per batch", ["datasource"], buckets=(1, 10, 100, 1_000, 10_000, 100_000)
 )
-WRITE_SECONDS = Histogram("tracker_sink_write_seconds", "Time to write a batch, retries included", ["datasource"])
+BATCH_BYTES = Histogram(
+    "tracker_sink_batch_bytes",
+    "NDJSON bytes per batch",
+    ["datasource"],
+    buckets=(1_000, 10_000, 100_000, 1_000_000, 2_000_000, 4_000_000, 8_000_000, 10_000_000),
+)
+WRITE_SECONDS = Histogram(
+    "tracker_sink_write_seconds", "Time to write a batch, waits and retries included", ["datasource"], buckets=_SECONDS
+)
+LATENCY_SECONDS = Histogram(
+    "tracker_sink_latency_seconds",
+    "From a record's own timestamp to Tinybird's confirmation, of each batch's oldest row",
+    ["datasource"],
+    buckets=_SECONDS,
+)
+PACED_SECONDS = Counter("tracker_sink_paced_seconds", "Time that requests waited for the rate limit", ["datasource"])
 DUPLICATES = Counter("tracker_sink_duplicates", "Output records seen before and dropped", ["datasource"])
 QUARANTINED = Counter("tracker_sink_quarantined_rows", "Rows that Tinybird put into quarantine", ["datasource"])
+UNIDENTIFIED = Counter(
+    "tracker_sink_unidentified_rows",
+    "Quarantined rows that could not be identified",
+    ["datasource"],
+)
 REJECTED = Counter("tracker_sink_rejected_rows", "Rows that became dead letters", ["datasource", "reason"])
 REQUESTS = Counter("tracker_sink_requests", "Requests to Tinybird by status", ["datasource", "status"])
+CIRCUIT = Gauge("tracker_sink_circuit", "1 for the state that the datasource is in", ["datasource", "state"])
+HELD_BYTES = Gauge("tracker_sink_held_bytes", "Memory of the rows that are not written yet", ["datasource"])
+IN_FLIGHT = Gauge("tracker_sink_batches_in_flight", "Batches under way", ["datasource"])
+TARGET_BYTES = Gauge("tracker_sink_batch_target_bytes", "Bytes at which a batch is full at present", ["datasource"])
+WINDOW_SECONDS = Gauge("tracker_sink_batch_window_seconds", "Longest wait for a batch at present", ["datasource"])
+LAG_RECORDS = Gauge("tracker_sink_lag_records", "Records of owned partitions that are not committed", ["datasource"])
+PARTITIONS = Gauge("tracker_sink_partitions", "Partitions that this worker takes records of", ["datasource"])

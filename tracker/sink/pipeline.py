@@ -1,144 +1,233 @@
-"""One datasource's way from chunks to confirmed rows: gather, ship, commit. Datasources never wait for each other."""
+"""One datasource's way from chunks to confirmed rows: sort, gather, ship, commit. Each goes its own way.
+
+Several batches are under way at a time. A bad row keeps its own batch busy, not the others; a partition is committed
+up to its first row that is not written yet, whatever other partitions do.
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic, perf_counter
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
 
 import structlog
 from aiokafka import ConsumerRecord
 
 from topics.dead_letter import RejectReason
-from topics.headers import FLUSH, read_position, was_sent_again
+from tracker import clock
 from tracker.sink import metrics
 from tracker.sink.batches import Batch, Batcher, Covered, Limits
+from tracker.sink.commits import Commit, Committer
+from tracker.sink.delivery import Outcome
+from tracker.sink.frontier import Frontier
 from tracker.sink.lease import SinkLease
-from tracker.sink.tinybird import RowsRefused, RowsTooLarge, TinybirdClient
+from tracker.sink.policy import BatchPolicy
+from tracker.sink.sorting import sort_records
+from tracker.sink.tinybird import TinybirdClient
+from tracker.sink.web import DatasourceHealth
 from tracker.streaming.chunk import Chunk
 
 log = structlog.get_logger()
 
-#: Full batches that may wait for the one that is being written; then chunks wait, and Kafka keeps the backlog.
-MAX_BATCHES_WAITING: Final = 2
+#: What a row costs in memory besides its value: key, headers and Python's objects.
+ROW_OVERHEAD_BYTES: Final = 1_000
 
 Reject = Callable[[ConsumerRecord, RejectReason, str], Awaitable[None]]
-Commit = Callable[[Sequence[Covered]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a pipeline may have under way and hold."""
+
+    max_batches_in_flight: int
+    max_held_bytes: int
 
 
 class Pipeline:
     """Takes chunks of one output topic and appends their rows to one datasource."""
 
     def __init__(
-        self, datasource: str, limits: Limits, client: TinybirdClient, *, reject: Reject, commit: Commit
+        self,
+        datasource: str,
+        limits: Limits,
+        bounds: Bounds,
+        client: TinybirdClient,
+        *,
+        reject: Reject,
+        commit: Commit,
     ) -> None:
-        self._datasource = datasource
+        self.datasource = datasource
         self._client = client
+        self._bounds = bounds
         self._reject = reject
-        self._commit = commit
-        self._batcher = Batcher(limits)
-        self._full: deque[Batch] = deque()
+        self._policy = BatchPolicy(limits)
+        self._batcher = Batcher(self._policy.limits)
+        self._ready: deque[Batch] = deque()
+        self._frontier = Frontier()
+        self._committer = Committer(commit)
+        self._shipping: dict[asyncio.Task[None], Batch] = {}
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._flushing = False
+        self._failed: asyncio.Future[None]
+        self._held_bytes = 0
 
     async def take(self, chunk: Chunk) -> None:
         """Accept a chunk; returns when there is room for another."""
         lease = chunk.lease
         assert isinstance(lease, SinkLease)  # noqa: S101 - the opener makes no other
-        self._idle.clear()
-        for record in chunk.records:
-            await self._take_record(lease, record)
-        self._full.extend(self._batcher.cover(Covered(lease, chunk.end, lease.seen.last), _now_ms()))
+        seen_before = lease.seen.last
+        found = sort_records(chunk.records, lease.seen)
+        covered = Covered(lease, chunk.end, lease.seen.last)
+        metrics.DUPLICATES.labels(self.datasource).inc(found.duplicates)
+        if found.odd:
+            await asyncio.gather(*(self._turn_away(*record) for record in found.odd))
+        if not lease.alive:
+            return
+        self._hold(sum(len(row.value) + 1 for row in found.rows) + len(found.rows) * ROW_OVERHEAD_BYTES)
+        self._ready.extend(self._batcher.add(found.rows, seen_before, covered, _now_ms()))
+        self._flushing |= found.has_flush
         self._changed.set()
-        while len(self._full) >= MAX_BATCHES_WAITING:
+        while lease.alive and self._held_bytes >= self._bounds.max_held_bytes:
             self._room.clear()
             await self._room.wait()
 
-    async def _take_record(self, lease: SinkLease, record: ConsumerRecord) -> None:
-        position = read_position(record.headers)
-        if position is None:
-            await self._turn_away(record, "no_position", "an output record carries its source position in headers")
-        elif not lease.seen.is_new(position) and not was_sent_again(record.headers):
-            metrics.DUPLICATES.labels(self._datasource).inc()
-        elif record.value and b"\n" in record.value:
-            await self._turn_away(record, "invalid", "a row has to be one line of JSON")
-        elif record.value:
-            self._full.extend(self._batcher.add_row(record, _now_ms()))
-            covered = Covered(lease, record.offset + 1, lease.seen.last)
-            self._full.extend(self._batcher.cover(covered, _now_ms()))
-        elif any(name == FLUSH for name, _ in record.headers):
-            self._flushing = True
-        else:
-            await self._turn_away(record, "empty_value", "neither a row nor a flush marker")
-
     async def run(self) -> None:
-        """Write batches, one at a time and in order, for ever."""
+        """Ship batches for ever, several at a time; commit each partition in order.
+
+        Raises:
+            ConfigurationError: Tinybird can't be used as it is configured; nothing is lost.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        background = [self._start(self._committer.run()), self._start(self._ship_forever())]
+        try:
+            await self._failed
+        finally:
+            for task in (*background, *self._shipping):
+                task.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._note_failure)
+        return task
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._failed.done():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed.set_exception(error)
+
+    async def _ship_forever(self) -> None:
         while True:
             batch = await self._next()
-            await self._write(batch)
-            live = [covered for covered in batch.covers.values() if covered.lease.alive]
-            if live:
-                await self._commit(live)
+            self._frontier.sent(batch)
+            task = self._start(self._ship(batch, is_behind=bool(self._ready)))
+            self._shipping[task] = batch
+            task.add_done_callback(self._shipped)
+            metrics.IN_FLIGHT.labels(self.datasource).set(len(self._shipping))
 
     async def flush(self) -> None:
-        """Write what is held without waiting for the window, and return when nothing is held any more."""
-        self._flushing = True
-        self._changed.set()
-        await self._idle.wait()
+        """Ship what is held without waiting for the window; return when all of it is written and committed."""
+        while self._batcher.notify_at_ms is not None or self._ready or self._shipping:
+            self._flushing = True
+            self._changed.set()
+            self._room.clear()
+            await self._room.wait()
+        await self._committer.wait_until_idle()
+
+    async def hand_over(self, grace_seconds: float) -> None:
+        """Partitions are being revoked: ship and commit what is held, within the grace, and let go of the rest.
+
+        Their next owner begins at what is committed, so that what is let go of is sent by it.
+        """
+        answers = self._client.circuit(self.datasource).state == "closed"
+        with self._committer.handing_over():
+            try:
+                async with asyncio.timeout(grace_seconds if answers else 0):
+                    await self.flush()
+            except TimeoutError:
+                log.info("handed over with rows under way; their next owner sends them", datasource=self.datasource)
+        tasks = list(self._shipping)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._let_go()
+
+    def health(self) -> DatasourceHealth:
+        """Return how this datasource does."""
+        return DatasourceHealth(self.datasource, self._client.circuit(self.datasource).state, self._held_bytes)
+
+    def _let_go(self) -> None:
+        self._batcher.close("flush")
+        self._ready.clear()
+        self._frontier = Frontier()
+        self._flushing = False
+        self._hold(-self._held_bytes)
 
     async def _next(self) -> Batch:
+        """Return the next batch, once one is full or due and may be under way."""
         while True:
-            if self._full:
-                batch = self._full.popleft()
-                self._room.set()
-                return batch
-            due_ms = self._batcher.notify_at_ms
-            if due_ms is not None and (self._flushing or due_ms <= _now_ms()):
+            due_ms, now_ms = self._batcher.notify_at_ms, _now_ms()
+            if len(self._shipping) < self._bounds.max_batches_in_flight:
+                if self._ready:
+                    return self._ready.popleft()
+                if due_ms is not None and (self._flushing or due_ms <= now_ms):
+                    is_flush, self._flushing = self._flushing, False
+                    return self._batcher.close("flush" if is_flush else "window")
                 self._flushing = False
-                return self._batcher.close()
-            if due_ms is None:
-                self._flushing = False
-                self._idle.set()
+                wait_seconds = None if due_ms is None else (due_ms - now_ms) / 1000
+            else:
+                wait_seconds = None
             self._changed.clear()
-            wait_seconds = None if due_ms is None else max(0, due_ms - _now_ms()) / 1000
             try:
                 await asyncio.wait_for(self._changed.wait(), wait_seconds)
             except TimeoutError:
                 continue
 
-    async def _write(self, batch: Batch) -> None:
-        began = perf_counter()
-        await self._ship(batch.rows)
-        if batch.rows:
-            metrics.BATCHES.labels(self._datasource).inc()
-            metrics.BATCH_ROWS.labels(self._datasource).observe(len(batch.rows))
-            metrics.WRITE_SECONDS.labels(self._datasource).observe(perf_counter() - began)
+    async def _ship(self, batch: Batch, *, is_behind: bool) -> None:
+        rows = batch.rows
+        if rows:
+            began_seconds = monotonic()
+            outcome = await self._client.send_rows(self.datasource, [row.value for row in rows])
+            turned_away = outcome.turned_away
+            await asyncio.gather(*(self._turn_away(rows[row.place], row.reason, row.detail) for row in turned_away))
+            self._observe(batch, monotonic() - began_seconds)
+            self._adapt(outcome, is_behind=is_behind)
+        self._committer.add(self._frontier.written(batch))
 
-    async def _ship(self, rows: list[ConsumerRecord]) -> None:
-        """Append rows; where Tinybird refuses them, halve until the ones at fault are alone, and turn those away."""
-        if not rows:
-            return
-        try:
-            result = await self._client.ingest(self._datasource, [row.value for row in rows])
-        except (RowsTooLarge, RowsRefused) as error:
-            if len(rows) == 1:
-                reason: RejectReason = "oversized" if isinstance(error, RowsTooLarge) else "refused"
-                await self._turn_away(rows[0], reason, str(error))
-                return
-            half = len(rows) // 2
-            await self._ship(rows[:half])
-            await self._ship(rows[half:])
-            return
-        metrics.ROWS.labels(self._datasource).inc(result.successful_rows)
-        if result.quarantined_rows:
-            metrics.QUARANTINED.labels(self._datasource).inc(result.quarantined_rows)
-            log.error("Tinybird quarantined rows", datasource=self._datasource, rows=result.quarantined_rows)
+    def _shipped(self, task: asyncio.Task[None]) -> None:
+        batch = self._shipping.pop(task)
+        metrics.IN_FLIGHT.labels(self.datasource).set(len(self._shipping))
+        self._hold(-min(self._held_bytes, batch.size_bytes + len(batch.rows) * ROW_OVERHEAD_BYTES))
+        self._changed.set()
+
+    def _hold(self, more_bytes: int) -> None:
+        self._held_bytes += more_bytes
+        metrics.HELD_BYTES.labels(self.datasource).set(self._held_bytes)
+        self._room.set()
+
+    def _adapt(self, outcome: Outcome, *, is_behind: bool) -> None:
+        is_throttled = outcome.was_held_up or outcome.paced_seconds * 1000 > self._batcher.limits.window_ms
+        self._policy.note(is_behind=is_behind, is_throttled=is_throttled)
+        if outcome.too_large_bytes is not None:
+            self._policy.too_large(outcome.too_large_bytes)
+            log.warning("a request was too large; batches stay smaller from now on", datasource=self.datasource)
+        limits = self._batcher.limits = self._policy.limits
+        metrics.TARGET_BYTES.labels(self.datasource).set(limits.max_bytes)
+        metrics.WINDOW_SECONDS.labels(self.datasource).set(limits.window_ms / 1000)
+
+    def _observe(self, batch: Batch, seconds: float) -> None:
+        metrics.BATCHES.labels(self.datasource, batch.closed_by).inc()
+        metrics.BATCH_ROWS.labels(self.datasource).observe(len(batch.rows))
+        metrics.BATCH_BYTES.labels(self.datasource).observe(batch.size_bytes)
+        metrics.WRITE_SECONDS.labels(self.datasource).observe(seconds)
+        oldest_ms = min(row.timestamp for row in batch.rows)
+        metrics.LATENCY_SECONDS.labels(self.datasource).observe(max(0, clock.now_ms() - oldest_ms) / 1000)
 
     async def _turn_away(self, record: ConsumerRecord, reason: RejectReason, detail: str) -> None:
-        metrics.REJECTED.labels(self._datasource, reason).inc()
+        metrics.REJECTED.labels(self.datasource, reason).inc()
         await self._reject(record, reason, detail)
 
 

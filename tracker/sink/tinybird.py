@@ -1,184 +1,194 @@
-"""A client of Tinybird's Events API: NDJSON, gzip, ``wait=true``, and an opinion on each of its answers.
+"""A client of Tinybird's Events API that takes no answer lightly. Usable on its own: see docs/tinybird-client.md.
 
-The API's facts are from Tinybird's public documentation. 200 with wait=true means written; everything else means the
-rows may not be there, and resending them is always safe because they carry derived ids and collapse.
+async with TinybirdClient("https://api.tinybird.co", token) as tinybird:
+outcome = await tinybird.batch_ingest_events(events)
 """
 
 import asyncio
-import math
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
-import aiohttp
+import msgspec
 import orjson
-import stamina
-import structlog
+from pydantic import SecretStr
 
-from tracker.errors import ConfigurationError, RetryableError, TrackerError
+from topics.event import EventData
+from topics.session import SessionRow
+from tracker.datasources.files import shipped_datasources
+from tracker.datasources.rows import find_misfit, row_decoder
+from tracker.errors import ConfigurationError, TrackerError
 from tracker.settings import Settings
-from tracker.sink import metrics
+from tracker.sink.api import REQUEST_TIMEOUT_SECONDS, EventsApi
+from tracker.sink.circuit import Circuit
+from tracker.sink.delivery import Delivery, Outcome
+from tracker.sink.lookup import Lookup
+from tracker.sink.pacing import ApiLimits
 
-log = structlog.get_logger()
+EVENTS: Final = "events_v1"
+SESSIONS: Final = "session_v1"
+#: An error about a thousand rows needs no thousand lines.
+MAX_SHOWN_ROWS: Final = 5
 
-REQUEST_TIMEOUT_SECONDS: Final = 60.0
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-RETRY_FIRST_WAIT_SECONDS: Final = 0.2
-RETRY_MAX_WAIT_SECONDS: Final = 30.0
-RETRY_AFTER_MAX_SECONDS: Final = 120.0
-#: Level 1: three quarters of level 6's gain for a fifth of its time on NDJSON.
-GZIP_LEVEL: Final = 1
-#: Compressing more than this goes to a thread; zlib lets go of the interpreter meanwhile.
-INLINE_GZIP_MAX_BYTES: Final = 32_768
-ANSWER_SHOWN_CHARS: Final = 300
-#: Shorter tokens are the local Tinybird's, and would be found in ordinary words.
-SECRET_MIN_CHARS: Final = 8
+_JSON_OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
-_GZIP_WBITS: Final = 31
-_NOT_FOUND_OR_FORBIDDEN: Final = {
-    401: "TRACKER_TINYBIRD_TOKEN is missing or unknown",
-    403: "TRACKER_TINYBIRD_TOKEN may not append: it needs the scope DATASOURCE:APPEND",
-    404: "the datasource does not exist: push tinybird/datasources",
-}
-#: 202 is not durable; the others say "later" themselves.
-_PASSING: Final = frozenset({202, 408, 425, 429})
+
+class InvalidRows(TrackerError):  # noqa: N818 - a verdict on the caller's rows
+    """Rows that don't fit their datasource's columns. Nothing was sent. ``problems`` has one text for each place."""
+
+    def __init__(self, datasource: str, problems: Mapping[int, str]) -> None:
+        shown = [f"row {place}: {problem}" for place, problem in list(problems.items())[:MAX_SHOWN_ROWS]]
+        more = [f"and {len(problems) - MAX_SHOWN_ROWS} more"] if len(problems) > MAX_SHOWN_ROWS else []
+        super().__init__(f"{datasource}: " + "; ".join([*shown, *more]))
+        self.datasource = datasource
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
-class IngestResult:
-    """What Tinybird says it did. Quarantined rows were taken, but not into the datasource."""
+class Outcomes:
+    """What became of events and of their session: each datasource has its own outcome, or its own error."""
 
-    successful_rows: int
-    quarantined_rows: int
-
-
-class TinybirdUnavailable(RetryableError):  # noqa: N818 - named for what it says of Tinybird
-    """Not now: rate limit, server error, time-out or broken connection."""
-
-    def __init__(self, why: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.retry_after_seconds = retry_after_seconds
-
-
-class RowsTooLarge(TrackerError):  # noqa: N818 - a verdict on the request
-    """413: the request has to be split."""
-
-
-class RowsRefused(TrackerError):  # noqa: N818 - a verdict on the request
-    """400 or 422: at least one of the rows can't be taken; the message is Tinybird's own reason."""
+    events: Outcome | BaseException
+    session: Outcome | BaseException
 
 
 class TinybirdClient:
-    """Appends rows to datasources. Use as an async context manager; safe for concurrent calls."""
+    """Appends rows to this project's datasources. An async context manager; safe for concurrent calls.
 
-    def __init__(self, settings: Settings) -> None:
-        self._url = f"{settings.tinybird_url.rstrip('/')}/v0/events"
-        self._token = settings.tinybird_token
-        self._session: aiohttp.ClientSession | None = None
+    ``events`` and ``sessions`` may name other datasources with the columns of ``events_v1`` and ``session_v1``.
+
+    Requests are gzipped NDJSON with ``wait=true`` over kept connections, at no more than the limits' pace. What passes
+    (rate limits, server errors, time-outs, resets) is retried without end: bound it with ``asyncio.timeout``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: SecretStr | str,
+        *,
+        limits: ApiLimits | None = None,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        events: str = EVENTS,
+        sessions: str = SESSIONS,
+    ) -> None:
+        secret = token if isinstance(token, SecretStr) else SecretStr(token)
+        self._limits = limits or ApiLimits()
+        self._api = EventsApi(url, secret, timeout_seconds)
+        self._open = AsyncExitStack()
+        shipped = shipped_datasources()
+        self._events = replace(shipped[EVENTS], name=events)
+        self._sessions = replace(shipped[SESSIONS], name=sessions)
+        datasources = (self._events, self._sessions)
+        self._decoders = {datasource.name: row_decoder(datasource) for datasource in datasources}
+        self._deliveries = {
+            datasource.name: Delivery(self._api, datasource.name, self._limits, Lookup(self._api, datasource))
+            for datasource in datasources
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, events: str = EVENTS, sessions: str = SESSIONS) -> Self:
+        """Return the client that the settings describe."""
+        limits = ApiLimits(
+            requests_per_second=settings.tinybird_requests_per_second,
+            bytes_per_second=settings.tinybird_bytes_per_second,
+            request_max_bytes=settings.tinybird_request_max_bytes,
+        )
+        return cls(
+            settings.tinybird_url,
+            settings.tinybird_token,
+            limits=limits,
+            timeout_seconds=settings.tinybird_timeout_seconds,
+            events=events,
+            sessions=sessions,
+        )
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(
-            timeout=timeout,
-            headers={
-                "Authorization": f"Bearer {self._token.get_secret_value().strip()}",
-                "Content-Type": "application/x-ndjson",
-                "Content-Encoding": "gzip",
-            },
-        )
+        await self._open.enter_async_context(self._api)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._open.aclose()
 
-    async def ingest(self, datasource: str, rows: Sequence[bytes]) -> IngestResult:
-        """Append JSON rows and return once they are written; retries what passes, without end.
+    def circuit(self, datasource: str) -> Circuit:
+        """Return whether a datasource answers at present."""
+        return self._delivery(datasource).circuit
+
+    async def batch_ingest_events(self, events: Sequence[EventData]) -> Outcome:
+        """Append numbered events to ``events_v1``, in as few requests as the limits allow.
 
         Raises:
-            RowsTooLarge: split the rows.
-            RowsRefused: at least one row can't be taken.
-            ConfigurationError: token or datasource are wrong; says what to fix.
+            InvalidRows: some don't fit the datasource; nothing was sent.
+            ConfigurationError: token, address or datasource are wrong; says what to fix.
         """
-        body = await _compress(b"\n".join(rows))
-        async for attempt in stamina.retry_context(
-            on=_wait_for,
-            attempts=None,
-            timeout=None,
-            wait_initial=RETRY_FIRST_WAIT_SECONDS,
-            wait_max=RETRY_MAX_WAIT_SECONDS,
-        ):
-            with attempt:
-                result = await self._post(datasource, body)
-                if result.successful_rows + result.quarantined_rows != len(rows):
-                    # Resending is safe, rows that are there collapse; committing would lose the others.
-                    raise TinybirdUnavailable(f"{len(rows)} rows sent, but the answer counts {result}")
-                return result
-        raise AssertionError("unreachable: retries have no end")
+        return await self._ingest(self._events.name, events)
 
-    async def _post(self, datasource: str, body: bytes) -> IngestResult:
-        assert self._session is not None, "use the client as an async context manager"  # noqa: S101
-        params = {"name": datasource, "wait": "true"}
-        try:
-            async with self._session.post(self._url, params=params, data=body, allow_redirects=False) as answer:
-                # Not text(): a proxy's error page in another encoding is no bug of ours.
-                text = self._without_secret((await answer.read()).decode(errors="replace"))
-                metrics.REQUESTS.labels(datasource, str(answer.status)).inc()
-                wait = answer.headers.get("Retry-After") or answer.headers.get("X-RateLimit-Reset")
-                return read_answer(answer.status, wait, text)
-        except aiohttp.InvalidURL:
-            raise ConfigurationError("TRACKER_TINYBIRD_URL is no address like https://api.tinybird.co") from None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            metrics.REQUESTS.labels(datasource, "none").inc()
-            raise TinybirdUnavailable(f"no answer: {type(error).__name__}") from error
+    async def ingest_sessions(self, sessions: Sequence[SessionRow]) -> Outcome:
+        """Append rows to ``session_v1``. Raises what ``batch_ingest_events`` raises."""
+        return await self._ingest(self._sessions.name, sessions)
 
-    def _without_secret(self, text: str) -> str:
-        """A server that repeats the token in its reason must not bring it into a log."""
-        token = self._token.get_secret_value().strip()
-        return text if len(token) < SECRET_MIN_CHARS else text.replace(token, "***")
+    async def ingest_events_and_session(self, events: Sequence[EventData], session: SessionRow) -> Outcomes:
+        """Append events and their session's row. The API takes one datasource a request: both go at the same time.
 
+        One can fail and the other not; sending both again is safe, because rows that are there collapse.
 
-def read_answer(status: int, retry_after: str | None, text: str) -> IngestResult:
-    """Turn an answer into a result or an error. The one place that knows what Tinybird's statuses mean."""
-    shown = text[:ANSWER_SHOWN_CHARS]
-    if status == 200:  # noqa: PLR2004 - HTTP's own numbers need no names
-        return _result(text)
-    if status == 413:  # noqa: PLR2004
-        raise RowsTooLarge(shown)
-    if status in {400, 422}:
-        raise RowsRefused(shown)
-    if status in _NOT_FOUND_OR_FORBIDDEN:
-        raise ConfigurationError(f"Tinybird answered {status}: {_NOT_FOUND_OR_FORBIDDEN[status]} ({shown})")
-    if status in _PASSING or status >= 500:  # noqa: PLR2004
-        raise TinybirdUnavailable(f"status {status}: {shown}", _seconds(retry_after))
-    raise ConfigurationError(f"Tinybird answered {status}: is TRACKER_TINYBIRD_URL its address? ({shown})")
+        Raises:
+            InvalidRows: some don't fit; nothing was sent.
+        """
+        names = self._events.name, self._sessions.name
+        packed = self._pack(names[0], events), self._pack(names[1], [session])
+        of_events, of_session = await asyncio.gather(*map(self._send, names, packed), return_exceptions=True)
+        return Outcomes(of_events, of_session)
 
+    async def send_rows(self, datasource: str, rows: Sequence[bytes]) -> Outcome:
+        """Append rows that are JSON already, one object each, in one request if they fit into one.
 
-def _result(text: str) -> IngestResult:
-    try:
-        counts = orjson.loads(text)
-        return IngestResult(int(counts["successful_rows"]), int(counts["quarantined_rows"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise TinybirdUnavailable("status 200, but no row counts") from error
+        Raises:
+            ConfigurationError: token, address or datasource are wrong; says what to fix.
+        """
+        return await self._delivery(datasource).send(rows)
+
+    async def _ingest(self, datasource: str, rows: Sequence[Mapping[str, Any]]) -> Outcome:
+        return await self._send(datasource, self._pack(datasource, rows))
+
+    async def _send(self, datasource: str, rows: Sequence[bytes]) -> Outcome:
+        total = Outcome()
+        sent_rows = 0
+        for part in cut(rows, self._limits.request_max_bytes):
+            total.add(await self._delivery(datasource).send(part), sent_rows)
+            sent_rows += len(part)
+        return total
+
+    def _delivery(self, datasource: str) -> Delivery:
+        delivery = self._deliveries.get(datasource)
+        if delivery is None:
+            raise ConfigurationError(f"there is no datasource {datasource}; there are {', '.join(self._deliveries)}")
+        return delivery
+
+    def _pack(self, datasource: str, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """Serialise rows and hold each to the columns of the datasource's file."""
+        packed = [orjson.dumps(row, option=_JSON_OPTIONS) for row in rows]
+        decoder = self._decoders[datasource]
+        problems = {place: _problem(decoder, row) for place, row in enumerate(packed)}
+        bad = {place: problem for place, problem in problems.items() if problem is not None}
+        if bad:
+            raise InvalidRows(datasource, bad)
+        return packed
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
-        return None
-    return min(seconds, RETRY_AFTER_MAX_SECONDS) if math.isfinite(seconds) and seconds > 0 else None
+def _problem(decoder: msgspec.json.Decoder[Any], row: bytes) -> str | None:
+    misfit = find_misfit(decoder, row)
+    return None if misfit is None else f"{misfit.column or 'row'}: {misfit.error}"
 
 
-def _wait_for(error: Exception) -> bool | float:
-    if not isinstance(error, TinybirdUnavailable):
-        return False
-    log.warning("Tinybird can't take rows now; they stay in Kafka and are tried again", why=str(error))
-    return error.retry_after_seconds or True
-
-
-async def _compress(body: bytes) -> bytes:
-    if len(body) <= INLINE_GZIP_MAX_BYTES:
-        return zlib.compress(body, GZIP_LEVEL, _GZIP_WBITS)
-    return await asyncio.to_thread(zlib.compress, body, GZIP_LEVEL, _GZIP_WBITS)
+def cut(rows: Sequence[bytes], max_bytes: int) -> Iterator[Sequence[bytes]]:
+    """Cut rows into parts of at most so many bytes of NDJSON; a row that is larger by itself is a part of its own."""
+    start, size_bytes = 0, 0
+    for place, row in enumerate(rows):
+        row_bytes = len(row) + 1
+        if place > start and size_bytes + row_bytes > max_bytes:
+            yield rows[start:place]
+            start, size_bytes = place, 0
+        size_bytes += row_bytes
+    if start < len(rows):
+        yield rows[start:]

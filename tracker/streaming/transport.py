@@ -134,6 +134,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Return the first offset that each partition's log still has."""
         return await self.call_thread(self._ensure_consumer().beginning_offsets, partitions)  # type: ignore[no-any-return]
 
+    async def log_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset after the last that each partition's log has."""
+        return await self.call_thread(self._ensure_consumer().end_offsets, partitions)  # type: ignore[no-any-return]
+
 
 class DrainingListener(driver.ConsumerRebalanceListener):
     """Finishes the chunks at hand before partitions are given up, as long as they are still ours."""

@@ -13,11 +13,15 @@ from tests.integration.sink.sink_records import chunk, lease, output, rows
 from tests.integration.sink.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
 from topics.headers import SourcePosition
 from tracker.sink.batches import Covered, Limits
-from tracker.sink.pipeline import Pipeline
+from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.sink.tinybird import TinybirdClient
 
 LIMITS = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10)
 ENDLESS_WINDOW = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10_000_000)
+#: One batch at a time, so that what comes in comes in order.
+ONE_BY_ONE = Bounds(max_batches_in_flight=1, max_held_bytes=100_000_000)
+#: Room for about three hundred rows.
+FEW_HELD = Bounds(max_batches_in_flight=1, max_held_bytes=300_000)
 TIMEOUT_SECONDS = 20
 
 
@@ -32,7 +36,9 @@ class Kept:
 
 
 @asynccontextmanager
-async def running(double: TinybirdDouble, kept: Kept, limits: Limits = LIMITS) -> AsyncIterator[Pipeline]:
+async def running(
+    double: TinybirdDouble, kept: Kept, limits: Limits = LIMITS, bounds: Bounds = ONE_BY_ONE
+) -> AsyncIterator[Pipeline]:
     async def commit(covers: Sequence[Covered]) -> None:
         kept.rows_at_commit.append(len(double.written))
         kept.commits += [(covered.lease.tp, covered.next_offset, str(covered.last_seen)) for covered in covers]
@@ -41,8 +47,8 @@ async def running(double: TinybirdDouble, kept: Kept, limits: Limits = LIMITS) -
     async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
         kept.letters.append((record.offset, reason, detail))
 
-    async with asyncio.timeout(TIMEOUT_SECONDS), TinybirdClient(double.settings()) as client:
-        pipeline = Pipeline("events_v1", limits, client, reject=reject, commit=commit)
+    async with asyncio.timeout(TIMEOUT_SECONDS), TinybirdClient.from_settings(double.settings()) as client:
+        pipeline = Pipeline("events_v1", limits, bounds, client, reject=reject, commit=commit)
         task = asyncio.create_task(pipeline.run())
         try:
             yield pipeline
@@ -174,7 +180,7 @@ async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
 
     double.answers.append(stalled)
     taken = 0
-    async with running(double, kept) as pipeline:
+    async with running(double, kept, bounds=FEW_HELD) as pipeline:
 
         async def feed() -> None:
             nonlocal taken

@@ -1,0 +1,79 @@
+"""Committing what is written: one commit at a time, the latest of each lease, and never for a lease that is over."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from tracker.sink.batches import Covered
+from tracker.sink.lease import SinkLease
+
+log = structlog.get_logger()
+
+RETRY_WAIT_SECONDS: Final = 1.0
+
+#: Commits for the group.
+#: Raises KafkaError: not committed; the same may be tried again.
+Commit = Callable[[Sequence[Covered]], Awaitable[None]]
+
+
+class Committer:
+    """Rows are written before ``add`` is called, so a commit that fails loses nothing: they would come again."""
+
+    def __init__(self, commit: Commit) -> None:
+        self._commit = commit
+        self._waiting: dict[SinkLease, Covered] = {}
+        self._added = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_handing_over = False
+
+    def add(self, covers: Iterable[Covered]) -> None:
+        """Have these committed, in place of what waits for the same leases."""
+        self._waiting |= {covered.lease: covered for covered in covers}
+        if self._waiting:
+            self._idle.clear()
+            self._added.set()
+
+    async def run(self) -> None:
+        """Commit for ever."""
+        while True:
+            await self._added.wait()
+            self._added.clear()
+            due, self._waiting = self._waiting, {}
+            covers = [covered for lease, covered in due.items() if lease.alive or self._is_handing_over]
+            if covers:
+                await self._try(covers)
+            if not self._waiting:
+                self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until nothing is left to commit."""
+        await self._idle.wait()
+
+    @contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """Meanwhile commits count although their leases have ended: a rebalance has begun, and waits for us.
+
+        After it another worker may have got on with the partition; a commit would put the group back.
+        """
+        self._is_handing_over = True
+        try:
+            yield
+        finally:
+            self._is_handing_over = False
+
+    async def _try(self, covers: Sequence[Covered]) -> None:
+        try:
+            await self._commit(covers)
+        except KafkaError as error:
+            log.warning("offsets could not be committed; trying again", error=repr(error))
+            self._waiting = {covered.lease: covered for covered in covers} | self._waiting
+            await asyncio.sleep(RETRY_WAIT_SECONDS)
+            self._added.set()
+            return
+        for covered in covers:
+            covered.lease.committed_offset = covered.next_offset
