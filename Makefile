@@ -91,6 +91,10 @@ test: setup chromium ## all tests, on a real Kafka, ClickHouse and browser, with
 faults: setup ## strike running workers in every way; make faults ONLY=zombie SEED=7 picks one
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+.PHONY: faults-sink
+faults-sink: setup ## half an hour of Tinybird failing in every way, outage of ten minutes included; kills meanwhile
+	TRACKER_FAULTS=long $(BIN)/pytest -s tests/integration/sink/test_sink_faults.py
+
 .PHONY: bench
 bench: setup ## measure; make bench ONLY=process picks a part
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

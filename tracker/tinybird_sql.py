@@ -12,6 +12,11 @@ from tracker.settings import Settings
 QUERY_TIMEOUT_SECONDS: Final = 20.0
 #: Of an error's text only this much is shown.
 SHOWN_ERROR_CHARS: Final = 300
+_REFUSALS: Final = frozenset({400, 401, 403, 404})
+
+
+class QueryRefused(RetryableError):  # noqa: N818 - a verdict on the query
+    """The token may not read there, or the query is none that can be answered: asking again is in vain."""
 
 
 class Rows:
@@ -25,13 +30,15 @@ class Rows:
         """Return the rows of a SELECT (without FORMAT).
 
         Raises:
-            RetryableError: Tinybird can't be reached or refuses the query.
+            QueryRefused: Tinybird refuses the query.
+            RetryableError: Tinybird can't be reached, or not now.
         """
         try:
             async with self._http.post(self._url, data=f"{query} FORMAT JSON") as response:
                 if response.status != 200:  # noqa: PLR2004 - OK
                     text = (await response.text())[:SHOWN_ERROR_CHARS]
-                    raise RetryableError(f"{self._url} answers {response.status}: {text}")
+                    kind = QueryRefused if response.status in _REFUSALS else RetryableError
+                    raise kind(f"{self._url} answers {response.status}: {text}")
                 rows: list[Mapping[str, Any]] = (await response.json())["data"]
                 return rows
         except (aiohttp.ClientError, TimeoutError) as error:

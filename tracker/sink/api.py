@@ -22,6 +22,9 @@ from tracker.tinybird_sql import Rows
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
+#: Waits between tries, with jitter; there is no last try.
+RETRY_FIRST_WAIT_SECONDS: Final = 0.2
+RETRY_MAX_WAIT_SECONDS: Final = 30.0
 #: Level 1: three quarters of level 6's gain for a fifth of its time on NDJSON.
 GZIP_LEVEL: Final = 1
 #: Compressing more than this goes to a thread; zlib lets go of the interpreter meanwhile.
@@ -94,13 +97,14 @@ class EventsApi:
         """Return the rows that a SELECT finds.
 
         Raises:
-            RetryableError: Tinybird can't be reached, or the token may not read there.
+            QueryRefused: the token may not read there.
+            RetryableError: not now.
         """
         assert self._session is not None, "use it as an async context manager"  # noqa: S101
         try:
             return await Rows(self._url, self._session).select(sql)
         except RetryableError as error:
-            raise RetryableError(self._without_secret(str(error))) from None
+            raise type(error)(self._without_secret(str(error))) from None
 
     def _without_secret(self, text: str) -> str:
         """A server that repeats the token in its reason must not bring it into a log."""

@@ -6,7 +6,6 @@ Each row ends in one of two ways: Tinybird has it, or it is turned away with Tin
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Final
 
 import stamina
 import structlog
@@ -20,15 +19,12 @@ from tracker.sink.answers import (
     TinybirdUnavailable,
     read_rate_limit,
 )
-from tracker.sink.api import Body, EventsApi, pack
+from tracker.sink.api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, Body, EventsApi, pack
 from tracker.sink.circuit import Circuit
 from tracker.sink.lookup import Lookup
 from tracker.sink.pacing import ApiLimits, Pacer
 
 log = structlog.get_logger()
-
-RETRY_FIRST_WAIT_SECONDS: Final = 0.2
-RETRY_MAX_WAIT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)

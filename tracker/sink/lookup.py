@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+import stamina
 import structlog
 
 from tracker.datasources.files import Datasource
 from tracker.datasources.rows import find_misfit, row_decoder
 from tracker.errors import RetryableError
-from tracker.sink.api import EventsApi
-from tracker.tinybird_sql import quoted
+from tracker.sink.api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, EventsApi
+from tracker.tinybird_sql import QueryRefused, quoted
 
 log = structlog.get_logger()
 
@@ -48,9 +49,9 @@ class Lookup:
             await asyncio.sleep(wait_seconds)
             try:
                 reasons = await self._quarantine(since_seconds + wait_seconds)
-            except RetryableError as error:
+            except QueryRefused as error:
                 log.warning("the quarantine can't be read; give the token DATASOURCE:READ for it", why=str(error))
-                continue
+                break
             found = {places[identity]: why for identity, why in reasons.items() if identity in places}
             if len(found) >= count:
                 return found
@@ -61,17 +62,28 @@ class Lookup:
         wanted = zip(self._key, _identity(row, self._key), strict=True)
         where = " AND ".join(f"{column} = {quoted(value or '')}" for column, value in wanted)
         sql = f"SELECT 1 AS found FROM {self._name} WHERE {where} LIMIT 1"  # noqa: S608 - names are our file's, values quoted
-        for wait_seconds in ASK_WAITS_SECONDS:
-            await asyncio.sleep(wait_seconds)
-            try:
-                return bool(await self._api.query(sql))
-            except RetryableError as error:
-                log.warning("the datasource can't be read; give the token DATASOURCE:READ for it", why=str(error))
-        return False
+        try:
+            return bool(await self._ask(sql))
+        except QueryRefused as error:
+            log.warning("the datasource can't be read; give the token DATASOURCE:READ for it", why=str(error))
+            return False
+
+    async def _ask(self, sql: str) -> list[Mapping[str, Any]]:
+        """Have a query answered, however long that takes: what is not known can't be decided."""
+        async for attempt in stamina.retry_context(
+            on=_passes,
+            attempts=None,
+            timeout=None,
+            wait_initial=RETRY_FIRST_WAIT_SECONDS,
+            wait_max=RETRY_MAX_WAIT_SECONDS,
+        ):
+            with attempt:
+                return await self._api.query(sql)
+        raise AssertionError("unreachable: retries have no end")
 
     async def _quarantine(self, since_seconds: float) -> Mapping[Identity, str]:
         table = self._name + QUARANTINE_SUFFIX
-        rows = await self._api.query(
+        rows = await self._ask(
             f"SELECT {', '.join(self._identity)}, c__error_column, c__error FROM {table} "  # noqa: S608 - names are our file's
             f"WHERE insertion_date >= now() - {ceil(since_seconds) + SLACK_SECONDS} "
             f"ORDER BY insertion_date DESC LIMIT {MAX_FOUND_ROWS}",
@@ -87,6 +99,10 @@ class Lookup:
             if misfit is not None:
                 found[place] = f"{misfit.column or 'row'}: {misfit.error}"
         return found
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, RetryableError) and not isinstance(error, QueryRefused)
 
 
 def _key_columns(datasource: Datasource) -> tuple[str, ...]:

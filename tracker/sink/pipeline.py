@@ -149,22 +149,20 @@ class Pipeline:
                     await self.flush()
             except TimeoutError:
                 log.info("handed over with rows under way; their next owner sends them", datasource=self.datasource)
+        # In this order: what is let go of must not be shipped in the place of what is cancelled.
+        self._batcher.close("flush")
+        self._ready.clear()
         tasks = list(self._shipping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._let_go()
+        self._frontier = Frontier()
+        self._flushing = False
+        self._hold(-self._held_bytes)
 
     def health(self) -> DatasourceHealth:
         """Return how this datasource does."""
         return DatasourceHealth(self.datasource, self._client.circuit(self.datasource).state, self._held_bytes)
-
-    def _let_go(self) -> None:
-        self._batcher.close("flush")
-        self._ready.clear()
-        self._frontier = Frontier()
-        self._flushing = False
-        self._hold(-self._held_bytes)
 
     async def _next(self) -> Batch:
         """Return the next batch, once one is full or due and may be under way."""

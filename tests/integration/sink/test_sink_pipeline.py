@@ -20,6 +20,7 @@ LIMITS = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10)
 ENDLESS_WINDOW = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10_000_000)
 #: One batch at a time, so that what comes in comes in order.
 ONE_BY_ONE = Bounds(max_batches_in_flight=1, max_held_bytes=100_000_000)
+SEVERAL = Bounds(max_batches_in_flight=4, max_held_bytes=100_000_000)
 #: Room for about three hundred rows.
 FEW_HELD = Bounds(max_batches_in_flight=1, max_held_bytes=300_000)
 TIMEOUT_SECONDS = 20
@@ -199,3 +200,104 @@ async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
         await pipeline.flush()
     assert len(double.rows("events_v1")) == 2_000
     assert last_commits(kept) == {0: (2_000, "1999:0")}
+
+
+async def test_a_slow_batch_holds_up_its_own_partitions_commit_and_no_other(double: TinybirdDouble):
+    kept, slow, quick = Kept(), lease(0), lease(1)
+    is_stalled, is_back = asyncio.Event(), asyncio.Event()
+
+    async def stalled(request: Request) -> web.StreamResponse:
+        is_stalled.set()
+        await is_back.wait()
+        return await double.default(request)
+
+    double.answers.append(stalled)
+    async with running(double, kept, bounds=SEVERAL) as pipeline:
+        await pipeline.take(chunk(slow, rows(100)))
+        await is_stalled.wait()
+        await pipeline.take(chunk(slow, rows(100, first_offset=100)))
+        await pipeline.take(chunk(quick, rows(100, partition=1)))
+        await kept.committed.wait()
+        assert len(double.rows("events_v1")) >= 100
+        assert last_commits(kept) == {1: (100, "99:0")}
+        is_back.set()
+        await pipeline.flush()
+    assert last_commits(kept) == {0: (200, "199:0"), 1: (100, "99:0")}
+    assert len(double.rows("events_v1")) == 300
+
+
+async def test_the_search_for_a_bad_row_holds_up_no_other_batch(double: TinybirdDouble):
+    kept, poisoned, other = Kept(), lease(0), lease(1)
+    bad = rows(100)[57].value
+    is_found = asyncio.Event()
+
+    async def refuse_slowly(request: Request) -> web.StreamResponse:
+        if bad not in request.lines:
+            return await double.default(request)
+        if len(request.lines) == 1:
+            await is_found.wait()
+        return web.json_response({"error": "bad"}, status=400)
+
+    double.answers += [refuse_slowly] * 100
+    async with running(double, kept, bounds=SEVERAL) as pipeline:
+        await pipeline.take(chunk(poisoned, rows(100)))
+        await pipeline.take(chunk(other, rows(100, partition=1)))
+        await kept.committed.wait()
+        assert last_commits(kept) == {1: (100, "99:0")}
+        is_found.set()
+        await pipeline.flush()
+    assert [offset for offset, _, _ in kept.letters] == [57]
+    assert last_commits(kept) == {0: (100, "99:0"), 1: (100, "99:0")}
+
+
+async def test_at_a_revocation_what_is_held_is_shipped_and_committed(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    async with running(double, kept, ENDLESS_WINDOW) as pipeline:
+        await pipeline.take(chunk(of, rows(5)))
+        of.alive = False
+        await pipeline.hand_over(TIMEOUT_SECONDS)
+    assert len(double.rows("events_v1")) == 5
+    assert last_commits(kept) == {0: (5, "4:0")}
+
+
+async def test_what_a_revocation_can_not_wait_for_is_let_go_of_and_never_committed(double: TinybirdDouble):
+    kept, gone, back = Kept(), lease(), lease()
+    is_stalled = asyncio.Event()
+
+    async def stalled(_: Request) -> web.StreamResponse:
+        is_stalled.set()
+        return await asyncio.Future()
+
+    double.answers += [stalled] * 2
+    async with running(double, kept, bounds=Bounds(max_batches_in_flight=2, max_held_bytes=100_000_000)) as pipeline:
+        for first in range(0, 1_000, 100):
+            await pipeline.take(chunk(gone, rows(100, first_offset=first)))
+        await is_stalled.wait()
+        gone.alive = False
+        await pipeline.hand_over(0.01)
+        assert pipeline.health().held_bytes == 0
+        assert kept.commits == []
+        await pipeline.take(chunk(back, rows(300)))  # its next owner, or we again, from what is committed
+        await pipeline.flush()
+    assert len(double.rows("events_v1")) == 300
+    assert last_commits(kept) == {0: (300, "299:0")}
+
+
+async def test_a_row_that_ends_a_session_is_shipped_at_once(double: TinybirdDouble):
+    kept = Kept()
+    async with running(double, kept, ENDLESS_WINDOW) as pipeline:
+        await pipeline.take(chunk(lease(), [*rows(2), output(2, SourcePosition(2, 0), b'{"end":1}', is_flush=True)]))
+        await kept.committed.wait()
+    assert len(double.rows("events_v1")) == 3
+
+
+async def test_what_is_held_stays_within_its_bound_whatever_the_backlog(double: TinybirdDouble):
+    kept, of, most = Kept(), lease(), 0
+    async with running(double, kept, bounds=FEW_HELD) as pipeline:
+        for first in range(0, 5_000, 100):
+            await pipeline.take(chunk(of, rows(100, first_offset=first)))
+            most = max(most, pipeline.health().held_bytes)
+        await pipeline.flush()
+        assert pipeline.health().held_bytes == 0
+    assert 200_000 < most < FEW_HELD.max_held_bytes + 110_000
+    assert len(double.rows("events_v1")) == 5_000
