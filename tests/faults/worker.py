@@ -14,6 +14,7 @@ from tests.stages import Stage
 from tracker.local.ports import LOOPBACK, free_port
 
 POLL_SECONDS = 0.02
+LAST_WORDS_CHARS = 6_000
 
 
 class Worker(Stage):
@@ -104,5 +105,9 @@ class Worker(Stage):
         """The files of its local state."""
         return sorted(path for path in (self.disk / "process").rglob("partition-*/*") if path.is_file())
 
+    def words(self) -> str:
+        """All that it has said since its last start."""
+        return self.log_file.read_text(errors="replace")
+
     def last_words(self) -> str:
-        return self.log_file.read_text(errors="replace")[-12_000:]
+        return self.words()[-LAST_WORDS_CHARS:]
