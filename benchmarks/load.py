@@ -1,6 +1,7 @@
 """The load: events of many sessions, as browsers would send them, put into the source topic before anyone reads it."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SEED: Final = 1
 PRODUCER_BATCH_MAX_BYTES: Final = 500_000
 #: Batches under way at once; more would only fill memory.
 MAX_UNACKED_BATCHES: Final = 16
+STEADY_TURN_SECONDS: Final = 0.01
 
 _EVENT_TYPES: Final = ("pageview", "click", "scroll", "form_submit", "conversion")
 
@@ -50,6 +52,20 @@ async def load_events(settings: Settings, count: int, session_count: int = SESSI
         total_bytes += len(value)
     await _produce(settings, by_partition)
     return Load(count, total_bytes / count, dict(event_ids))
+
+
+async def send_steadily(settings: Settings, sessions: Sequence[str], events_per_second: int) -> None:
+    """Send events of these sessions, in turn, at a steady rate until cancelled."""
+    topic = SOURCE.name(settings.topic_prefix)
+    async with new_producer(settings, "bench-steady", linger_ms=5) as producer:
+        began, number = time.monotonic(), 0
+        while True:
+            due = int((time.monotonic() - began) * events_per_second)
+            while number < due:
+                session = sessions[number % len(sessions)]
+                await producer.send(topic, _event(session, clock.new_id(), number), key=session.encode())
+                number += 1
+            await asyncio.sleep(STEADY_TURN_SECONDS)
 
 
 async def load_one_each(settings: Settings, keys: Mapping[int, Sequence[bytes]]) -> None:

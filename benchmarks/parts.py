@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import process_stage, recovery, replay
+from benchmarks import hot_key, process_stage, recovery, replay, takeover
 from benchmarks.bench import Part
 
 PARTS: Final[Mapping[str, Part]] = {
     "process": process_stage.measure,
     "recovery": recovery.measure,
     "memory": recovery.measure_memory,
+    "takeover": takeover.measure,
+    "hot_key": hot_key.measure,
     "replay": replay.measure,
 }

@@ -39,6 +39,15 @@ class Processor(Worker):
         except aiohttp.ClientError:
             return 0
 
+    async def metric(self, name: str) -> float | None:
+        """Return a figure of its own that has no labels; None while it does not answer."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"http://{LOOPBACK}:{self._port}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+        except aiohttp.ClientError:
+            return None
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), None)
+
     async def wait_until_ready(self, partitions: int) -> None:
         """Wait until it may fold that many partitions.
 

@@ -1,0 +1,118 @@
+"""The part ``takeover``: the owner of partitions is killed under load; how long until their events come out again.
+
+Warm, another worker has followed the changelog as a standby; cold, it begins with an empty disk. Either way nobody
+knows of the kill before the group's session time-out, so the goal stands on top of that.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks.bench import Bench, Figure, at_most, compared
+from benchmarks.load import send_steadily
+from benchmarks.measure import WorkerFailedError
+from benchmarks.processor import Processor
+from benchmarks.table import write_table
+from benchmarks.watch import POLL_SECONDS
+from topics.catalog import SEQUENCED
+from tracker.admin import create_topics
+from tracker.kafka import new_reader
+from tracker.settings import Settings
+
+SESSIONS: Final = 200_000
+ACTIVE_SESSIONS: Final = 2_000
+EVENTS_PER_SECOND: Final = 1_000
+GROUP_SESSION_TIMEOUT_MS: Final = 6_000
+GOAL_BEYOND_TIMEOUT_SECONDS: Final = 5.0
+FLOW_TIMEOUT_SECONDS: Final = 180.0
+#: What the victim had sent may still be written just after it was killed.
+LAST_WRITES_SECONDS: Final = 0.5
+STANDBY_LAG: Final = "tracker_process_standby_lag_rows"
+CAUGHT_UP_ROWS: Final = 2_000
+
+
+async def measure(bench: Bench) -> Sequence[Figure]:
+    """Measure warm and cold takeovers in pairs.
+
+    Raises:
+        WorkerFailedError: a worker ended, or the events of a partition never came out again.
+    """
+    warm, cold = [], []
+    for number in range(1, bench.runs + 1):
+        warm.append(await _takeover(bench.settings(f"bench-warm-{number}."), standbys=1))
+        cold.append(await _takeover(bench.settings(f"bench-cold-{number}."), standbys=0))
+        bench.say(f"takeover: run {number} of {bench.runs}: warm {warm[-1]:.1f} s, cold {cold[-1]:.1f} s")
+    timeout = GROUP_SESSION_TIMEOUT_MS / 1000
+    beyond = [seconds - timeout for seconds in warm]
+    slow = at_most("takeover.cold", "s", cold, FLOW_TIMEOUT_SECONDS)
+    return [
+        compared("takeover.warm", "s", warm, slow, less_is_better=True),
+        at_most("takeover.warm_beyond_session_timeout", "s", beyond, GOAL_BEYOND_TIMEOUT_SECONDS),
+        slow,
+    ]
+
+
+async def _takeover(settings: Settings, *, standbys: int) -> float:
+    await create_topics(settings)
+    keys = await write_table(settings, SESSIONS)
+    active = [key.decode() for of_partition in keys.values() for key in of_partition[: ACTIVE_SESSIONS // len(keys)]]
+    environment = {
+        "TRACKER_STANDBY_REPLICAS": str(standbys),
+        "TRACKER_KAFKA_SESSION_TIMEOUT_MS": str(GROUP_SESSION_TIMEOUT_MS),
+    }
+    victim, survivor = (Processor(settings, name, **environment) for name in ("worker-1", "worker-2"))
+    sending = asyncio.create_task(send_steadily(settings, active, EVENTS_PER_SECOND))
+    try:
+        async with new_reader(settings, "bench-watch") as reader:
+            with victim, survivor:
+                await _wait_until_shared([victim, survivor], settings.partitions, with_standbys=bool(standbys))
+                await _wait_for_flow(reader, settings, await _ends(reader, settings), survivor)
+                victim.kill()
+                began = time.monotonic()
+                await asyncio.sleep(LAST_WRITES_SECONDS)
+                await _wait_for_flow(reader, settings, await _ends(reader, settings), survivor)
+                seconds = time.monotonic() - began
+                survivor.kill()
+    finally:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+    return seconds
+
+
+async def _wait_until_shared(workers: Sequence[Processor], partitions: int, *, with_standbys: bool) -> None:
+    """Wait until both have partitions to fold, and follow the other's."""
+    deadline = time.monotonic() + FLOW_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        leases = [await worker.leases() for worker in workers]
+        lags = [await worker.metric(STANDBY_LAG) for worker in workers] if with_standbys else []
+        if sum(leases) == partitions and all(leases) and all(lag is not None and lag < CAUGHT_UP_ROWS for lag in lags):
+            return
+        for worker in workers:
+            worker.check_alive()
+        await asyncio.sleep(POLL_SECONDS)
+    raise WorkerFailedError(f"the workers did not share the partitions\n{workers[0].last_words()}")
+
+
+async def _wait_for_flow(
+    reader: AIOKafkaConsumer, settings: Settings, ends: Mapping[TopicPartition, int], worker: Processor
+) -> None:
+    """Wait until every partition has put out more than it had."""
+    deadline = time.monotonic() + FLOW_TIMEOUT_SECONDS
+    while any(end <= ends[tp] for tp, end in (await _ends(reader, settings)).items()):
+        worker.check_alive()
+        if time.monotonic() > deadline:
+            raise WorkerFailedError(f"the events of a partition did not come out again\n{worker.last_words()}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _ends(reader: AIOKafkaConsumer, settings: Settings) -> dict[TopicPartition, int]:
+    topic = SEQUENCED.name(settings.topic_prefix)
+    ends: dict[TopicPartition, int] = await reader.end_offsets(
+        [TopicPartition(topic, number) for number in range(settings.partitions)]
+    )
+    return ends
