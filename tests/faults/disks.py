@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.worker import Worker
 from tests.faults.world import FaultFailedError, World
 
 DISK_MIB = 192
@@ -23,15 +24,24 @@ async def truncated_files(world: World, times: int) -> None:
     for number in range(times):
         kind = KINDS[number % len(KINDS)]
         victim = await world.victim()
+        if not _files(victim, kind):
+            # What its log holds becomes a table when it is opened again.
+            victim.kill()
+            victim.start()
+            await world.until_leased(victim)
         strike = await world.struck(f"{victim.worker_id} killed, {kind} cut short")
         victim.kill()
-        files = [path for path in victim.store_files() if path.match(kind) and path.stat().st_size]
+        files = _files(victim, kind)
         if not files:
             raise FaultFailedError(f"{victim.worker_id} has no {kind} to cut short")
         for path in files:
             os.truncate(path, world.rng.randrange(path.stat().st_size))
         victim.start()
         await world.recovered(strike)
+
+
+def _files(worker: Worker, kind: str) -> list[Path]:
+    return [path for path in worker.store_files() if path.match(kind) and path.stat().st_size]
 
 
 async def disk_full(world: World, times: int) -> None:

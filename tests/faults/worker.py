@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -83,7 +84,10 @@ class Worker(Stage):
 
     def stop(self) -> int:
         self.is_up = False
-        return super().stop()
+        try:
+            return super().stop()
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.worker_id} did not stop\n{self.last_words()}") from None
 
     def freeze(self) -> None:
         """SIGSTOP: it does not run, but nobody tells it."""

@@ -198,6 +198,8 @@ async def serve(
             await stop()
     except TimeoutError:
         log.warning("stopping took too long; ending anyway", limit_seconds=STOP_TIMEOUT_SECONDS)
+        sys.stderr.flush()
+        os._exit(0)  # Faust's threads would keep the process
 
 
 def watched(app: ChunkApp, forever: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

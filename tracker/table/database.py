@@ -109,11 +109,14 @@ class RocksDatabase:
 
     def close(self) -> None:
         """Let go of the files; what was written stays."""
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - after a failed write it says so again, and closes all the same
+            log.warning("local state was closed after a failed write", path=self._path.name, error=str(error))
 
     def destroy(self) -> None:
         """Close, and delete the files."""
-        self._db.close()
+        self.close()
         self._delete_files()
 
     @property
@@ -126,7 +129,7 @@ class RocksDatabase:
 
     def _explain(self, error: Exception) -> NoReturn:
         """Say what RocksDB's words mean, and note damage for the next opening, in case this process ends."""
-        if _is_full(error):
+        if _is_full(error) or _is_closed(error):
             raise DiskFullError(str(error)) from error
         if "corruption" in str(error).lower():
             self._marker.touch()
@@ -151,6 +154,11 @@ def _is_locked(error: Exception) -> bool:
 
 def _is_full(error: Exception) -> bool:
     return any(words in str(error) for words in ("No space left", "Disk quota exceeded", "File too large"))
+
+
+def _is_closed(error: Exception) -> bool:
+    """Return whether the database was closed for a full disk, and the disk was too full to open it again."""
+    return "already closed" in str(error).lower()
 
 
 @cache
