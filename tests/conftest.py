@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+import structlog
 from hypothesis import settings
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
@@ -12,3 +14,9 @@ pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.tinybird"]
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("tracker", deadline=None)
 settings.load_profile("tracker")
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> None:
+    """A command that ran in this process has set logging up for streams that are closed by now."""
+    structlog.reset_defaults()

@@ -27,7 +27,12 @@ class Settings(BaseSettings):
     collect_port: int = Field(default=8000, ge=1, le=65535, description="port that the collector listens on")
     collect_max_body_bytes: int = Field(default=262_144, ge=1_024, description="largest request body")
     collect_max_connections: int = Field(default=10_000, ge=1, description="open connections at most; then 503")
-    collect_ack_timeout_ms: int = Field(default=10_000, ge=100, le=60_000, description="wait for Kafka's ack, then 503")
+    collect_ack_timeout_ms: int = Field(
+        default=2_000, ge=100, le=60_000, description="wait for Kafka's ack, then events go to the spill"
+    )
+    spill_max_bytes: int = Field(
+        default=1_073_741_824, ge=0, description="what one collector keeps on disk while Kafka is away; 0: nothing, 503"
+    )
     cookie_name: str = Field(default="session_id", description="name of the session cookie")
     cookie_secure: bool = Field(default=True, description="send the cookie over HTTPS (and to localhost) only")
     process_url: str = Field(

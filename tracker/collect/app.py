@@ -66,8 +66,12 @@ class Collector:
         self._flush_route = Route(f"{_SESSION}/{{id}}/flush", {"POST": self.flush_session})
 
     async def start(self) -> None:
-        """Begin to connect to Kafka; does not wait for it."""
-        self._producer.start()
+        """Open the spill and begin to connect to Kafka; does not wait for it.
+
+        Raises:
+            ConfigurationError: the spill's directory can't be used.
+        """
+        await self._producer.start()
         http = await self._resources.enter_async_context(new_http_session())
         self._queries = SessionQueries(self._settings, http)
 

@@ -1,21 +1,27 @@
 """Concurrent requests share batches: records gather for a moment, then go out as one batch a partition.
 
 One timer and one future serve a whole batch, where sending record by record costs each request its own.
-Batches of a partition go out in the order in which their records came.
+Batches of a partition go out in the order in which their records came, and the next one is handed to the producer
+only when Kafka has acknowledged the one before: a batch that is refused has nothing behind it that could overtake it.
+
+A producer is never asked to forget a batch. aiokafka's idempotent producer repeats it until its fate is known, and the
+broker drops repetitions by their number; so what is late is late, but not twice, and not behind what was sent later.
 """
 
 import asyncio
 import functools
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.requests import Outgoing
+from tracker.collect.spill import Ticket
+from tracker.collect.spill_store import SpilledRecord
 from tracker.errors import InvariantError
 from tracker.kafka import partition_for_key
 
@@ -29,46 +35,72 @@ PARTITION_CACHE_KEYS: Final = 32_768
 
 
 class Batch:
-    """Records of one partition that share their fate; ``acked`` ends when the requests have their answer."""
+    """Records of one partition that share their fate.
 
-    __slots__ = ("acked", "builder", "deadline", "records", "size_bytes", "started")
+    ``accepted`` ends when the requests have their answer; what became of the batch in Kafka may be known later.
+    """
 
-    def __init__(self, builder: BatchBuilder, ack_timeout_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+    __slots__ = ("accepted", "builder", "deadline", "key_counts", "records", "size_bytes", "started", "ticket", "topic")
+
+    def __init__(self, topic: str, builder: BatchBuilder, deadline: asyncio.TimerHandle | None) -> None:
+        self.topic = topic
         self.builder = builder
-        self.acked: asyncio.Future[None] = loop.create_future()
-        self.acked.add_done_callback(_retrieve)
+        self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.accepted.add_done_callback(_retrieve)
         self.started = time.monotonic()
-        self.deadline = loop.call_later(ack_timeout_seconds, self.fail, KafkaTimeoutError())
-        self.records = 0
+        self.deadline = deadline
+        self.records: list[tuple[str, bytes, bytes]] = []
+        self.key_counts: dict[bytes, int] = {}
         self.size_bytes = 0
+        #: Where it is in the spill, if it had to go there.
+        self.ticket: Ticket | None = None
 
-    def add(self, record: Outgoing) -> bool:
-        """Add a record; False if the batch is full."""
-        if self.builder.append(timestamp=None, key=record.key, value=record.value) is None:
+    def add(self, key: bytes, value: bytes, max_key_records: int) -> bool:
+        """Add a record; False if the batch is full, or has as many of this session as the processor can tell apart."""
+        count = self.key_counts.get(key, 0)
+        if count >= max_key_records or self.builder.append(timestamp=None, key=key, value=value) is None:
             return False
-        self.records += 1
-        self.size_bytes += len(record.key) + len(record.value)
+        self.key_counts[key] = count + 1
+        self.records.append((self.topic, key, value))
+        self.size_bytes += len(key) + len(value)
         return True
 
-    def succeed(self) -> None:
-        """Tell everyone who still waits that the broker has the records."""
-        self.deadline.cancel()
-        if not self.acked.done():
-            self.acked.set_result(None)
+    def stop_clock(self) -> None:
+        """Let it take the time that it takes."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+
+    def accept(self) -> None:
+        """Tell everyone who still waits that the records are safe."""
+        self.stop_clock()
+        if not self.accepted.done():
+            self.accepted.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """Tell everyone who still waits that this did not work out."""
-        self.deadline.cancel()
-        if not self.acked.done():
-            self.acked.set_exception(error)
+        self.stop_clock()
+        if not self.accepted.done():
+            self.accepted.set_exception(error)
+
+
+class _Lane:
+    """One partition's batches: those that wait, and the one that the producer has."""
+
+    __slots__ = ("handed", "partition", "shipping", "topic", "waiting")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.waiting: deque[Batch] = deque()
+        self.handed: Batch | None = None
+        self.shipping: asyncio.Task[None] | None = None
 
 
 class BatchSender:
     """Gathers records into batches and sends them through one started producer.
 
-    A batch that is not acknowledged ``ack_timeout_seconds`` after its first record came is given up by its
-    requests; once sent, it may still arrive.
+    ``on_trouble`` is called when a batch has waited for ``ack_timeout_seconds`` and when the producer has broken;
+    whoever hears it takes over what is unsettled.
 
     The number of partitions is the one at the start: should it grow, the processor forwards what is in the
     wrong partition until the collector is restarted.
@@ -77,101 +109,191 @@ class BatchSender:
     def __init__(
         self,
         producer: AIOKafkaProducer,
-        topic: str,
-        partitions: int,
         metrics: CollectMetrics,
         *,
         ack_timeout_seconds: float,
+        max_key_records: int,
+        on_trouble: Callable[[str], None],
     ) -> None:
         self.producer = producer
-        self._topic = topic
         self._metrics = metrics
         self._ack_timeout_seconds = ack_timeout_seconds
+        self._max_key_records = max_key_records
+        self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        self._lanes: list[deque[Batch]] = [deque() for _ in range(partitions)]
-        self._shipping: dict[int, asyncio.Task[None]] = {}
-        self._touched: set[int] = set()
+        self._lanes: dict[str, list[_Lane]] = {}
+        self._all_lanes: list[_Lane] = []
+        self._touched: set[_Lane] = set()
+        self._held = False
         self._unsettled_records = 0
         self._unsettled_bytes = 0
         #: The error that the producer did not retry, if there was one: from then on it can't be used.
         self.broken: BaseException | None = None
+
+    def knows(self, topic: str) -> bool:
+        """Whether the topic's partitions are known."""
+        return topic in self._lanes
+
+    def learn(self, topic: str, partitions: int) -> None:
+        """Add a topic that it can send to."""
+        self._lanes[topic] = [_Lane(topic, number) for number in range(partitions)]
+        self._all_lanes += self._lanes[topic]
 
     @property
     def is_full(self) -> bool:
         """Whether as much is under way as may be."""
         return self._unsettled_records >= MAX_UNSETTLED_RECORDS or self._unsettled_bytes >= MAX_UNSETTLED_BYTES
 
-    def add(self, record: Outgoing) -> "asyncio.Future[None]":
-        """Put a record into its partition's next batch; the future ends with the batch's ack or failure."""
-        partition = _partition_for_key(record.key, len(self._lanes))
-        lane = self._lanes[partition]
-        if not lane or not lane[-1].add(record):
-            lane.append(Batch(self.producer.create_batch(), self._ack_timeout_seconds))
-            if not lane[-1].add(record):
+    def add(self, topic: str, key: bytes, value: bytes) -> "asyncio.Future[None]":
+        """Put a record into its partition's next batch; the future ends when the batch is safe, or has failed."""
+        lanes = self._lanes[topic]
+        lane = lanes[_partition_for_key(key, len(lanes))]
+        waiting = lane.waiting
+        if not waiting or not waiting[-1].add(key, value, self._max_key_records):
+            overdue = self._loop.call_later(self._ack_timeout_seconds, self._on_trouble, "Kafka does not acknowledge")
+            waiting.append(Batch(topic, self.producer.create_batch(), overdue))
+            if not waiting[-1].add(key, value, self._max_key_records):
                 raise InvariantError("a record that fits the topic does not fit an empty batch")
         self._unsettled_records += 1
-        self._unsettled_bytes += len(record.key) + len(record.value)
+        self._unsettled_bytes += len(key) + len(value)
         self._metrics.records_unsettled.set(self._unsettled_records)
         if not self._touched:
             self._loop.call_later(LINGER_SECONDS, self._flush)
-        self._touched.add(partition)
-        return lane[-1].acked
+        self._touched.add(lane)
+        return waiting[-1].accepted
 
-    async def drain(self) -> None:
-        """Wait until everything that was added is on its way and answered or given up."""
+    def hold(self) -> None:
+        """Gather records, but send none until they are released: something older goes first."""
+        self._held = True
+
+    def release(self) -> None:
+        """Send what was gathered, and again what comes."""
+        self._held = False
+        self._touched.update(lane for lane in self._all_lanes if lane.waiting)
         self._flush()
-        while self._shipping:
-            await asyncio.wait(self._shipping.values())
+
+    def take_unsettled(self) -> list[Batch]:
+        """Give away all batches whose requests still wait, in each partition's order.
+
+        What the producer has been handed it keeps, and goes on trying; the others it will not see.
+        """
+        handed = [lane.handed for lane in self._all_lanes if lane.handed is not None]
+        taken = [batch for batch in handed if not batch.accepted.done() and batch.ticket is None]
+        for lane in self._all_lanes:
+            for batch in lane.waiting:
+                self._forget(batch)
+                taken.append(batch)
+            lane.waiting.clear()
+        for batch in taken:
+            batch.stop_clock()
+        return taken
+
+    async def settled(self) -> None:
+        """Wait until the fate of everything that the producer was handed is known.
+
+        Raises:
+            KafkaError: the producer has broken.
+        """
+        while shipping := [lane.shipping for lane in self._all_lanes if lane.shipping is not None]:
+            await asyncio.wait(shipping)
+        if self.broken is not None:
+            raise KafkaError(repr(self.broken))
+
+    async def send(self, records: Sequence[SpilledRecord]) -> int:
+        """Send the first of these records, as many as make one batch a partition, past all that is gathered.
+
+        Returns:
+            How many there were, all of them acknowledged, however long that has taken.
+
+        Raises:
+            KafkaError: the producer has broken. Some may have arrived.
+        """
+        batches: dict[_Lane, Batch] = {}
+        sent = 0
+        for record in records:
+            lanes = self._lanes[record.topic]
+            lane = lanes[_partition_for_key(record.key, len(lanes))]
+            if lane not in batches:
+                batches[lane] = Batch(record.topic, self.producer.create_batch(), None)
+            if not batches[lane].add(record.key, record.value, self._max_key_records):
+                break
+            sent += 1
+        if not sent:
+            raise InvariantError("a record that was accepted does not fit an empty batch")
+        try:
+            acks = [await self._hand(lane, batch) for lane, batch in batches.items()]
+            for outcome in await asyncio.gather(*acks, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        except KafkaError as error:
+            self.broken = error
+            raise
+        return sent
+
+    def stop_shipping(self) -> None:
+        """Let go of what the producer was handed: it is about to be closed."""
+        for lane in self._all_lanes:
+            if lane.shipping is not None:
+                lane.shipping.cancel()
 
     def _flush(self) -> None:
+        if self._held or self.broken is not None:
+            self._touched.clear()
+            return
         # All partitions at once, so that their batches share a request to the broker.
-        for partition in self._touched:
-            if partition not in self._shipping:
-                self._shipping[partition] = self._loop.create_task(self._ship(partition))
+        for lane in self._touched:
+            if lane.shipping is None and lane.waiting:
+                lane.shipping = self._loop.create_task(self._ship(lane))
         self._touched.clear()
 
-    async def _ship(self, partition: int) -> None:
-        lane = self._lanes[partition]
-        while lane:
-            batch = lane.popleft()
-            if batch.acked.done() or self.broken is not None:
-                # Everyone has been answered 503 already, or is now: sending it would help nobody.
-                self._settle(batch, self.broken)
-                continue
-            try:
-                ack = await self.producer.send_batch(batch.builder, self._topic, partition=partition)
-            except KafkaError as error:
-                self._settle(batch, error)
-            else:
-                ack.add_done_callback(lambda ack, batch=batch: self._settle(batch, _outcome(ack)))
-        del self._shipping[partition]
+    async def _ship(self, lane: _Lane) -> None:
+        try:
+            while lane.waiting and not self._held and self.broken is None:
+                lane.handed = batch = lane.waiting.popleft()
+                try:
+                    await (await self._hand(lane, batch))
+                except KafkaError as error:
+                    self._break(lane, batch, error)
+                else:
+                    self._arrived(batch)
+                lane.handed = None
+        finally:
+            lane.shipping = None
 
-    def _settle(self, batch: Batch, error: BaseException | None) -> None:
-        self._unsettled_records -= batch.records
+    async def _hand(self, lane: _Lane, batch: Batch) -> "asyncio.Future[Any]":
+        ack: asyncio.Future[Any] = await self.producer.send_batch(batch.builder, lane.topic, partition=lane.partition)
+        return ack
+
+    def _arrived(self, batch: Batch) -> None:
+        self._forget(batch)
+        if not batch.accepted.done() and batch.ticket is None:
+            self._metrics.records_acked.inc(len(batch.records))
+            self._metrics.produce_seconds.observe(time.monotonic() - batch.started)
+        if batch.ticket is not None:
+            batch.ticket.arrived()
+        batch.accept()
+
+    def _break(self, lane: _Lane, batch: Batch, error: KafkaError) -> None:
+        """Give up the producer: the refused batch has left a hole in its sequence numbers."""
+        self.broken = self.broken or error
+        if batch.ticket is None and not batch.accepted.done():
+            lane.waiting.appendleft(batch)
+        else:
+            self._forget(batch)
+        lane.handed = None
+        self._on_trouble(f"Kafka refuses: {type(error).__name__}")
+
+    def _forget(self, batch: Batch) -> None:
+        self._unsettled_records -= len(batch.records)
         self._unsettled_bytes -= batch.size_bytes
         self._metrics.records_unsettled.set(self._unsettled_records)
-        if error is None:
-            if not batch.acked.done():
-                self._metrics.records_acked.inc(batch.records)
-                self._metrics.produce_seconds.observe(time.monotonic() - batch.started)
-            batch.succeed()
-            return
-        # A time-out is ours or aiokafka's own; anything else has left a hole in the producer's sequence
-        # numbers, and the broker would refuse everything that it sends to this partition from now on.
-        if not isinstance(error, KafkaTimeoutError) and self.broken is None:
-            self.broken = error
-        batch.fail(error)
 
 
 #: murmur2 is pure Python (8 us), and a session sends more than one event.
 _partition_for_key = functools.lru_cache(maxsize=PARTITION_CACHE_KEYS)(partition_for_key)
 
 
-def _outcome(ack: "asyncio.Future[Any]") -> BaseException | None:
-    return KafkaTimeoutError() if ack.cancelled() else ack.exception()
-
-
-def _retrieve(acked: "asyncio.Future[None]") -> None:
+def _retrieve(accepted: "asyncio.Future[None]") -> None:
     """Mark a failure as seen: a batch may fail after all its requests have gone."""
-    if not acked.cancelled():
-        acked.exception()
+    if not accepted.cancelled():
+        accepted.exception()

@@ -33,6 +33,41 @@ class CollectMetrics:
             buckets=_PRODUCE_BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self.records_spilled = Counter(
+            "tracker_collect_records_spilled",
+            "Records accepted onto the local disk because Kafka could not take them",
+            registry=self.registry,
+        )
+        self.records_drained = Counter(
+            "tracker_collect_records_drained",
+            "Spilled records that Kafka has acknowledged since",
+            registry=self.registry,
+        )
+        self.spill_refusals = Counter(
+            "tracker_collect_spill_refusals",
+            "Requests answered 503 because the spill was full or its disk refused",
+            registry=self.registry,
+        )
+        self.spill_records = Gauge(
+            "tracker_collect_spill_records",
+            "Records that wait on the local disk",
+            registry=self.registry,
+        )
+        self.spill_bytes = Gauge(
+            "tracker_collect_spill_bytes",
+            "What they count for in TRACKER_SPILL_MAX_BYTES",
+            registry=self.registry,
+        )
+        self.spill_oldest_age_seconds = Gauge(
+            "tracker_collect_spill_oldest_age_seconds",
+            "How long the oldest of them has waited",
+            registry=self.registry,
+        )
+        self.spill_draining = Gauge(
+            "tracker_collect_spill_draining",
+            "1 while Kafka takes what has waited",
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, int], Counter] = {}
 
     def count_request(self, endpoint: str, status: int) -> None:

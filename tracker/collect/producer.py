@@ -1,175 +1,277 @@
-"""The way into Kafka: a producer that connects when it can, is replaced when broken, and never hangs.
+"""The way into Kafka, or, while Kafka is away, onto the disk: ``deliver`` returns when a record is safe.
 
-aiokafka's idempotent producer retries a batch for as long as it takes, so a record whose request was answered
-503 may still arrive. That is harmless: the client's retry carries the same ``event_id`` and is dropped as a
-duplicate. But it also means that memory must be bounded by what is unsettled in the producer, not by the
-requests that still wait.
+There are two modes. *Direct*: records go to Kafka. *Spilling*: all records go to the spill, behind what is there, and a
+drain sends the oldest to Kafka. The change from direct to spilling takes everything along that Kafka has not
+acknowledged, in order; the change back happens when little is left: new records then gather behind the drain's last
+pages. So nothing overtakes anything, and the order of a session is the order in which its records were accepted.
+
+A record may be in both: handed to the producer, without an answer so far, and in the spill. The drain waits until the
+producer knows what became of it; if it has arrived, the spill forgets it. Only if the process or the producer dies
+before that, it is sent a second time, with the same ``event_id``, and the processor drops it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError
 
 from topics.catalog import SOURCE
-from tracker.collect.batches import BatchSender
+from tracker import clock
+from tracker.collect.batches import Batch, BatchSender
 from tracker.collect.errors import RequestError
+from tracker.collect.kafka_connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.requests import Outgoing
-from tracker.errors import RetryableError
+from tracker.collect.spill import Spill, SpillFull, SpillRefused, Ticket
+from tracker.collect.spill_dirs import SpillDirectories
+from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import new_producer
 from tracker.settings import Settings
 
-CONNECT_TIMEOUT_SECONDS: Final = 15.0
-RECONNECT_DELAY_SECONDS: Final = 1.0
-#: How long a readiness probe waits for the broker.
-PROBE_TIMEOUT_SECONDS: Final = 2.0
-#: How long a stop waits for what is unsettled.
-FLUSH_TIMEOUT_SECONDS: Final = 10.0
+#: With no more than this in the spill, new records wait in memory for the drain's last pages.
+HANDOVER_RECORDS: Final = 4_000
+#: What a client is told to wait when the spill is full: Kafka has been away for long, and comes back for all at once.
+SPILL_FULL_RETRY_AFTER_SECONDS: Final = 30
+#: Between two looks at the figures, and at spills that other processes have left behind.
+WATCH_INTERVAL_SECONDS: Final = 1.0
+#: The drain waits so long after an error of the disk or of a topic.
+DRAIN_RETRY_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
 
 class SourceProducer:
-    """Sends source records and waits for their acks.
+    """Takes source records and returns when they are safe.
 
     Call ``start`` in a running loop and ``stop`` at the end; ``deliver`` in between, whatever Kafka's state.
     """
 
-    def __init__(self, settings: Settings, metrics: CollectMetrics) -> None:
+    def __init__(
+        self, settings: Settings, metrics: CollectMetrics, *, make_producer: ProducerFactory = new_producer
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._topic = SOURCE.name(settings.topic_prefix)
-        self._sender: BatchSender | None = None
-        self._reason = "not connected to Kafka yet"
-        self._connecting: asyncio.Task[None] | None = None
-        self._discarding: set[asyncio.Task[None]] = set()
+        self._connection = Connection(
+            settings, metrics, topics=[self._topic], on_trouble=self._divert, make_producer=make_producer
+        )
+        self._directories = SpillDirectories(settings.data_dir / "collect")
+        #: Where new records go while spilling.
+        self._spill: Spill
+        #: What other processes have left behind: older, so it is drained first.
+        self._orphans: list[Spill] = []
+        #: Where records go; None while spilling.
+        self._direct: BatchSender | None = None
+        self._spilling = asyncio.Event()
+        self._page_done = asyncio.Lock()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to connect, and go on until it works: Kafka may come later than the collector."""
-        self._connecting = asyncio.create_task(self._connect(), name="collect-connect")
+    async def start(self) -> None:
+        """Open the spill and begin to connect; Kafka may come later than the collector.
+
+        Raises:
+            ConfigurationError: the spill's directory can't be used.
+        """
+        self._spill = await self._open(self._directories.claim())
+        await self._adopt()
+        self._spilling.set()
+        self._tasks = [
+            asyncio.create_task(self._drain_for_ever(), name="collect-drain"),
+            asyncio.create_task(self._watch(), name="collect-watch"),
+        ]
 
     async def stop(self) -> None:
         """Flush what is unsettled, within a limit, and close. Whoever waited has been answered before."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        sender, self._sender = self._sender, None
-        self._reason = "the collector is stopping"
-        if sender is not None:
-            await self._discard(sender.producer, sender)
-        if self._discarding:
-            await asyncio.wait(self._discarding)
-
-    async def readiness(self) -> dict[str, str]:
-        """Say that events can be accepted now.
-
-        Raises:
-            RequestError: ``kafka_unavailable``, with the reason why they can't.
-        """
-        reason = await self._unready_reason()
-        if reason is not None:
-            raise RequestError("kafka_unavailable", reason)
-        return {"status": "ready"}
-
-    async def _unready_reason(self) -> str | None:
-        """Ask the broker, within a limit, and return why it can't take records now, or None if it can."""
-        if self._sender is None:
-            return self._reason
-        client = self._sender.producer.client
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-                answered = await client.force_metadata_update()
-        except TimeoutError:
-            answered = False
-        if not answered:
-            return f"Kafka at {self._settings.kafka_bootstrap} does not answer"
-        return None if self._topic in client.cluster.topics() else f"topic {self._topic} is gone"
+        self._stopping = True
+        self._divert("the collector is stopping")
+        if self._page_done.locked():  # Kafka may have got that page: wait a little for its word
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS), self._page_done:
+                    pass
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connection.close()
+        for spill in [*self._orphans, self._spill]:
+            if spill.records:
+                _log.warning("spill_left", path=str(spill.path), records=spill.records, bytes=spill.size_bytes)
+            await spill.close()
+        self._directories.release()
 
     async def deliver(self, records: Sequence[Outgoing]) -> None:
-        """Send records in order and return when the broker has acknowledged all of them.
+        """Take records in order and return when all are safe: acknowledged by Kafka, or on disk.
 
         Raises:
-            RequestError: ``overloaded`` or ``kafka_unavailable``. In the latter case some may still arrive.
+            RequestError: ``kafka_unavailable``, ``spill_full`` or ``overloaded``. Some may arrive all the same.
         """
-        sender = self._sender
-        if sender is None:
-            raise RequestError("kafka_unavailable", f"can't accept events now: {self._reason}")
-        if sender.is_full:
-            raise RequestError("overloaded", "too many events wait for Kafka's acknowledgement")
+        if self._direct is not None and self._direct.is_full:
+            self._divert("more is under way than may be")
         try:
+            if self._direct is None:
+                await self._spill.append([(self._topic, record.key, record.value) for record in records]).written
+                return
             # Batches share a future, so a request that comes to harm must not cancel it for the others.
-            for acked in [sender.add(record) for record in records]:
-                await asyncio.shield(acked)
-        except KafkaTimeoutError:
-            message = "Kafka did not acknowledge in time; it may still arrive, repeat it with the same event_id"
-            raise RequestError("kafka_unavailable", message) from None
-        except KafkaError:
-            self._replace(sender)
-            message = "Kafka refused; repeat it with the same event_id"
-            raise RequestError("kafka_unavailable", message) from None
+            for accepted in [self._direct.add(self._topic, record.key, record.value) for record in records]:
+                await asyncio.shield(accepted)
+        except (SpillFull, SpillRefused) as error:
+            self._metrics.spill_refusals.inc()
+            raise self._refusal(error) from None
 
-    def _replace(self, sender: BatchSender) -> None:
-        """Connect anew after a failure that the producer did not retry."""
-        if sender is not self._sender:
+    async def readiness(self) -> dict[str, Any]:
+        """Say that events can be accepted now, and where they go.
+
+        Raises:
+            RequestError: why they can't, or that Kafka has never been reached from this data directory: then the
+                settings are more likely wrong than Kafka away.
+        """
+        reason = await self._connection.unready_reason()
+        if reason is not None:
+            if not self._directories.knows_kafka(self._settings.kafka_bootstrap):
+                raise RequestError("kafka_unavailable", reason)
+            if self._spill.is_refusing or self._spill.size_bytes >= self._spill.max_bytes:
+                raise RequestError("spill_full", f"{reason}; and the spill takes nothing more")
+        return {
+            "status": "ready",
+            "kafka": reason or "ok",
+            "spill": {
+                "records": self._spilled_records,
+                "bytes": self._spill.size_bytes,
+                "max_bytes": self._spill.max_bytes,
+                "oldest_age_seconds": self._oldest_age_seconds,
+                "draining": bool(self._spilled_records) and reason is None,
+            },
+        }
+
+    @property
+    def _spilled_records(self) -> int:
+        return self._spill.records + sum(spill.records for spill in self._orphans)
+
+    @property
+    def _oldest_age_seconds(self) -> float:
+        accepted = [spill.oldest_ms for spill in (*self._orphans, self._spill) if spill.oldest_ms is not None]
+        return max(0, clock.now_ms() - min(accepted)) / 1_000 if accepted else 0.0
+
+    def _refusal(self, error: SpillFull | SpillRefused) -> RequestError:
+        if isinstance(error, SpillFull) and self._spill.max_bytes:
+            wait = SPILL_FULL_RETRY_AFTER_SECONDS
+            message = "Kafka is away, and there is no room for what waits for it; repeat it with the same event_id"
+            return RequestError("spill_full", message, retry_after_seconds=wait)
+        reason = self._connection.reason if self._direct is None else "Kafka did not acknowledge in time"
+        return RequestError(
+            "kafka_unavailable",
+            f"can't accept events now: {reason}; it may still arrive, repeat it with the same event_id",
+        )
+
+    def _divert(self, reason: str) -> None:
+        """Change to spilling, and take along what Kafka has not acknowledged."""
+        sender, self._direct = self._direct, None
+        if sender is None:
             return
-        _log.warning("producer_replaced", error=repr(sender.broken))
-        self._sender = None
-        self._reason = f"reconnecting to Kafka after {type(sender.broken).__name__}"
-        task = asyncio.create_task(self._discard(sender.producer, sender), name="collect-discard")
-        self._discarding.add(task)
-        task.add_done_callback(self._discarding.discard)
-        self.start()
+        self._spilling.set()
+        batches = sender.take_unsettled()
+        _log.warning("spilling", reason=reason, records=sum(len(batch.records) for batch in batches))
+        for batch in batches:
+            self._put(batch)
 
-    async def _connect(self) -> None:
-        while True:
-            producer = new_producer(self._settings, "tracker-collect")
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    await producer.start()
-                    partitions = await self._find_topic(producer)
-            except (KafkaError, OSError, TimeoutError, RetryableError) as error:
-                self._note_unready(error)
-                await self._discard(producer)
-                await asyncio.sleep(RECONNECT_DELAY_SECONDS)
-            except asyncio.CancelledError:
-                await self._discard(producer)
-                raise
+    def _put(self, batch: Batch) -> None:
+        def written(_: asyncio.Future[None]) -> None:
+            error = ticket.written.exception()
+            if error is None:
+                batch.accept()
             else:
-                timeout_seconds = self._settings.collect_ack_timeout_ms / 1000
-                self._sender = BatchSender(
-                    producer, self._topic, partitions, self._metrics, ack_timeout_seconds=timeout_seconds
-                )
-                _log.info("kafka_connected", topic=self._topic, partitions=partitions)
+                batch.ticket = None
+                batch.fail(error)
+
+        try:
+            ticket: Ticket = self._spill.append(batch.records)
+        except SpillFull as error:
+            batch.fail(error)
+            return
+        batch.ticket = ticket
+        ticket.written.add_done_callback(written)
+
+    async def _drain_for_ever(self) -> None:
+        while True:
+            await self._spilling.wait()
+            sender = await self._connection.sender()
+            self._directories.note_kafka(self._settings.kafka_bootstrap)
+            try:
+                await sender.settled()
+                await self._drain(sender)
+            except KafkaError as error:
+                self._divert(f"Kafka refuses: {type(error).__name__}")
+                await self._connection.replace()
+            except RetryableError as error:
+                _log.error("spill_not_drained", reason=str(error))
+                await asyncio.sleep(DRAIN_RETRY_SECONDS)
+
+    async def _drain(self, sender: BatchSender) -> None:
+        """Send what is spilled, oldest first, until nothing is left and records go to Kafka directly."""
+        drained = 0
+        while True:
+            if self._direct is None and self._spilled_records <= HANDOVER_RECORDS:
+                sender.hold()
+                self._direct = sender
+            spill = self._orphans[0] if self._orphans else self._spill
+            async with self._page_done:
+                count = await self._send_page(sender, spill)
+            drained += count
+            if self._stopping:
+                return
+            if not count and spill is not self._spill:
+                await self._bury(self._orphans.pop(0))
+            elif not count and self._direct is not None:
+                sender.release()
+                self._spilling.clear()
+                if drained:
+                    _log.info("spill_drained", records=drained)
+                    await self._spill.reclaim()
                 return
 
-    async def _find_topic(self, producer: AIOKafkaProducer) -> int:
-        """Check that the topic exists before its name is sent to the broker, and count its partitions.
+    async def _send_page(self, sender: BatchSender, spill: Spill) -> int:
+        page = await spill.page()
+        if page is None:
+            return 0
+        for topic in {record.topic for record in page.records}:
+            if not sender.knows(topic):
+                await self._connection.learn(sender, topic)
+        sent = page.first(await sender.send(page.records))
+        self._metrics.records_drained.inc(len(sent.records))
+        with contextlib.suppress(OSError):  # said by the store; it deletes them with the next ones
+            await spill.delete(sent)
+        return len(sent.records)
 
-        A broker that creates topics on its own would otherwise make it, but not with the catalog's settings.
-        """
-        cluster = await producer.client.fetch_all_metadata()
-        if self._topic not in cluster.topics():
-            raise RetryableError(f"topic {self._topic} does not exist; run: tracker topics create")
-        return len(await producer.partitions_for(self._topic))
+    async def _watch(self) -> None:
+        """Keep the figures, and take over what other processes have left."""
+        while True:
+            self._metrics.spill_records.set(self._spilled_records)
+            self._metrics.spill_bytes.set(self._spill.size_bytes + sum(spill.size_bytes for spill in self._orphans))
+            self._metrics.spill_oldest_age_seconds.set(self._oldest_age_seconds)
+            self._metrics.spill_draining.set(self._spilling.is_set() and self._spilled_records > 0)
+            await self._adopt()
+            await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
-    def _note_unready(self, error: BaseException) -> None:
-        where = self._settings.kafka_bootstrap
-        known = isinstance(error, RetryableError)
-        reason = str(error) if known else f"can't reach Kafka at {where} ({type(error).__name__})"
-        if reason != self._reason:
-            _log.warning("kafka_unavailable", reason=reason)
-        self._reason = reason
+    async def _adopt(self) -> None:
+        for path in self._directories.claim_orphans():
+            try:
+                spill = await self._open(path)
+            except ConfigurationError as error:
+                _log.error("spill_not_adopted", path=str(path), reason=str(error))
+                continue
+            if spill.records:
+                self._orphans.append(spill)
+                self._divert(f"{path.name} was left behind by another process")
+            else:
+                await self._bury(spill)
 
-    async def _discard(self, producer: AIOKafkaProducer, sender: BatchSender | None = None) -> None:
-        """Flush and close a producer; within a limit, because without a broker a flush has no end."""
-        try:
-            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
-                if sender is not None:
-                    await sender.drain()
-                await producer.stop()
-        except (TimeoutError, KafkaError, OSError) as error:
-            _log.warning("producer_not_flushed", error=repr(error))
+    async def _open(self, path: Path) -> Spill:
+        return await Spill.open(path, self._settings.spill_max_bytes, self._metrics)
+
+    async def _bury(self, spill: Spill) -> None:
+        await spill.close()
+        await asyncio.to_thread(self._directories.remove, spill.path)

@@ -1,0 +1,254 @@
+"""The spill on disk: a RocksDB that is a queue. All methods are synchronous; one thread at a time calls them.
+
+Keys are consecutive numbers, so the queue's order is the keys' order. A write returns when it is on disk (fsync).
+Nothing here iterates: RocksDB's iterator ends silently at a damaged block, reading by key says so.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+import structlog
+from rocksdict import DBRecoveryMode, Options, Rdict, WriteBatch, WriteOptions
+
+from tracker import clock
+from tracker.errors import ConfigurationError
+
+#: RocksDB keeps up to two of these in memory; a full one becomes a file.
+WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
+#: Keys that are read with one call.
+READ_KEYS: Final = 1_000
+#: Between two attempts to open the database anew after the disk has refused.
+REOPEN_INTERVAL_MS: Final = 1_000
+
+_SEQUENCE_BYTES: Final = 8
+
+_log = structlog.get_logger(__name__)
+
+
+class SpilledRecord(NamedTuple):
+    """A record as it waits: where it goes, when it was accepted, key and value."""
+
+    topic: str
+    accepted_ms: int
+    key: bytes
+    value: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts for in the spill's limit."""
+        return _SEQUENCE_BYTES + len(self.topic) + len(self.key) + len(self.value)
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes]).decode
+
+
+class SpillStore:
+    """A queue of records in one directory, locked while it is open.
+
+    ``head`` is the first number that may hold a record, ``tail`` the next to be given; ``records`` and ``size_bytes``
+    are what is held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._synced = WriteOptions()
+        self._synced.sync = True
+        #: When the disk has last refused a write; None if the last one went well.
+        self.refused_ms: int | None = None
+        self.head = self.tail = self.records = self.size_bytes = 0
+        #: Below it nothing is left on disk; behind ``head`` while the disk refuses deletions.
+        self._kept_head = 0
+        self._open()
+
+    def append(self, records: Sequence[SpilledRecord]) -> int:
+        """Write records behind the others, in one synced batch, and return the first one's number.
+
+        Raises:
+            OSError: the disk refuses. The records may or may not turn up when the database is opened anew.
+        """
+        self._mend()
+        batch = WriteBatch(raw_mode=True)
+        first = self.tail
+        for number, record in enumerate(records, first):
+            batch.put(_key(number), _encode(record))
+        self._write(batch)
+        self.tail += len(records)
+        self.records += len(records)
+        self.size_bytes += sum(record.size_bytes for record in records)
+        return first
+
+    def read(self, start: int) -> Iterator[tuple[int, SpilledRecord]]:
+        """Yield what is held from a number on, in order; what can't be read is left out and said loudly."""
+        for low in range(start, self.tail, READ_KEYS):
+            yield from self._read(range(low, min(low + READ_KEYS, self.tail)))
+
+    def delete(self, begin: int, end: int, *, records: int, size_bytes: int) -> None:
+        """Forget what is held from ``begin`` up to, not including, ``end``; the caller knows how much that is.
+
+        Raises:
+            OSError: the disk refuses. Until the process ends they are forgotten all the same, then they are back.
+        """
+        self.records -= records
+        self.size_bytes -= size_bytes
+        if begin <= self.head:
+            self.head = max(self.head, end)
+            begin = self._kept_head  # with whatever could not be deleted before
+        self._mend()
+        batch = WriteBatch(raw_mode=True)
+        batch.delete_range(_key(begin), _key(end))
+        self._write(batch)
+        if begin <= self._kept_head:
+            self._kept_head = max(self._kept_head, end)
+
+    def reclaim(self) -> None:
+        """Give the disk space of deleted records back now, rather than when RocksDB comes round to it."""
+        try:
+            self._db.compact_range(None, None)
+        except Exception as error:  # noqa: BLE001 - likewise
+            _log.warning("spill_not_reclaimed", path=str(self.path), error=str(error))
+
+    def close(self) -> None:
+        """Close the database and give up its lock; what was written stays."""
+        self._close_database()
+
+    def _close_database(self) -> None:
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            # It could not move its log into a table. The log is on disk, and the next one to open reads it.
+            _log.warning("spill_closed_badly", path=str(self.path), error=str(error))
+
+    def _open(self, *, at_least: int = 0) -> None:
+        self._db = self._open_database()
+        self.head, self.tail = self._bounds()
+        self.head = max(self.head, at_least)
+        self.records = self.size_bytes = 0
+        for number, record in self.read(self.head):
+            if not self.records:
+                self.head = number
+            self.records += 1
+            self.size_bytes += record.size_bytes
+        if not self.records:
+            self.head = self.tail = max(self.head, self.tail)
+        self._kept_head = self.head
+
+    def _open_database(self) -> Rdict:
+        """Open, and where files are damaged, keep what can be read.
+
+        RocksDB's default would stop silently at the first damaged record of its log. A torn record at the very end
+        is no damage: its write had not returned, so nobody was told that it is safe.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._rdict(DBRecoveryMode.tolerate_corrupted_tail_records)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            if "lock" in str(error).lower():
+                raise ConfigurationError(
+                    f"another collector uses {self.path}: give each a TRACKER_DATA_DIR of its own"
+                ) from None
+            if isinstance(error, OSError) or _is_refusal(error):
+                raise ConfigurationError(
+                    f"can't keep the spill in {self.path} ({error}): TRACKER_DATA_DIR has to be writable"
+                ) from None
+            _log.error("spill_damaged", path=str(self.path), error=str(error), action="keeping what can be read")
+        try:
+            return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            _log.error("spill_damaged", path=str(self.path), error=str(error), action="rebuilding its index")
+        try:
+            Rdict.repair(str(self.path), _options(DBRecoveryMode.skip_any_corrupted_record))
+            return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            aside = self.path.with_name(f"{self.path.name}.damaged-{clock.now_ms()}")
+            shutil.move(self.path, aside)
+            _log.error("spill_lost", moved_to=str(aside), error=str(error), action="starting with an empty one")
+            return self._rdict(DBRecoveryMode.tolerate_corrupted_tail_records)
+
+    def _rdict(self, mode: Callable[[], Any]) -> Rdict:
+        return Rdict(str(self.path), _options(mode))
+
+    def _bounds(self) -> tuple[int, int]:
+        """Return the lowest number in any file, and one more than the highest: what was deleted may be among them.
+
+        Opening has moved the log into files.
+        """
+        files = [file for file in self._db.live_files() if file["start_key"] is not None]
+        if not files:
+            return 0, 0
+        lows = [int.from_bytes(file["start_key"][:_SEQUENCE_BYTES]) for file in files]
+        highs = [int.from_bytes(file["end_key"][:_SEQUENCE_BYTES]) for file in files]
+        return min(lows), max(highs) + 1
+
+    def _read(self, numbers: range) -> Iterator[tuple[int, SpilledRecord]]:
+        keys: list[Any] = [_key(number) for number in numbers]
+        try:
+            found = cast("Sequence[bytes | None]", self._db.get(keys))
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            found = self._read_one_by_one(keys, error)
+        for number, value in zip(numbers, found, strict=True):
+            if value is not None:
+                yield number, SpilledRecord(*_decode(value))
+
+    def _read_one_by_one(self, keys: list[Any], error: Exception) -> Sequence[bytes | None]:
+        found: list[bytes | None] = []
+        unreadable = 0
+        for key in keys:
+            try:
+                found.append(self._db.get(key))
+            except Exception:  # noqa: BLE001 - as above
+                unreadable += 1
+                found.append(None)
+        _log.error("spill_records_unreadable", path=str(self.path), records=unreadable, error=str(error))
+        return found
+
+    def _mend(self) -> None:
+        """Open anew after the disk has refused, now and then: RocksDB itself goes on refusing for ever."""
+        if self.refused_ms is None:
+            return
+        if clock.now_ms() - self.refused_ms < REOPEN_INTERVAL_MS:
+            raise OSError("the disk has refused a moment ago")
+        self._reopen()
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch, write_opt=self._synced)
+        except Exception as error:
+            self.refused_ms = clock.now_ms()
+            _log.error("spill_refused", path=str(self.path), error=str(error))
+            raise OSError(str(error)) from error
+
+    def _reopen(self) -> None:
+        head, tail = self.head, self.tail
+        try:
+            self._close_database()
+            self._open(at_least=head)
+        except ConfigurationError as error:
+            self.refused_ms = clock.now_ms()
+            raise OSError(str(error)) from error
+        # Numbers are given once while the process lives: somebody may yet delete by them.
+        self.tail = max(self.tail, tail)
+        self.refused_ms = None
+        _log.warning("spill_reopened", path=str(self.path), records=self.records)
+
+
+def _options(mode: Callable[[], Any]) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)  # noqa: FBT003 - RocksDB's name and signature
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_keep_log_file_num(2)
+    options.set_wal_recovery_mode(mode())
+    return options
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(_SEQUENCE_BYTES)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the operating system refuses, rather than the files being damaged."""
+    text = str(error)
+    return any(words in text for words in ("Permission denied", "Read-only file system", "No space left", "Not a dir"))
