@@ -48,8 +48,17 @@ async def _main(settings: Settings) -> None:
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await start_when_reachable(producer, settings.kafka_bootstrap)
     routable = asyncio.Event()
-    app = _app(settings, routable)
+    app = _app(settings)
+    pages = SessionPages(
+        app,
+        table_name=TABLE,
+        source_topic=SOURCE.name(settings.topic_prefix),
+        partitions=settings.partitions,
+        rules=settings.session_rules,
+        routable=routable,
+    )
     recovery = _recovery(settings, reader, app, await admin.cluster_id(settings))
+    pages.recovery = recovery
     letter_rate = LetterRate(LetterLimit.of(settings))
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
@@ -75,7 +84,7 @@ async def _main(settings: Settings) -> None:
     log.info("processor stopped", worker=settings.worker_id)
 
 
-def _app(settings: Settings, routable: asyncio.Event) -> ChunkApp:
+def _app(settings: Settings) -> ChunkApp:
     source, changelog = SOURCE.name(settings.topic_prefix), CHANGELOG.name(settings.topic_prefix)
     app = new_app(
         settings,
@@ -102,7 +111,6 @@ def _app(settings: Settings, routable: asyncio.Event) -> ChunkApp:
             changelog, key_serializer="raw", value_serializer="raw", acks=False, partitions=settings.partitions
         ),
     )
-    SessionPages(app, table_name=TABLE, source_topic=source, partitions=settings.partitions, routable=routable)
     return app
 
 

@@ -1,60 +1,164 @@
-"""GET a session from the worker that owns it. Faust's router finds the owner; the collector forwards here."""
+"""GET a session: from the worker that owns its partition, or from a standby when that one can't answer.
+
+Any worker may be asked. Faust knows which one owns a key; the question is passed on once, with ``asked=owner``. Where
+the owner is gone or recovering, whoever follows the partition answers instead (``asked=standby``) and says so: what a
+standby knows is true, but may not be the latest.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 from aiokafka import TopicPartition
-from faust.exceptions import SameNode
 from faust.types.web import Request, Response, Web
-from faust.web.exceptions import ServiceUnavailable
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from yarl import URL
 
+from tracker import clock
+from tracker.errors import TrackerError
 from tracker.kafka import partition_for_key
 from tracker.process.lease import SessionLease
-from tracker.sessions.state import SessionState, decode_state, offset_of
+from tracker.process.recovery import SessionRecovery
+from tracker.process.session_view import session_view
+from tracker.sessions.rules import Rules
+from tracker.sessions.state import FORGOTTEN, decode_state, offset_of
 from tracker.streaming.app import ChunkApp
+from tracker.table.store import SessionStore
 
 RETRY_AFTER_SECONDS: Final = 2
+#: How long another worker may take. The collector waits for 3 s in all: two rounds have to fit.
+PEER_TIMEOUT_SECONDS: Final = 1.0
+#: Workers that are asked for their standby at most, all at once.
+MAX_PEERS_ASKED: Final = 16
+
+_OK: Final = 200
+_NOT_FOUND: Final = 404
 
 
 class SessionPages:
     """The processor's pages: ``/session/{id}``, ``/healthz`` and ``/metrics``."""
 
     def __init__(
-        self, app: ChunkApp, *, table_name: str, source_topic: str, partitions: int, routable: asyncio.Event
+        self,
+        app: ChunkApp,
+        *,
+        table_name: str,
+        source_topic: str,
+        partitions: int,
+        rules: Rules,
+        routable: asyncio.Event,
     ) -> None:
         """Register the pages. Until ``routable`` is set, the router does not know where keys belong."""
         self._app = app
         self._table_name = table_name
         self._source_topic = source_topic
         self._partitions = partitions
+        self._rules = rules
         self._routable = routable
+        #: Set once the stores exist; until then nobody is answered from one.
+        self.recovery: SessionRecovery | None = None
         for path, page in (("/session/{id}", self.session), ("/healthz", self.healthz), ("/metrics", self.metrics)):
             app.page(path, name=page.__name__)(_view(page))
 
     async def session(self, web: Web, request: Request, id: str) -> Response:  # noqa: A002 - the path's own name
-        """Answer with a session's checkpointed state, from whichever worker owns it."""
-        if not self._routable.is_set():
-            return _unavailable(web, "the worker is starting")
+        """Answer with a session's checkpointed state, from whichever worker can."""
         key = id.encode()
-        try:
-            return await self._app.router.route_req(self._table_name, key, web, request)
-        except SameNode:
-            return self._own_answer(web, key)
-        except (ServiceUnavailable, aiohttp.ClientError, TimeoutError):
-            return _unavailable(web, "the session's owner is not known yet, or can't be reached")
+        asked = request.query.get("asked", "")
+        if asked == "standby":
+            return self._standby_answer(web, key)
+        answer = self._own_answer(web, key)
+        if answer is None and not asked:
+            answer = await self._passed_on(web, key)
+        return answer or _unavailable(web, "the session's owner is recovering, or not known yet")
 
-    def _own_answer(self, web: Web, key: bytes) -> Response:
-        number = partition_for_key(key, self._partitions)
-        lease = self._app.leases.get(TopicPartition(self._source_topic, number))
+    def _own_answer(self, web: Web, key: bytes) -> Response | None:
+        lease = self._app.leases.get(TopicPartition(self._source_topic, self._partition(key)))
         if not isinstance(lease, SessionLease):
-            return _unavailable(web, "the session's owner is recovering")
+            return None
         raw = lease.store.get(key)
-        if raw is None:
-            return web.json({"error": {"code": "unknown_session", "message": "no such session"}}, status=404)
-        return web.json(session_view(key.decode(), decode_state(raw), offset_of(raw), lease))
+        place = {
+            "from": "owner",
+            "partition": lease.partition,
+            "watermark": lease.watermark,
+            "stream_time": lease.fold.stream_time_ms,
+        }
+        return self._view_of(web, key, raw, place) or web.json(
+            {"error": {"code": "unknown_session", "message": "no such session"}}, status=_NOT_FOUND
+        )
+
+    def _standby_answer(self, web: Web, key: bytes) -> Response:
+        """Answer from a store that nobody folds on here. What it does not have, it knows nothing about."""
+        number = self._partition(key)
+        store = self.recovery.store(number) if self.recovery is not None else None
+        if store is None or self.recovery is None:
+            return _unavailable(web, "this worker does not follow the session's partition")
+        watermark, mark = store.watermark()
+        place = {
+            "from": "standby",
+            "partition": number,
+            "watermark": watermark,
+            "stream_time": mark.stream_time_ms,
+            "rows_behind": self.recovery.lag_rows(number),
+            "staleness_ms": max(0, clock.now_ms() - mark.stream_time_ms),
+        }
+        answer = self._view_of(web, key, _read(store, key), place)
+        return answer or _unavailable(web, "the standby does not know the session")
+
+    def _view_of(self, web: Web, key: bytes, raw: bytes | None, place: dict[str, Any]) -> Response | None:
+        state = None if raw is None else decode_state(raw)
+        if raw is None or state is None or state.close_reason == FORGOTTEN:
+            return None
+        now_ms = clock.now_ms()
+        view = session_view(
+            key.decode(), state, rules=self._rules, now_ms=now_ms, source_offset=offset_of(raw), place=place
+        )
+        return web.json(view)
+
+    async def _passed_on(self, web: Web, key: bytes) -> Response | None:
+        """Ask the owner, then everybody's standby, our own first."""
+        if not self._routable.is_set():
+            return None
+        owner = self._owner(key)
+        if owner is not None and owner != self._own_url:
+            answer = await self._ask(web, owner, key, "owner")
+            if answer is not None:
+                return answer
+        own = self._standby_answer(web, key)
+        if own.status == _OK:
+            return own
+        peers = [url for url in self._workers() if url not in (owner, self._own_url)][:MAX_PEERS_ASKED]
+        answers = await asyncio.gather(*(self._ask(web, url, key, "standby") for url in peers))
+        return next((answer for answer in answers if answer is not None), None)
+
+    async def _ask(self, web: Web, worker: str, key: bytes, asked: str) -> Response | None:
+        """Ask another worker; None unless it knows."""
+        url = URL(f"{worker.rstrip('/')}/session/{quote(key, safe='')}?asked={asked}", encoded=True)
+        limit = aiohttp.ClientTimeout(total=PEER_TIMEOUT_SECONDS)
+        try:
+            async with self._app.http_client.get(url, timeout=limit, allow_redirects=False) as answer:
+                if answer.status not in (_OK, _NOT_FOUND):
+                    return None
+                return web.bytes(await answer.read(), content_type="application/json", status=answer.status)
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+    def _owner(self, key: bytes) -> str | None:
+        try:
+            return str(self._app.router.key_store(self._table_name, key))
+        except KeyError:
+            return None
+
+    def _workers(self) -> list[str]:
+        return sorted(str(url) for url in self._app.assignor.tables_metadata())
+
+    @property
+    def _own_url(self) -> str:
+        return str(self._app.conf.canonical_url)
+
+    def _partition(self, key: bytes) -> int:
+        return partition_for_key(key, self._partitions)
 
     async def healthz(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
         """Say that the process lives, and how many partitions it may fold."""
@@ -63,6 +167,14 @@ class SessionPages:
     async def metrics(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
         """Answer Prometheus."""
         return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.partition(";")[0])
+
+
+def _read(store: SessionStore, key: bytes) -> bytes | None:
+    """Read of a store that may be rebuilt or reopened at the moment."""
+    try:
+        return store.get(key)
+    except TrackerError:
+        return None
 
 
 def _view(page: Callable[..., Awaitable[Response]]) -> Any:
@@ -77,22 +189,3 @@ def _view(page: Callable[..., Awaitable[Response]]) -> Any:
 def _unavailable(web: Web, why: str) -> Response:
     error = {"code": "recovering", "message": f"{why}; try again"}
     return web.json({"error": error}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-def session_view(key: str, state: SessionState, offset: int, lease: SessionLease) -> dict[str, Any]:
-    """Return the checkpointed state for people. Times are milliseconds of stream time."""
-    return {
-        "session_id": state.session_id,
-        "session_key": key,
-        **state.context,
-        "event_sequence": state.sequence,
-        "created_at_ms": state.created_ms,
-        "last_activity_ms": state.last_activity_ms,
-        "session_timeout_seconds": state.timeout_ms // 1000,
-        "deadline_ms": state.deadline_ms(lease.rules) if state.is_open else state.closed_ms,
-        "is_expired": not state.is_open,
-        "close_reason": state.close_reason,
-        "partition": lease.partition,
-        "source_offset": offset,
-        "watermark": lease.watermark,
-    }

@@ -24,6 +24,7 @@ from mode.types import ServiceT
 from tracker.errors import ConfigurationError
 from tracker.garbage import look_for_cycles_rarely
 from tracker.settings import Settings
+from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
@@ -126,6 +127,7 @@ def new_app(
             "consumer_group_instance_id": f"{settings.topic_prefix}{name}.{settings.worker_id}",
             "consumer_max_fetch_size": PARTITION_FETCH_MAX_BYTES,
             "datadir": str(data_dir),
+            "PartitionAssignor": MovingAssignor,
             "key_serializer": "raw",
             "value_serializer": "raw",
             "store": "memory://",

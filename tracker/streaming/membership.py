@@ -7,11 +7,14 @@ its member id is gone, join again, and take the place back: two workers with one
 
 from typing import Any, Final
 
+import structlog
 from aiokafka import errors
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError
+
+log = structlog.get_logger()
 
 _API_KEY: Final = 12
 
@@ -87,10 +90,10 @@ def notice_fencing(coordinator: Any) -> None:
     coordinator._do_heartbeat = heartbeat  # noqa: SLF001
 
 
-def check_membership(coordinator: Any) -> errors.KafkaError | None:
-    """Return an error of the coordination that passes by itself, if there is one; it has been taken note of.
+def check_membership(coordinator: Any) -> bool:
+    """Take note of what went wrong in the coordination, and return whether nothing did.
 
-    aiokafka halts the coordination until somebody asks, so it must be asked again and again.
+    aiokafka halts the coordination until somebody asks, so it must be asked again and again; then it joins again.
 
     Raises:
         ConfigurationError: another process runs under our name, or the group may not be used by us.
@@ -105,5 +108,6 @@ def check_membership(coordinator: Any) -> errors.KafkaError | None:
             ) from error
         if isinstance(error, errors.GroupAuthorizationFailedError | errors.TopicAuthorizationFailedError):
             raise ConfigurationError(f"the broker does not let us in: {error}") from error
-        return error
-    return None
+        log.warning("the group's coordinator refused; joining again", error=repr(error))
+        return False
+    return True

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -59,7 +59,19 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the consumer, and let it notice when another process takes its place."""
         await super().on_start()
-        notice_fencing(self._ensure_consumer()._coordinator)  # noqa: SLF001
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        notice_fencing(coordinator)
+        coordinator._coordination_task.add_done_callback(self._coordination_ended)  # noqa: SLF001
+
+    def _coordination_ended(self, task: asyncio.Task[None]) -> None:
+        """End the process: without coordination it would sit there without partitions, and look healthy."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            cast("Any", self.app).die("the group's coordination failed", error)
+
+    def join_again(self) -> None:
+        """Join the group once more, so that all learn what has changed about us."""
+        self._ensure_consumer()._coordinator.request_rejoin()  # noqa: SLF001
 
     @property
     def is_member(self) -> bool:
@@ -72,9 +84,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
         consumer = self._ensure_consumer()
-        error = check_membership(consumer._coordinator)  # noqa: SLF001
-        if error is not None:
-            log.warning("the group's coordinator refused; joining again", error=repr(error))
+        check_membership(consumer._coordinator)  # noqa: SLF001
         subscription = consumer._subscription.subscription  # noqa: SLF001 - aiokafka has no public way to see it
         if subscription is None or subscription.assignment is None or not subscription.assignment.active:
             return {}
@@ -90,7 +100,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             if not at:
                 return {}
             # getmany() would raise where a rebalance only means "nothing".
-            records = await consumer._fetcher.fetched_records(list(at), timeout=timeout_seconds)  # noqa: SLF001
+            try:
+                records = await consumer._fetcher.fetched_records(list(at), timeout=timeout_seconds)  # noqa: SLF001
+            except KafkaError:
+                # The coordination's errors are thrown at whoever waits for records, too.
+                if check_membership(consumer._coordinator):  # noqa: SLF001
+                    raise
+                return {}
         return {tp: (batch, assignment.state_value(tp).position) for tp, batch in records.items()}
 
     def _put_at(self, consumer: AIOKafkaConsumer, assignment: Any, tp: TopicPartition, offset: int) -> None:

@@ -1,0 +1,187 @@
+"""Several processors on one group: take-over by a standby, queries while the owner is gone, and one name used twice."""
+
+import asyncio
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.source_log import event_value, read_all
+from tests.stages import Stage, wait_until
+from topics.catalog import SEQUENCED, SOURCE
+from tracker import admin
+from tracker.kafka import new_producer
+from tracker.local.kafka import LocalKafka
+from tracker.local.ports import LOOPBACK, free_port
+from tracker.settings import Settings
+
+WAIT_SECONDS = 60.0
+SESSIONS = [f"s-{number}" for number in range(12)]
+
+
+class Workers:
+    """Processors of one deployment, each with a data directory, a port and, unless told otherwise, a name."""
+
+    def __init__(self, broker: LocalKafka, directory: Path) -> None:
+        self.directory = directory
+        self.settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=f"workers-{free_port()}.", partitions=4)
+        asyncio.run(admin.create_topics(self.settings))
+        self.stages: dict[str, Stage] = {}
+        self.ports: dict[str, int] = {}
+
+    def start(self, name: str, *, worker_id: str = "", data_dir: str = "") -> Stage:
+        port = self.ports[name] = free_port()
+        self.stages[name] = Stage(
+            "process",
+            self.directory / (data_dir or name),
+            {
+                "TRACKER_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap,
+                "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
+                "TRACKER_PARTITIONS": "4",
+                "TRACKER_PROCESS_PORT": str(port),
+                "TRACKER_WORKER_ID": worker_id or name,
+                "TRACKER_KAFKA_SESSION_TIMEOUT_MS": "6000",
+            },
+        )
+        self.stages[name].log_file = self.directory / f"{name}.log"
+        self.stages[name].start()
+        return self.stages[name]
+
+    def send(self, event_id: str) -> None:
+        """One event in each session."""
+
+        async def send_all() -> None:
+            async with new_producer(self.settings, "test") as producer:
+                topic = SOURCE.name(self.settings.topic_prefix)
+                for session in SESSIONS:
+                    await producer.send_and_wait(topic, event_value(session, event_id), key=session.encode())
+
+        asyncio.run(send_all())
+
+    def get(self, name: str, session: str) -> tuple[int, dict]:
+        url = f"http://{LOOPBACK}:{self.ports[name]}/session/{session}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def metric(self, name: str, metric: str) -> float | None:
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.ports[name]}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return None
+        found = [float(line.split()[-1]) for line in lines if line.startswith(metric + " ")]
+        return found[0] if found else None
+
+    def numbers(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for record in asyncio.run(read_all(self.settings, SEQUENCED)):
+            row = json.loads(record.value)
+            found.setdefault(row["session_id"], []).append(row["session_event_sequence"])
+        return found
+
+    def wait_for_partitions(self, **partitions: int) -> None:
+        wait_until(
+            lambda: all(self.metric(name, "tracker_process_leases") == count for name, count in partitions.items()),
+            f"leases {partitions}",
+            WAIT_SECONDS,
+        )
+
+
+@pytest.fixture
+def workers(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(kafka_broker, tmp_path)
+    yield workers
+    for stage in workers.stages.values():
+        stage.end()
+
+
+def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(workers: Workers) -> None:
+    first = workers.start("one")
+    workers.start("two")
+    workers.wait_for_partitions(one=2, two=2)
+    workers.send("a")
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the first events", WAIT_SECONDS)
+
+    answers = {session: workers.get("two", session) for session in SESSIONS}
+    assert {status for status, _ in answers.values()} == {200}
+    assert {(state["from"], state["event_sequence"]) for _, state in answers.values()} == {("owner", 1)}
+    owned_by_one = [s for s, (_, state) in answers.items() if state["partition"] not in _partitions(workers, "two")]
+    assert owned_by_one
+
+    wait_until(lambda: workers.metric("two", "tracker_process_standby_lag_rows") == 0, "the standby", WAIT_SECONDS)
+    assert first._process is not None
+    first._process.send_signal(signal.SIGSTOP)
+    try:
+        status, state = workers.get("two", owned_by_one[0])
+        assert (status, state["from"], state["event_sequence"]) == (200, "standby", 1)
+        assert state["rows_behind"] == 0
+        assert state["staleness_ms"] >= 0
+        workers.wait_for_partitions(two=4)
+        workers.send("b")
+        wait_until(lambda: workers.numbers() == {key: [1, 2] for key in SESSIONS}, "the second events", WAIT_SECONDS)
+    finally:
+        first._process.send_signal(signal.SIGCONT)
+    taken_over = [
+        line for line in workers.stages["two"].log_file.read_text().splitlines() if "partition ready" in line
+    ][-4:]
+    assert all("rows_read=0" in line for line in taken_over), taken_over
+    workers.wait_for_partitions(one=2, two=2)
+    workers.send("c")
+    wait_until(lambda: workers.numbers() == {key: [1, 2, 3] for key in SESSIONS}, "the third events", WAIT_SECONDS)
+
+
+def _partitions(workers: Workers, name: str) -> set[int]:
+    """The partitions that a worker owns: those of the sessions that it answers by itself."""
+    answers = (workers.get(name, f"{session}?asked=owner") for session in SESSIONS)
+    return {state["partition"] for status, state in answers if status == 200}
+
+
+def test_of_two_workers_with_one_name_the_older_one_ends_and_says_why(workers: Workers) -> None:
+    older = workers.start("older", worker_id="same")
+    workers.wait_for_partitions(older=4)
+    workers.start("newer", worker_id="same")
+    assert older._process is not None
+    assert older._process.wait(WAIT_SECONDS) == 1
+    assert "give each worker its own TRACKER_WORKER_ID" in older.log_file.read_text()
+    workers.wait_for_partitions(newer=4)
+    workers.send("a")
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+    workers.stages["newer"].assert_running()
+
+
+def test_a_second_worker_on_the_same_directory_ends_before_it_disturbs_the_first(workers: Workers) -> None:
+    first = workers.start("first", worker_id="same", data_dir="shared")
+    workers.wait_for_partitions(first=4)
+    second = workers.start("second", worker_id="same", data_dir="shared")
+    assert second._process is not None
+    assert second._process.wait(WAIT_SECONDS) == 1
+    assert "another processor runs with TRACKER_WORKER_ID=same" in second.log_file.read_text()
+    first.assert_running()
+    workers.send("a")
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+
+
+def test_partitions_are_checkpointed_before_a_join_takes_them_away(workers: Workers) -> None:
+    """A stream of events, and a second worker that joins meanwhile: no chunk is folded twice."""
+    workers.start("one")
+    workers.wait_for_partitions(one=4)
+    workers.start("two")
+    deadline = time.monotonic() + WAIT_SECONDS
+    sent = 0
+    while workers.metric("two", "tracker_process_leases") != 2:
+        assert time.monotonic() < deadline
+        workers.send(f"e{sent}")
+        sent += 1
+    expected = {key: list(range(1, sent + 1)) for key in SESSIONS}
+    wait_until(lambda: workers.numbers() == expected, f"{sent} events in each session, once", WAIT_SECONDS)
+    assert workers.metric("one", "tracker_process_chunks_dropped_total") == 0
