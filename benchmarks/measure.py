@@ -96,6 +96,15 @@ class Worker:
         lines = self._log_file.read_text(errors="replace").splitlines()
         return "\n".join([f"last lines of {self._log_file.name}:", *lines[-SHOWN_LOG_LINES:]])
 
+    def pin_to_one_core(self) -> None:
+        """Leave the worker one core, threads that it starts later included."""
+        os.sched_setaffinity(self._process.pid, {max(os.sched_getaffinity(0))})
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it has used so far, all threads, user and system."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def peak_memory_mib(self) -> float:
         """Return the most memory that it has had resident so far."""
         # VmHWM, not the rusage's ru_maxrss: that one also counts the parent's memory before the exec.

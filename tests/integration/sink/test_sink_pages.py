@@ -1,0 +1,54 @@
+"""The sink's pages: what an orchestrator and Prometheus are told."""
+
+import aiohttp
+import pytest
+
+from tracker.errors import ConfigurationError
+from tracker.local.ports import LOOPBACK, free_port
+from tracker.sink.web import DatasourceHealth, Health, serving
+
+WELL = DatasourceHealth("events_v1", "closed", 0)
+
+
+async def pages(health: Health) -> dict[str, tuple[int, str]]:
+    port = free_port()
+    async with serving(LOOPBACK, port, lambda: health), aiohttp.ClientSession() as http:
+        found = {}
+        for page in ("healthz", "readyz", "metrics"):
+            async with http.get(f"http://{LOOPBACK}:{port}/{page}") as answer:
+                found[page] = answer.status, await answer.text()
+        return found
+
+
+@pytest.mark.parametrize("circuit", ["closed", "throttled"])
+async def test_a_sink_with_partitions_and_a_tinybird_that_answers_is_ready(circuit):
+    found = await pages(Health(True, 3, [WELL, DatasourceHealth("session_v1", circuit, 5)]))
+    assert [found[page][0] for page in ("healthz", "readyz")] == [200, 200]
+    assert f'"session_v1": {{"circuit": "{circuit}", "held_bytes": 5}}' in found["readyz"][1]
+
+
+async def test_a_sink_that_tinybird_fails_is_alive_and_not_ready_and_says_why():
+    found = await pages(Health(True, 3, [WELL, DatasourceHealth("session_v1", "open", 0)]))
+    assert found["healthz"][0] == 200
+    assert found["readyz"][0] == 503
+    assert "Tinybird fails for session_v1" in found["readyz"][1]
+
+
+async def test_a_sink_without_a_group_yet_is_not_ready():
+    assert (await pages(Health(False, 0, [WELL])))["readyz"][0] == 503
+
+
+async def test_metrics_are_prometheuss():
+    status, text = (await pages(Health(True, 1, [WELL])))["metrics"]
+    assert status == 200
+    for name in ("tracker_sink_lag_records", "tracker_sink_circuit", "tracker_sink_latency_seconds"):
+        assert f"# HELP {name}" in text
+
+
+async def test_a_taken_port_names_the_setting():
+    port = free_port()
+    health = Health(True, 1, [WELL])
+    async with serving(LOOPBACK, port, lambda: health):
+        with pytest.raises(ConfigurationError, match=f"{port}.*TRACKER_SINK_PORT"):
+            async with serving(LOOPBACK, port, lambda: health):
+                pass
