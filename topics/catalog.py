@@ -85,5 +85,13 @@ CHANGELOG: Final = Topic(
     },
 )
 
+LEGACY: Final = Topic(
+    suffix="events.legacy",
+    key="session id, UTF-8; partitioner murmur2",
+    value="SessionQueueMessage or EventQueueMessage (JSON)",
+    purpose="the queue of before, for sessions that a migration still sends there",
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+)
+
 #: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.
-CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG)
+CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG, LEGACY)

@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     collect_ack_timeout_ms: int = Field(
         default=2_000, ge=100, le=60_000, description="wait for Kafka's ack, then events go to the spill"
     )
+    collect_processes: int = Field(
+        default=0, ge=0, le=256, description="processes on the port, under a parent; 0: one, without a parent"
+    )
+    migration_file: Path | None = Field(
+        default=None, description="flags of a migration from the queue (docs/migration.md); default: none is under way"
+    )
     spill_max_bytes: int = Field(
         default=1_073_741_824, ge=0, description="what one collector keeps on disk while Kafka is away; 0: nothing, 503"
     )

@@ -13,17 +13,30 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=
 local = typer.Typer(no_args_is_help=True, help="The embedded stack for one machine: Kafka and a local Tinybird.")
 
 
-def collect(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+def collect(
+    host: Host = None,
+    port: Port = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes on the port; SIGHUP then restarts them without a refused request.", min=0),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Run the collector: HTTP in, Kafka out.
 
-    Example: tracker collect --port 8080
+    Example, all of a machine with four cores: tracker collect --port 8080 --processes 4
     """
+    from tracker.collect import parent
     from tracker.collect.main import run
     from tracker.log import configure_logging
 
-    settings = load_settings(collect_host=host, collect_port=port, data_dir=data_dir)
+    options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}
+    settings = load_settings(**options)
     configure_logging(settings)
-    run(settings)
+    if not settings.collect_processes:
+        run(settings)
+    elif code := parent.run(settings, options):
+        raise typer.Exit(code)
 
 
 def process(

@@ -75,6 +75,10 @@ class Collector:
         http = await self._resources.enter_async_context(new_http_session())
         self._queries = SessionQueries(self._settings, http)
 
+    async def until_direct(self, limit_seconds: float) -> None:
+        """Wait until events go to Kafka directly, but not longer than this."""
+        await self._producer.until_direct(limit_seconds)
+
     async def stop(self) -> None:
         """Flush what is unsettled and close; no request may be under way any more."""
         await self._producer.stop()

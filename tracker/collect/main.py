@@ -3,6 +3,8 @@
 import asyncio
 import resource
 import signal
+import socket
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -15,6 +17,8 @@ from tracker.settings import Settings
 
 #: A stop waits for the requests under way as long as they may wait for their ack, and this much longer.
 SHUTDOWN_GRACE_SECONDS: Final = 5.0
+#: A child accepts once it has Kafka, so that a restart sends nothing through the spill; but it does not wait longer.
+KAFKA_WAIT_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -26,14 +30,22 @@ def run(settings: Settings) -> None:
         ConfigurationError: if the port can't be listened on.
     """
     raise_open_files_limit()
-    uvloop.run(_serve(settings))
+    uvloop.run(_serve(settings, (), None))
 
 
-async def _serve(settings: Settings) -> None:
+def serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callable[[], None]) -> None:
+    """Serve on sockets that listen already, and say so once requests are accepted."""
+    raise_open_files_limit()
+    uvloop.run(_serve(settings, sockets, on_ready))
+
+
+async def _serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callable[[], None] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # By default it ends the process with requests under way.
+    loop.add_signal_handler(signal.SIGHUP, _log.warning, "restart_refused: run with --processes to restart by SIGHUP")
     collector = Collector(settings)
     server = HttpServer(
         collector.handle,
@@ -43,7 +55,13 @@ async def _serve(settings: Settings) -> None:
     )
     await collector.start()
     try:
-        await _listen(server, settings)
+        if on_ready is None:
+            await _listen(server, settings)
+        else:
+            await collector.until_direct(KAFKA_WAIT_SECONDS)
+            for bound in sockets:
+                await server.listen("", 0, sock=bound)
+            on_ready()
         await stop.wait()
         _log.info("collector_stopping")
     finally:

@@ -1,6 +1,9 @@
 """What the collector counts. One registry an app, so that two apps in one process don't share figures."""
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 #: From a broker next door to the limit that a request waits for its ack.
 _PRODUCE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -25,6 +28,7 @@ class CollectMetrics:
         self.records_unsettled = Gauge(
             "tracker_collect_records_unsettled",
             "Records handed to Kafka and not settled",
+            multiprocess_mode="livesum",
             registry=self.registry,
         )
         self.produce_seconds = Histogram(
@@ -51,21 +55,25 @@ class CollectMetrics:
         self.spill_records = Gauge(
             "tracker_collect_spill_records",
             "Records that wait on the local disk",
+            multiprocess_mode="livesum",
             registry=self.registry,
         )
         self.spill_bytes = Gauge(
             "tracker_collect_spill_bytes",
             "What they count for in TRACKER_SPILL_MAX_BYTES",
+            multiprocess_mode="livemax",
             registry=self.registry,
         )
         self.spill_oldest_age_seconds = Gauge(
             "tracker_collect_spill_oldest_age_seconds",
             "How long the oldest of them has waited",
+            multiprocess_mode="livemax",
             registry=self.registry,
         )
         self.spill_draining = Gauge(
             "tracker_collect_spill_draining",
             "1 while Kafka takes what has waited",
+            multiprocess_mode="livemax",
             registry=self.registry,
         )
         self._children: dict[tuple[str, int], Counter] = {}
@@ -78,8 +86,12 @@ class CollectMetrics:
         child.inc()
 
     def exposition(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """Return all figures in Prometheus' text format; those of all processes on the port, if there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
 
     def count_refused(self, status: int) -> None:
         """Count a request that was refused before anybody knew what it was for."""

@@ -19,11 +19,11 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import KafkaError
 
-from topics.catalog import SOURCE
 from tracker import clock
 from tracker.collect.batches import Batch, BatchSender
 from tracker.collect.errors import RequestError
 from tracker.collect.kafka_connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
+from tracker.collect.lanes import Lanes
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.requests import Outgoing
 from tracker.collect.spill import Spill, SpillFull, SpillRefused, Ticket
@@ -55,9 +55,9 @@ class SourceProducer:
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._topic = SOURCE.name(settings.topic_prefix)
+        self._lanes = Lanes(settings)
         self._connection = Connection(
-            settings, metrics, topics=[self._topic], on_trouble=self._divert, make_producer=make_producer
+            settings, metrics, topics=self._lanes.topics, on_trouble=self._divert, make_producer=make_producer
         )
         self._directories = SpillDirectories(settings.data_dir / "collect")
         #: Where new records go while spilling.
@@ -68,6 +68,7 @@ class SourceProducer:
         self._direct: BatchSender | None = None
         self._spilling = asyncio.Event()
         self._page_done = asyncio.Lock()
+        self._was_direct = asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -113,14 +114,20 @@ class SourceProducer:
             self._divert("more is under way than may be")
         try:
             if self._direct is None:
-                await self._spill.append([(self._topic, record.key, record.value) for record in records]).written
+                await self._spill.append(self._lanes.route(records)).written
                 return
             # Batches share a future, so a request that comes to harm must not cancel it for the others.
-            for accepted in [self._direct.add(self._topic, record.key, record.value) for record in records]:
+            for accepted in [self._direct.add(*routed) for routed in self._lanes.route(records)]:
                 await asyncio.shield(accepted)
         except (SpillFull, SpillRefused) as error:
             self._metrics.spill_refusals.inc()
             raise self._refusal(error) from None
+
+    async def until_direct(self, limit_seconds: float) -> None:
+        """Wait until records go to Kafka directly, but not longer than this."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_seconds):
+                await self._was_direct.wait()
 
     async def readiness(self) -> dict[str, Any]:
         """Say that events can be accepted now, and where they go.
@@ -135,9 +142,11 @@ class SourceProducer:
                 raise RequestError("kafka_unavailable", reason)
             if self._spill.is_refusing or self._spill.size_bytes >= self._spill.max_bytes:
                 raise RequestError("spill_full", f"{reason}; and the spill takes nothing more")
+        migration = {} if self._lanes.problem is None else {"migration": self._lanes.problem}
         return {
             "status": "ready",
             "kafka": reason or "ok",
+            **migration,
             "spill": {
                 "records": self._spilled_records,
                 "bytes": self._spill.size_bytes,
@@ -228,6 +237,7 @@ class SourceProducer:
             elif not count and self._direct is not None:
                 sender.release()
                 self._spilling.clear()
+                self._was_direct.set()
                 if drained:
                     _log.info("spill_drained", records=drained)
                     await self._spill.reclaim()
@@ -254,6 +264,7 @@ class SourceProducer:
             self._metrics.spill_oldest_age_seconds.set(self._oldest_age_seconds)
             self._metrics.spill_draining.set(self._spilling.is_set() and self._spilled_records > 0)
             await self._adopt()
+            self._lanes.reload()
             await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
     async def _adopt(self) -> None:

@@ -1,0 +1,243 @@
+"""Several collectors on one port: a parent that holds the sockets, and children that accept from them.
+
+Each child has a listening socket of its own (SO_REUSEPORT), so the kernel spreads connections evenly. The sockets are
+the parent's: it has made them and never closes them while it runs. So a connection that is queued where a child has
+just ended is accepted by the next one, and none is refused or lost, where closing a SO_REUSEPORT socket would reset
+what is queued on it.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from tracker.collect.server import LISTEN_BACKLOG
+from tracker.deathsig import dies_with_parent
+from tracker.errors import ConfigurationError
+from tracker.settings import Settings
+
+#: From the start of a child to its word that it accepts.
+START_TIMEOUT_SECONDS: Final = 60.0
+#: Between SIGTERM and SIGKILL: a child answers what is under way and waits for Kafka's last acks.
+STOP_TIMEOUT_SECONDS: Final = 60.0
+#: A child that ends by itself is started again at once; if it ends again and again, after a wait that doubles.
+FIRST_BACKOFF_SECONDS: Final = 0.1
+MAX_BACKOFF_SECONDS: Final = 5.0
+#: A child that has lived so long has not failed at its start.
+SOUND_SECONDS: Final = 30.0
+
+_MODULE: Final = "tracker.collect.child"
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, overrides: Mapping[str, object]) -> int:
+    """Run ``collect_processes`` children until SIGTERM or SIGINT; SIGHUP replaces them without a refused request.
+
+    ``overrides`` are the settings that did not come from the environment or the .env file, which children read anew.
+
+    Returns:
+        The exit code: 0 after a stop, that of a child which could not even start.
+
+    Raises:
+        ConfigurationError: if the port can't be listened on.
+    """
+    sockets = [listen(settings) for _ in range(settings.collect_processes)]
+    figures = settings.data_dir / "collect" / "figures"
+    shutil.rmtree(figures, ignore_errors=True)
+    figures.mkdir(parents=True)
+    environment = {f"TRACKER_{name.upper()}": str(value) for name, value in overrides.items() if value is not None}
+    environment["PROMETHEUS_MULTIPROC_DIR"] = str(figures.resolve())
+    host, port = settings.collect_host, settings.collect_port
+    _log.info("collector_listening", url=f"http://{host}:{port}", processes=settings.collect_processes)
+    return asyncio.run(Parent(sockets, environment, figures).run())
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """Return listening sockets that share the port with others of this process, one for each address of the host.
+
+    Raises:
+        ConfigurationError: the port can't be listened on.
+    """
+    host, port = settings.collect_host, settings.collect_port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return [_bound(family, address) for family, address in {(item[0], item[4]) for item in found}]
+    except OSError as error:
+        message = f"can't listen on {host}:{port} ({error.strerror}): set TRACKER_COLLECT_PORT to a free port"
+        raise ConfigurationError(message) from None
+
+
+#: Addresses that this process listens on: only with itself may it share them.
+_ours: Final[set[object]] = set()
+
+
+def _bound(family: int, address: object) -> socket.socket:
+    if address not in _ours:
+        # SO_REUSEPORT would quietly share the port with whatever else this user runs there.
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)  # type: ignore[arg-type]
+        _ours.add(address)
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    bound.bind(address)  # type: ignore[arg-type]
+    bound.listen(LISTEN_BACKLOG)
+    return bound
+
+
+class Child:
+    """One child, and whether it has said that it accepts."""
+
+    def __init__(self, slot: int, process: asyncio.subprocess.Process, ready_fd: int) -> None:
+        self.slot = slot
+        self.process = process
+        self.started = time.monotonic()
+        self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ready_fd = ready_fd
+        asyncio.get_running_loop().add_reader(ready_fd, self._heard)
+
+    async def is_ready(self) -> bool:
+        """Wait, within a limit, until it accepts; False if it has ended or takes too long."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                return await asyncio.shield(self._ready)
+        except TimeoutError:
+            return False
+
+    async def stop(self) -> None:
+        """Let it finish what it has begun, and wait until it has ended."""
+        if self.process.returncode is None:
+            self.process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            _log.error("child_killed", pid=self.process.pid)
+            self.process.kill()
+            await self.process.wait()
+
+    def _heard(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._ready_fd)
+        self._ready.set_result(bool(os.read(self._ready_fd, 1)))
+        os.close(self._ready_fd)
+
+
+class Parent:
+    """Keeps one child at each slot, whatever becomes of them."""
+
+    def __init__(
+        self, sockets: Sequence[Sequence[socket.socket]], environment: Mapping[str, str], figures: Path
+    ) -> None:
+        self._sockets = sockets
+        self._environment = {**os.environ, **environment}
+        self._figures = figures
+        self._children: dict[int, Child] = {}
+        self._watches: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._restart_wanted = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until a signal says stop; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._restart_wanted.set)
+        children = await self._generation()
+        for child in children:
+            if not await child.is_ready():
+                await asyncio.gather(*(child.stop() for child in children))
+                return next((child.process.returncode for child in children if child.process.returncode), 1)
+        self._adopt(children)
+        _log.info("collector_ready", processes=len(children))
+        restarts = asyncio.create_task(self._restart_when_told())
+        await self._stopping.wait()
+        _log.info("collector_stopping")
+        restarts.cancel()
+        await asyncio.gather(restarts, return_exceptions=True)
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*(child.stop() for child in self._children.values()))
+        return 0
+
+    async def _restart_when_told(self) -> None:
+        while True:
+            await self._restart_wanted.wait()
+            self._restart_wanted.clear()
+            await self._restart()
+
+    async def _restart(self) -> None:
+        """Replace all children; the old ones go only when all new ones accept."""
+        _log.info("collector_restarting")
+        fresh = await self._generation()
+        try:
+            is_ready = all([await child.is_ready() for child in fresh])
+        except asyncio.CancelledError:
+            await asyncio.gather(*(child.stop() for child in fresh))
+            raise
+        if not is_ready:
+            _log.error("restart_failed", action="the old processes go on")
+            await asyncio.gather(*(child.stop() for child in fresh))
+            return
+        old = list(self._children.values())
+        self._adopt(fresh)
+        await asyncio.gather(*(child.stop() for child in old))
+        _log.info("collector_restarted", processes=len(fresh))
+
+    def _adopt(self, children: Sequence[Child]) -> None:
+        for child in children:
+            self._children[child.slot] = child
+            watch = asyncio.create_task(self._watch(child))
+            self._watches.add(watch)
+            watch.add_done_callback(self._watches.discard)
+
+    async def _watch(self, child: Child) -> None:
+        """Start a child again that ends although nobody has told it to."""
+        backoff_seconds = FIRST_BACKOFF_SECONDS
+        while True:
+            returncode = await child.process.wait()
+            mark_process_dead(child.process.pid, str(self._figures))  # type: ignore[no-untyped-call]
+            if self._children.get(child.slot) is not child or self._stopping.is_set():
+                return
+            if time.monotonic() - child.started > SOUND_SECONDS:
+                backoff_seconds = FIRST_BACKOFF_SECONDS
+            _log.error("child_ended", pid=child.process.pid, returncode=returncode, restart_in_seconds=backoff_seconds)
+            await asyncio.sleep(backoff_seconds)
+            backoff_seconds = min(2 * backoff_seconds, MAX_BACKOFF_SECONDS)
+            if self._children.get(child.slot) is not child:
+                return  # a restart has come first
+            child = self._children[child.slot] = await self._start(child.slot)
+
+    async def _generation(self) -> list[Child]:
+        return [await self._start(slot) for slot in range(len(self._sockets))]
+
+    async def _start(self, slot: int) -> Child:
+        listening = [bound.fileno() for bound in self._sockets[slot]]
+        ready_fd, told_fd = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                _MODULE,
+                ",".join(map(str, listening)),
+                str(told_fd),
+                env=self._environment,
+                pass_fds=(*listening, told_fd),
+                start_new_session=True,  # the terminal's Ctrl-C reaches only us
+                preexec_fn=dies_with_parent(),
+            )
+        finally:
+            os.close(told_fd)
+        return Child(slot, process, ready_fd)
