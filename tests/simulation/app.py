@@ -5,7 +5,8 @@ them is a double.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
@@ -18,7 +19,7 @@ from tests.simulation.loop import WORLD, Killed, Process
 from tests.simulation.reader import ask
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
-from tracker.streaming.transport import ChunkConsumer
+from tracker.streaming.transport import REVOCATION_DRAIN_SECONDS, ChunkConsumer
 
 FETCH_MAX_RECORDS = (1, 3, 10, 40, 1_000)
 
@@ -157,6 +158,7 @@ class App:
         self.chunk_max_records = chunk_max_records
         self.recovery: Recovery | None = None
         self._orders: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self.standbys: frozenset[int] = frozenset()
 
     @property
     def chunk_consumer(self) -> "App":
@@ -183,9 +185,10 @@ class App:
         self._process.die(error)
         raise Killed
 
-    def start(self, opener: LeaseOpener) -> None:
+    def start(self, opener: LeaseOpener, stand_by: Callable[[], Awaitable[None]] | None = None) -> None:
         """Join the group, and feed agents from then on."""
         self.recovery = Recovery(self, opener)
+        self.recovery.stand_by = stand_by
         self._thread.member = Member(self._process.name, self._process, self._orders.put_nowait)
         self._group.join(self._thread.member)
         self._process.spawn(self._obey())
@@ -197,14 +200,22 @@ class App:
         while True:
             kind, what = await self._orders.get()
             if kind == "rebalance":
+                if what is None:
+                    await self._finish_chunks_at_hand()
                 self._thread.assignment = None
                 self.leases.revoke_all()
                 self.recovery.on_partitions_revoked(set())
                 assert self._thread.member is not None
                 self._group.join(self._thread.member)
             else:
-                generation, self._thread.assignment = what
+                generation, self._thread.assignment, self.standbys = what
                 await self.recovery.on_rebalance(set(what[1]), set(), set(), generation)
+
+    async def _finish_chunks_at_hand(self) -> None:
+        """Do what the real rebalance listener does before partitions are given up."""
+        self.leases.pause_fetching()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.leases.wait_until_idle(), REVOCATION_DRAIN_SECONDS)
 
     async def callback(self, message: Any) -> None:
         """Hand a message to its partition's agent."""

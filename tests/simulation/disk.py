@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+from tracker.errors import DiskFullError
+
 #: Writes that a machine may lose when its power goes: RocksDB's log is not synced after each batch.
 UNSYNCED_WRITES = 6
 
 Rows = dict[bytes, bytes]
-
-
-class DiskFullError(Exception):
-    """The file system has no room left."""
 
 
 class Disk:

@@ -15,6 +15,8 @@ SESSION_TIMEOUT_SECONDS = 3.0
 REBALANCE_TIMEOUT_SECONDS = 5.0
 #: A member learns from its next heartbeat that something has changed.
 HEARTBEAT_SECONDS = 0.75
+#: How many of the partitions that a worker does not have it follows.
+STANDBY_PROBABILITY = 0.3
 
 
 class Member:
@@ -24,6 +26,7 @@ class Member:
         self.name = name
         self.process = process
         self.assignment: set[TopicPartition] = set()
+        self.standbys: frozenset[int] = frozenset()
         self.generation = -1
         self._on_message = on_message
         self._inbox: deque[tuple[str, Any]] = deque()
@@ -62,7 +65,7 @@ class Group:
     def _arrive(self, member: Member) -> None:
         known = self._members.get(member.name)
         if known is not None and known is not member and not self._is_rebalancing:
-            member.assignment = known.assignment
+            member.assignment, member.standbys = known.assignment, known.standbys
             self._members[member.name] = member
             self._env.say(f"{self.name}: {member.name} is back in its own place")
             self._assign(member)
@@ -85,7 +88,7 @@ class Group:
                 if member.process is process and not process.is_running:
                     del self._members[name]
                     self._env.counters["members evicted"] += 1
-                    member.tell(self._env, self._env.rng.random() * HEARTBEAT_SECONDS, "rebalance", None)
+                    member.tell(self._env, self._env.rng.random() * HEARTBEAT_SECONDS, "rebalance", "evicted")
                     self.rebalance(f"{name} is evicted")
 
         self._env.loop.call_later(SESSION_TIMEOUT_SECONDS, check, context=WORLD)
@@ -125,6 +128,8 @@ class Group:
         self._env.rng.shuffle(members)
         for number, member in enumerate(members):
             member.assignment = set(self._partitions[number :: len(members)])
+            others = {tp.partition for tp in self._partitions} - {tp.partition for tp in member.assignment}
+            member.standbys = frozenset(n for n in sorted(others) if self._env.rng.random() < STANDBY_PROBABILITY)
         for member in members:
             self._assign(member)
 
@@ -132,7 +137,9 @@ class Group:
         member.generation = self.generation
         assigned = ", ".join(f"{tp.topic}-{tp.partition}" for tp in sorted(member.assignment))
         self._env.say(f"{self.name}: generation {self.generation}: {member.name} gets {assigned or 'nothing'}")
-        member.tell(self._env, self._env.latency(), "assigned", (self.generation, frozenset(member.assignment)))
+        member.tell(
+            self._env, self._env.latency(), "assigned", (self.generation, frozenset(member.assignment), member.standbys)
+        )
 
     def is_owner(self, process: Process, partition: int) -> bool:
         """Whether a process has a partition in the present generation."""

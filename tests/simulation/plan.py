@@ -46,17 +46,19 @@ class Plan:
 def plan_of(rng: Random) -> Plan:
     """Draw a plan."""
     timeout_ms = rng.choice((3, 8, 20)) * SECOND_MS
+    compaction_lag_ms = rng.choice((140, 200)) * SECOND_MS
     return Plan(
         partitions=rng.choice((1, 1, 2, 3)),
         workers=rng.choice((1, 2, 2, 3)),
-        sinks=rng.choice((1, 2)),
-        records=rng.randint(40, 160),
+        sinks=rng.choice((1, 1, 2)),
+        records=rng.randint(50, 110),
         keys=rng.choice((2, 5, 12, 30)),
-        duration_seconds=rng.choice((15.0, 40.0, 90.0)),
+        duration_seconds=rng.choice((15.0, 30.0, 30.0, 60.0, 200.0)),
         rules=Rules(
             timeout_ms=timeout_ms,
             max_length_ms=rng.choice((2, 6)) * timeout_ms,
             closed_stub_retention_ms=rng.choice((6 * SECOND_MS, 60 * SECOND_MS, LONG_RETENTION_MS)),
+            forgotten_retention_ms=compaction_lag_ms,
             duplicate_window_events=rng.choice((3, 8, 128)),
             max_events=rng.choice((4, 15, 100_000)),
             max_context_bytes=rng.choice((5, 8_192)),
@@ -64,9 +66,9 @@ def plan_of(rng: Random) -> Plan:
         chunk_max_records=rng.choice((1, 3, 10, 40)),
         cache_max_sessions=rng.choice((0, 2, 1_000)),
         changelog_batch_bytes=rng.choice((150, 400, 1_500, 100_000)),
-        tick_interval_ms=rng.choice((500, 1_000)),
+        tick_interval_ms=1_000,
         group_commit_interval_ms=rng.choice((700, 5_000)),
-        compaction_lag_ms=rng.choice((450, 1200)) * SECOND_MS,
+        compaction_lag_ms=compaction_lag_ms,
         delete_retention_ms=rng.choice((20, 60)) * SECOND_MS,
         sink_max_rows=rng.choice((1, 7, 50)),
         sink_max_bytes=rng.choice((1_500, 100_000)),

@@ -126,8 +126,8 @@ class WallClockFold(PartitionFold):
 
 
 class StatesWithoutOffset(PartitionFold):
-    def _held(self, key: bytes) -> tuple[SessionState | None, bool]:
-        return super()._held(key)[0], False
+    def _stands(self, key: bytes) -> tuple[SessionState | None, bool]:
+        return super()._stands(key)[0], False
 
 
 class ClosesInHeapOrder(PartitionFold):
@@ -207,6 +207,10 @@ def _parts(**replaced: Any) -> Callable[[Any], Parts]:
     return lambda _: Parts(**replaced)
 
 
+def _never_again(*_: Any) -> Iterator[Row]:
+    return iter(())
+
+
 #: What each bug is, and how to build a run with it.
 PLANTED: dict[str, Callable[[Any], Parts]] = {
     "the changelog is written before the outputs": _parts(checkpoint=ChangelogBeforeOutputs),
@@ -221,6 +225,9 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
         patches=((checkpoint_module, "changed_rows", _removals_first),)
     ),
     "W goes back with a stale write": _parts(store=WatermarkGoesBack),
+    "what a stale write has followed is not written again": _parts(
+        patches=((checkpoint_module, "overwritten_rows", _never_again),)
+    ),
     "the store is written before the changelog": _parts(checkpoint=StoreBeforeChangelog),
     "nobody waits for the changelog's ack": _changelog_unawaited,
     "states don't know the offset that they have had": _parts(recovery=_with_fold(StatesWithoutOffset)),

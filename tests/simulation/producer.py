@@ -27,9 +27,6 @@ class Batch:
         self._size_bytes = BATCH_OVERHEAD_BYTES
         self._max_bytes = max_bytes
 
-    def close(self) -> None:
-        """Take no more records: nobody here appends to a batch that was handed over."""
-
     def append(self, *, timestamp: Any, key: bytes | None, value: bytes | None, headers: Any = ()) -> object | None:
         """Add a record; None if the batch is full. The first one always fits."""
         size = RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
@@ -39,6 +36,9 @@ class Batch:
         self._size_bytes += size
         self.contents.append((key, value, headers))
         return self
+
+    def close(self) -> None:
+        """Take no more records: nobody here appends to a batch that was handed over."""
 
     def record_count(self) -> int:
         return len(self.contents)

@@ -80,6 +80,9 @@ class Reader:
     async def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
 
+    def highwater(self, partition: TopicPartition) -> int:
+        return self._broker.log(*partition).end
+
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return await ask(self._env, self._broker, lambda: dict.fromkeys(partitions, 0))
 

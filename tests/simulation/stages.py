@@ -82,11 +82,12 @@ def start_processor(world: World, group: Group, disk: Disk, process: Process) ->
         rules=plan.rules,
         cache_max_sessions=plan.cache_max_sessions,
         new_reader=reader,
-        open_store=lambda path: parts.store(path, database),
+        open_store=lambda path: parts.store(path, database, now_ms=lambda: env.now_ms),
+        standbys=lambda: app.standbys,
     )
     checkpoint = parts.checkpoint(producer, reader, PREFIX, LetterRate(NO_LIMIT))
     add_agent(app, SOURCE_TOPIC, checkpoint.run)  # type: ignore[arg-type]
-    app.start(recovery)
+    app.start(recovery, recovery.stand_by)
     for forever in (
         tick_forever(app.leases, producer, plan.tick_interval_ms),  # type: ignore[arg-type]
         commit_forever(app, plan.group_commit_interval_ms),  # type: ignore[arg-type]
