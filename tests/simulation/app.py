@@ -197,6 +197,7 @@ class App:
     async def _obey(self) -> None:
         """Do what the coordinator says, one thing after the other, as aiokafka does."""
         assert self.recovery is not None
+        assert self._thread.member is not None
         while True:
             kind, what = await self._orders.get()
             if kind == "rebalance":
@@ -205,11 +206,12 @@ class App:
                 self._thread.assignment = None
                 self.leases.revoke_all()
                 self.recovery.on_partitions_revoked(set())
-                assert self._thread.member is not None
                 self._group.join(self._thread.member)
             else:
-                generation, self._thread.assignment, self.standbys = what
-                await self.recovery.on_rebalance(set(what[1]), set(), set(), generation)
+                generation, assignment, standbys, answered = what
+                if answered == self._thread.member.joins:
+                    self._thread.assignment, self.standbys = assignment, standbys
+                    await self.recovery.on_rebalance(set(assignment), set(), set(), generation)
 
     async def _finish_chunks_at_hand(self) -> None:
         """Do what the real rebalance listener does before partitions are given up."""

@@ -28,6 +28,9 @@ class Member:
         self.assignment: set[TopicPartition] = set()
         self.standbys: frozenset[int] = frozenset()
         self.generation = -1
+        #: How often it asked to join, and which of these requests an assignment answers: later ones void it.
+        self.joins = 0
+        self.answered = 0
         self._on_message = on_message
         self._inbox: deque[tuple[str, Any]] = deque()
 
@@ -60,9 +63,11 @@ class Group:
 
     def join(self, member: Member) -> None:
         """A member asks to take part. Under a name that is known it takes that member's place."""
-        self._env.loop.call_later(self._env.latency(), self._arrive, member, context=WORLD)
+        member.joins += 1
+        self._env.loop.call_later(self._env.latency(), self._arrive, member, member.joins, context=WORLD)
 
-    def _arrive(self, member: Member) -> None:
+    def _arrive(self, member: Member, join: int) -> None:
+        member.answered = join
         known = self._members.get(member.name)
         if known is not None and known is not member and not self._is_rebalancing:
             member.assignment, member.standbys = known.assignment, known.standbys
@@ -137,9 +142,8 @@ class Group:
         member.generation = self.generation
         assigned = ", ".join(f"{tp.topic}-{tp.partition}" for tp in sorted(member.assignment))
         self._env.say(f"{self.name}: generation {self.generation}: {member.name} gets {assigned or 'nothing'}")
-        member.tell(
-            self._env, self._env.latency(), "assigned", (self.generation, frozenset(member.assignment), member.standbys)
-        )
+        what = (self.generation, frozenset(member.assignment), member.standbys, member.answered)
+        member.tell(self._env, self._env.latency(), "assigned", what)
 
     def is_owner(self, process: Process, partition: int) -> bool:
         """Whether a process has a partition in the present generation."""

@@ -21,8 +21,8 @@ from tracker.process.recovery import SessionRecovery
 from tracker.record_batches import send_batches
 from tracker.sessions import fold as fold_module
 from tracker.sessions.fold import PartitionFold
-from tracker.sessions.outputs import FoldResult
-from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark
+from tracker.sessions.outputs import ChangedState, FoldResult
+from tracker.sessions.state import FORGOTTEN, WATERMARK_KEY, SessionState
 from tracker.sink.lease import SinkLeaseOpener
 from tracker.sink.pipeline import Pipeline
 from tracker.sink.positions import SeenPositions
@@ -125,6 +125,23 @@ class WallClockFold(PartitionFold):
         return super().fold(records)
 
 
+class StreamTimeLost(SessionRecovery):
+    def _lease(self, *args: Any) -> SessionLease:
+        lease = super()._lease(*args)
+        lease.fold.stream_time_ms = 0
+        return lease
+
+
+class RemovedNotForgotten(PartitionFold):
+    """A stub that has had its time is deleted, and leaves no offset behind."""
+
+    def _close_passed(self) -> None:
+        super()._close_passed()
+        for key, (offset, state) in list(self._result.changed.items()):
+            if state is not None and state.close_reason == FORGOTTEN:
+                self._result.changed[key] = ChangedState(offset, None)
+
+
 class StatesWithoutOffset(PartitionFold):
     def _stands(self, key: bytes) -> tuple[SessionState | None, bool]:
         return super()._stands(key)[0], False
@@ -169,10 +186,6 @@ def _from_committed_offset(simulation: Any) -> Parts:
 
 def _past_the_hole(position: int, written: list[tuple[int, int]]) -> int:
     return max([position, *(base + count for base, count in written)])
-
-
-def _removals_first(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
-    return iter(sorted(changed_rows(result, watermark, mark), key=lambda row: row[2] is not None))
 
 
 _drawn = itertools.count()
@@ -221,9 +234,8 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
     "the position moves past a hole": _parts(patches=((checkpoint_module, "contiguous_end", _past_the_hole),)),
     "a chunk's states are written over a merged hole": _parts(checkpoint=StatesOverMergedHole),
     "a lease outlives its revocation": _parts(lease_book=LeaseOutlivesRevocation),
-    "stubs are removed before their siblings are written": _parts(
-        patches=((checkpoint_module, "changed_rows", _removals_first),)
-    ),
+    "the stream time is not written down with W": _parts(recovery=StreamTimeLost),
+    "a closed session's key is deleted at once": _parts(recovery=_with_fold(RemovedNotForgotten)),
     "W goes back with a stale write": _parts(store=WatermarkGoesBack),
     "what a stale write has followed is not written again": _parts(
         patches=((checkpoint_module, "overwritten_rows", _never_again),)

@@ -38,7 +38,7 @@ REST_TIMEOUT_SECONDS = 300.0
 #: What the sinks hold when all has been taken is written within this.
 LAST_BATCH_SECONDS = 3.0
 #: How many runs end with a changelog of which only the last of each key is left.
-COMPACTED_PROBABILITY = 0.35
+COMPACTED_PROBABILITY = 0.5
 #: Polling without news costs real time, and shows nothing.
 IDLE_POLL_SECONDS = 3.0
 #: What the weather does, and how many times in one run at most.
