@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaError
 from tests.simulation.broker import Broker, Record
 from tests.simulation.environment import Environment
 from tests.simulation.group import Group, Member
-from tests.simulation.loop import WORLD, Killed, Process
-from tests.simulation.reader import ask
+from tests.simulation.loop import Killed, Process
+from tests.simulation.reader import ask, news
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
 from tracker.streaming.transport import REVOCATION_DRAIN_SECONDS, ChunkConsumer
@@ -49,7 +49,7 @@ class FetchThread:
                 await env.point("after a fetch")
             if found or env.loop.time() >= deadline:
                 return found
-            await self._news(wanted, deadline)
+            await news(env, [self._broker.log(*tp) for tp in wanted], deadline)
 
     def _fetched(
         self, wanted: Mapping[TopicPartition, int], held: frozenset[TopicPartition]
@@ -60,18 +60,6 @@ class FetchThread:
             if tp in held and records:
                 found[tp] = (records, position)
         return found
-
-    async def _news(self, wanted: Mapping[TopicPartition, int], deadline: float) -> None:
-        """Wait until something was appended, as a broker holds a fetch open."""
-        news = asyncio.Event()
-        logs = [self._broker.log(*tp) for tp in wanted]
-        for log in logs:
-            log.on_append.append(news.set)
-        timer = self._env.loop.call_at(deadline, news.set, context=WORLD)
-        await news.wait()
-        timer.cancel()
-        for log in logs:
-            log.on_append.remove(news.set)
 
     async def commit_group(self, offsets: Mapping[TopicPartition, Any]) -> bool:
         await self._env.point("before a commit")

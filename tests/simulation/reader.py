@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from tests.simulation.broker import Broker, Record
+from tests.simulation.broker import Broker, PartitionLog, Record
 from tests.simulation.environment import Environment
 from tests.simulation.loop import WORLD
 
@@ -37,6 +37,18 @@ async def ask(env: Environment, broker: Broker, answer: Callable[[], T]) -> T:
 
     env.loop.call_later(env.latency(), arrive, context=WORLD)
     return await future
+
+
+async def news(env: Environment, logs: Sequence[PartitionLog], deadline: float) -> None:
+    """Wait until something was appended, as a broker holds a fetch open."""
+    appended = asyncio.Event()
+    for log in logs:
+        log.on_append.append(appended.set)
+    timer = env.loop.call_at(deadline, appended.set, context=WORLD)
+    await appended.wait()
+    timer.cancel()
+    for log in logs:
+        log.on_append.remove(appended.set)
 
 
 class Reader:
@@ -98,10 +110,15 @@ class Reader:
         deadline = env.loop.time() + timeout_ms / 1000
         while True:
             await asyncio.sleep(env.latency())
-            found = self._fetched(list(partitions) or list(self._positions), max_records or 1_000) if self._up else {}
+            wanted = list(partitions) or list(self._positions)
+            behind = [tp for tp in wanted if self._positions.get(tp, 0) < self._broker.log(*tp).end]
+            found = self._fetched(wanted, max_records or 1_000) if self._up else {}
             if found or env.loop.time() >= deadline:
                 return found
-            await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - env.loop.time())))
+            if behind:
+                await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - env.loop.time())))
+            else:
+                await news(env, [self._broker.log(*tp) for tp in wanted], deadline)
 
     @property
     def _up(self) -> bool:

@@ -30,6 +30,7 @@ from tracker.sessions.state import decode_state
 from tracker.sink import pipeline
 from tracker.sink.main import DATASOURCES
 from tracker.streaming import transport
+from tracker.table import changelog
 
 #: A process that ends for one of these is started again; any other error is a bug.
 EXPECTED_EXITS = (KafkaError, DiskFullError)
@@ -327,8 +328,8 @@ def _metrics() -> dict[str, float]:
 @contextmanager
 def virtual_clocks(env: Environment) -> Iterator[None]:
     """Let production code read the run's time where it reads a clock."""
-    before = (clock.now_ms, pipeline.monotonic, transport.POLL_TIMEOUT_SECONDS)  # type: ignore[attr-defined]
-    set_all(lambda: env.now_ms, env.loop.time, IDLE_POLL_SECONDS)
+    before = (clock.now_ms, pipeline.monotonic, transport.POLL_TIMEOUT_SECONDS, changelog.READ_TIMEOUT_MS)  # type: ignore[attr-defined]
+    set_all(lambda: env.now_ms, env.loop.time, IDLE_POLL_SECONDS, int(IDLE_POLL_SECONDS * 1000))
     logging = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
     try:
@@ -338,8 +339,9 @@ def virtual_clocks(env: Environment) -> Iterator[None]:
         structlog.configure(**logging)
 
 
-def set_all(now_ms: Any, monotonic: Any, poll_timeout_seconds: float) -> None:
+def set_all(now_ms: Any, monotonic: Any, poll_timeout_seconds: float, read_timeout_ms: int) -> None:
     """Put clocks where production code looks for them, and let it poll idle partitions less often."""
     clock.now_ms = now_ms
     pipeline.monotonic = monotonic  # type: ignore[attr-defined]
+    changelog.READ_TIMEOUT_MS = read_timeout_ms  # type: ignore[misc]
     transport.POLL_TIMEOUT_SECONDS = poll_timeout_seconds  # type: ignore[misc]
