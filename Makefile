@@ -84,7 +84,7 @@ simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or re
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FROM),--from $(FROM))
 
 .PHONY: test
-test: setup chromium ## all tests, on a real Kafka, ClickHouse and browser, with coverage
+test: setup chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 .PHONY: faults

@@ -10,6 +10,7 @@ from aiohttp import web
 from tracker.datasources.files import read_datasources
 from tracker.local.ports import LOOPBACK, local_port, require_free_port
 from tracker.local.tinybird.database import Database
+from tracker.local.tinybird.pipes import read_pipes
 from tracker.local.tinybird.server import Server
 from tracker.settings import Settings
 
@@ -29,7 +30,8 @@ def run(settings: Settings) -> None:
     require_free_port(port, "TRACKER_TINYBIRD_URL")
     datasources = read_datasources(settings.tinybird_project_dir)
     database = Database(settings.data_dir / "tinybird", datasources)
-    asyncio.run(_serve(Server(settings, database), port))
+    pipes = read_pipes(settings.tinybird_project_dir)
+    asyncio.run(_serve(Server(settings, database, pipes), port))
 
 
 async def _serve(server: Server, port: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from aiohttp import web
 
 from tracker.local.tinybird.body import BadEncodingError, BodyTooLargeError, read_body
 from tracker.local.tinybird.database import Database, QueryError, UnknownDatasourceError
+from tracker.local.tinybird.pipes import Pipe
 from tracker.local.tinybird.rate_limit import TokenBucket
 from tracker.local.tinybird.rows import NotNdjsonError
+from tracker.local.tinybird.templates import TemplateError, render
 from tracker.settings import Settings
 
 MAX_QUERY_BYTES: Final = 262_144
@@ -26,6 +28,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NotNdjsonError: 400,
     BadEncodingError: 400,
     QueryError: 400,
+    TemplateError: 400,
     UnknownDatasourceError: 404,
     BodyTooLargeError: 413,
 }
@@ -34,8 +37,9 @@ _STATUS: Final[dict[type[Exception], int]] = {
 class Server:
     """Answers requests from one database. ClickHouse's calls block, so each kind has a thread of its own."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, pipes: Mapping[str, Pipe]) -> None:
         self._database = database
+        self._pipes = pipes
         self._token = settings.tinybird_token.get_secret_value().encode()
         self._max_body_bytes = settings.local_tinybird_max_body_bytes
         self._requests_per_second = settings.local_tinybird_requests_per_second
@@ -50,6 +54,7 @@ class Server:
         app.router.add_post("/v0/events", self._events)
         app.router.add_get("/v0/sql", self._sql)
         app.router.add_post("/v0/sql", self._sql)
+        app.router.add_get("/v0/pipes/{name}.json", self._pipe)
         app.on_cleanup.append(self._close)
         return app
 
@@ -89,6 +94,16 @@ class Server:
         query = request.query.get("q") or (await read_body(request, MAX_QUERY_BYTES)).decode(errors="replace")
         if not query.strip():
             raise web.HTTPBadRequest(text="give the query as q=..., or as the body of a POST")
+        return await self._answer(query)
+
+    async def _pipe(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        pipe = self._pipes.get(request.match_info["name"])
+        if pipe is None:
+            raise web.HTTPNotFound(text=f"there is no pipe {request.match_info['name']}")
+        return await self._answer(render(pipe.template, request.query))
+
+    async def _answer(self, query: str) -> web.Response:
         loop = asyncio.get_running_loop()
         result = await loop.run_in_executor(self._queries, self._database.query, query)
         kind = "application/json" if result.format.startswith("JSON") else "text/plain"

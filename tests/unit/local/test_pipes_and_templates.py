@@ -1,0 +1,67 @@
+"""Pipe files and templates: what is known is read, what is not is an error and never a guess."""
+
+import pytest
+
+from tracker.errors import ConfigurationError
+from tracker.local.tinybird.pipes import parse_pipe
+from tracker.local.tinybird.templates import TemplateError, render
+
+PIPE = """TOKEN "t" READ
+
+NODE endpoint
+SQL >
+    %
+    SELECT 1
+
+    FROM x
+
+TYPE endpoint
+"""
+
+
+def test_a_pipes_template_is_its_sql_without_the_indent():
+    assert parse_pipe("p", PIPE).template == "%\nSELECT 1\n\nFROM x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PIPE + "\nNODE second\nSQL >\n    SELECT 2\n",
+        PIPE.replace("TYPE endpoint", "TYPE materialized"),
+        PIPE.replace("TYPE endpoint\n", ""),
+        PIPE + "\nCACHE 10\n",
+        "TYPE endpoint",
+    ],
+)
+def test_what_the_local_tinybird_does_not_serve_is_an_error(text: str):
+    with pytest.raises(ConfigurationError, match=r"p\.pipe"):
+        parse_pipe("p", text)
+
+
+def test_only_the_branch_that_holds_asks_for_its_parameters():
+    template = "{% if defined(a) %}{{String(a)}}{% if not defined(b) %}!{% end %}{% else %}none{% end %}"
+    assert render(template, {}) == "none"
+    assert render(template, {"a": "x"}) == "'x'!"
+    assert render(template, {"a": "x", "b": ""}) == "'x'"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{String(a)}}",
+        "{{Int32(a, 'x')}}",
+        "{{DateTime(a, 'yesterday')}}",
+        "{{Float64(a, 1)}}",
+        "{{String(a, 'x', enum=['x'])}}",
+        "{{__import__('os')}}",
+        "{{a}}",
+        "{{String(a, 'x'}}",
+        "{% for a in b %}{% end %}",
+        "{% if defined(a) %}",
+        "{% if a %}{% end %}",
+        "{% end %}",
+    ],
+)
+def test_what_is_not_known_or_does_not_fit_is_an_error(template: str):
+    with pytest.raises(TemplateError):
+        render(template, {})
