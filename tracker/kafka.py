@@ -36,8 +36,8 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
 def new_producer(settings: Settings, client_id: str, **options: Any) -> AIOKafkaProducer:
     """Return an unstarted producer that is idempotent and waits for all replicas. aiokafka's defaults are neither."""
     return AIOKafkaProducer(
-        **client_options(settings, client_id),
         **{
+            **client_options(settings, client_id),
             "acks": "all",
             "enable_idempotence": True,
             "max_batch_size": PRODUCER_BATCH_MAX_BYTES,

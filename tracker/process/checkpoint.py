@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET
-from tracker.errors import DiskFullError, InvariantError
+from tracker.errors import DiskFullError, InvariantError, StateDamagedError
 from tracker.kafka import RETRY_SECONDS, is_passing
 from tracker.letter_rate import LetterRate
 from tracker.process import metrics
@@ -111,16 +111,13 @@ class Checkpoint:
         while lease.alive:
             try:
                 if lease.contested:
-                    lease.store.merge(rows, end)
+                    lease.store.merge(rows, end)  # which finds out itself what stands over what
                 else:
                     lease.store.write(rows, end)
+                    lease.store.overwritten.clear()
             except DiskFullError as error:
-                log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))  # noqa: TRY400 - the operator knows where
-                await asyncio.sleep(RETRY_SECONDS)
-                with suppress(DiskFullError):
-                    lease.store.reopen()
+                await _wait_for_room(lease, error)
             else:
-                lease.store.overwritten.clear()
                 return
 
     async def _send_outputs(self, partition: int, result: FoldResult) -> None:
@@ -148,12 +145,29 @@ class Checkpoint:
                         on_merged=lambda _, keys: lease.take_in(keys),
                     ):
                         return lease.alive
+            except DiskFullError as error:
+                await _wait_for_room(lease, error)
             except KafkaError as error:
                 if not is_passing(error):
                     raise
                 log.warning("the changelog can't be read; trying again", partition=lease.partition, error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
         return False
+
+
+async def _wait_for_room(lease: SessionLease, error: DiskFullError) -> None:
+    """Wait a moment and open the store again: RocksDB takes nothing more after a write that failed.
+
+    Raises:
+        StateDamagedError: it came back without what it had; only a recovery helps.
+    """
+    log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))
+    await asyncio.sleep(RETRY_SECONDS)
+    position = lease.store.position
+    with suppress(DiskFullError):
+        lease.store.reopen()
+    if lease.store.position != position:
+        raise StateDamagedError(f"{lease!r}: the store was at {position} and came back at {lease.store.position}")
 
 
 def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
