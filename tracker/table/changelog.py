@@ -66,14 +66,17 @@ async def follow(
 ) -> NoReturn:
     """Keep stores at the changelog's end until cancelled: standbys. ``on_lag`` is told each partition's rows behind."""
     following = {TopicPartition(topic, number): store for number, store in stores.items()}
-    await _seek_to_positions(reader, following)
+    ends = await _seek_to_positions(reader, following)
+    for tp, store in following.items():
+        on_lag(tp.partition, ends[tp] - store.position)
     while True:
         found = await reader.getmany(*following, timeout_ms=READ_TIMEOUT_MS, max_records=FOLLOW_MAX_RECORDS)
         positions = {tp: await reader.position(tp) for tp in found}
         for tp, records in found.items():
             following[tp].merge(map(_row, records), positions[tp])
         for tp, store in following.items():
-            on_lag(tp.partition, max(0, (reader.highwater(tp) or 0) - store.position))
+            # Before its first records come, a partition has no high watermark; that must not look like no lag.
+            on_lag(tp.partition, max(0, (reader.highwater(tp) or ends[tp]) - store.position))
         await asyncio.sleep(0)
 
 
