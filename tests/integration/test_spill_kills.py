@@ -56,7 +56,9 @@ class Visitors:
                 event_id = f"{session}-{number}"
                 event = {"session_id": session, "event_type": "click", "event_id": event_id}
                 try:
-                    async with http.post("/api/v1/events/track", json={**event, "workspace_id": self._workspace}) as got:
+                    async with http.post(
+                        "/api/v1/events/track", json={**event, "workspace_id": self._workspace}
+                    ) as got:
                         is_accepted = got.status == 202
                 except (aiohttp.ClientError, TimeoutError):
                     is_accepted = False

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from xxhash import xxh3_64_intdigest
 
 from topics.catalog import LEGACY, SOURCE
+from tracker.admin import describe_broker
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import new_reader
 from tracker.settings import Settings
@@ -182,12 +183,18 @@ async def compare(settings: Settings, since_ms: int, until_ms: int, compares: Co
         "tracker": SOURCE.name(settings.topic_prefix),
         "legacy": LEGACY.name(settings.topic_prefix),
     }
+    states = await describe_broker(settings)
+    for topic in topics.values():
+        if topic not in states:
+            raise ConfigurationError(f"topic {topic} does not exist; run: tracker topics create")
     reader = new_reader(settings, "tracker-migration")
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             await reader.start()
         for lane, topic in topics.items():
-            async for value, timestamp_ms in _read_range(reader, topic, since_ms - EDGE_MS, until_ms + EDGE_MS):
+            async for value, timestamp_ms in _read_range(
+                reader, topic, states[topic].partitions, since_ms - EDGE_MS, until_ms + EDGE_MS
+            ):
                 comparison.take(lane, value, timestamp_ms)
     except (KafkaError, OSError, TimeoutError) as error:
         raise RetryableError(f"can't read from Kafka at {settings.kafka_bootstrap} ({type(error).__name__})") from error
@@ -197,12 +204,9 @@ async def compare(settings: Settings, since_ms: int, until_ms: int, compares: Co
 
 
 async def _read_range(
-    reader: AIOKafkaConsumer, topic: str, since_ms: int, until_ms: int
+    reader: AIOKafkaConsumer, topic: str, count: int, since_ms: int, until_ms: int
 ) -> AsyncIterator[tuple[bytes | None, int]]:
-    numbers = reader.partitions_for_topic(topic)
-    if not numbers:
-        raise ConfigurationError(f"topic {topic} does not exist; run: tracker topics create")
-    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+    partitions = [TopicPartition(topic, number) for number in range(count)]
     reader.assign(partitions)
     ends = await reader.end_offsets(partitions)
     starts = await reader.offsets_for_times(dict.fromkeys(partitions, max(0, since_ms)))

@@ -30,6 +30,7 @@ class FaultyKafka:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.log: list[list[tuple[bytes, bytes]]] = [[] for _ in range(PARTITIONS)]
+        self.max_latency_seconds = 0.05
         self.is_silent = False
         self.refusals_left = 0
         self.pending: list[SentBatch] = []
@@ -133,7 +134,7 @@ class FaultyProducer:
         return Builder()
 
     async def send_batch(self, builder: Builder, _: str, *, partition: int) -> "asyncio.Future[None]":
-        await asyncio.sleep(self.kafka.rng.random() * 0.002)
+        await asyncio.sleep(self.kafka.rng.random() ** 4 * self.kafka.max_latency_seconds)
         if self.is_closed:
             raise ProducerClosed
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()

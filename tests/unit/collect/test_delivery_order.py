@@ -76,17 +76,19 @@ class Collector:
 
 
 async def visit(collector: Collector, session: str, accepted: list[bytes], stop: asyncio.Event) -> None:
-    """A client: sends the next events when it has its answer, and repeats those for which it has none."""
+    """A client that does not always wait for its answers, as a page does not, and repeats nothing."""
     number = 0
     while not stop.is_set():
-        count = collector.kafka.rng.randint(1, 4)
-        values = [f"{session}:{number + nth}".encode() for nth in range(count)]
-        records = [Outgoing(session.encode(), value, session, value.decode(), cookie=False) for value in values]
-        if await collector.deliver(records):
-            accepted += values
+        calls = []
+        for _ in range(collector.kafka.rng.randint(1, 3)):
+            count = collector.kafka.rng.randint(1, 3)
+            values = [f"{session}:{number + nth}".encode() for nth in range(count)]
+            records = [Outgoing(session.encode(), value, session, value.decode(), cookie=False) for value in values]
+            calls.append((values, asyncio.create_task(collector.deliver(records))))
             number += count
-        else:
-            await asyncio.sleep(0.01)
+        for values, call in calls:
+            if await call:
+                accepted += values
 
 
 async def misbehave(collector: Collector, rng: random.Random, stop: asyncio.Event) -> None:
@@ -151,10 +153,9 @@ async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, se
     assert collector.metrics.records_drained._value.get() > 0
     for session, values in accepted.items():
         logged = [value for log in kafka.log for key, value in log if key == session.encode()]
-        # The last request may be in the log although its client had no answer.
-        kept = without_repetitions(logged)
-        assert kept[: len(values)] == values, session
-        assert len(kept) - len(values) <= 4, session
+        # What was not accepted may be in the log all the same: its client was told so, or had no answer.
+        was_accepted = set(values)
+        assert [value for value in without_repetitions(logged) if value in was_accepted] == values, session
 
 
 async def test_it_goes_direct_again_under_load_that_never_pauses(tmp_path):
@@ -165,6 +166,7 @@ async def test_it_goes_direct_again_under_load_that_never_pauses(tmp_path):
     accepted: dict[str, list[bytes]] = {f"s{number}": [] for number in range(SESSIONS)}
     clients = [asyncio.create_task(visit(collector, session, values, stop)) for session, values in accepted.items()]
     collector.kafka.is_silent = True
+    collector.kafka.max_latency_seconds = 0.0
     await until(lambda: collector.producer._spilled_records >= 500)
     collector.kafka.wake()
     await until(lambda: not collector.producer._spilling.is_set())
