@@ -1,0 +1,112 @@
+"""One hash of a row, computed in ClickHouse's SQL and in Python from the bytes in Kafka: the two must agree.
+
+xxHash64 over the columns below, each with a line break behind it. Its sums (modulo 2^64) do not depend
+on the order of rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from xxhash import xxh64_intdigest
+
+#: Groups within an hour; by session, so that both sides can tell. Tinybird's rows don't know Kafka's partitions.
+SLICES: Final = 16
+MODULUS: Final = 2**64
+HOUR_SECONDS: Final = 3_600
+
+
+def milliseconds(iso: str) -> int:
+    """Return a row's time in milliseconds since the epoch; what is finer is cut off, as ClickHouse does."""
+    at = datetime.fromisoformat(iso)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(at.timestamp()) * 1000 + at.microsecond // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A datasource, its row's id and time, and what is hashed."""
+
+    datasource: str
+    id_column: str
+    time_column: str
+    text_columns: tuple[str, ...]
+    number_columns: tuple[str, ...]
+
+    @property
+    def sql_hash(self) -> str:
+        """The hash in SQL."""
+        parts = [*self.text_columns, *(f"toString(toUInt64({name}))" for name in self.number_columns)]
+        time = f"toString(toUnixTimestamp64Milli({self.time_column}))"
+        return f"xxHash64(concat({', '.join(f'{part}, char(10)' for part in [*parts, time])}))"
+
+    @property
+    def sql_hour(self) -> str:
+        """The hour in SQL, in hours since the epoch."""
+        return f"intDiv(toUnixTimestamp({self.time_column}), {HOUR_SECONDS})"
+
+    def hash(self, row: Mapping[str, Any]) -> int:
+        """Return the hash of a row as it lies in Kafka."""
+        parts = [str(row[name]) for name in self.text_columns]
+        parts += [str(int(row[name])) for name in self.number_columns]
+        parts.append(str(milliseconds(row[self.time_column])))
+        return int(xxh64_intdigest("".join(f"{part}\n" for part in parts).encode()))
+
+    def hour(self, row: Mapping[str, Any]) -> int:
+        """Return the hour of a row, in hours since the epoch."""
+        return milliseconds(row[self.time_column]) // 1000 // HOUR_SECONDS
+
+
+SQL_SLICE: Final = f"xxHash64(session_id) % {SLICES}"
+
+EVENTS: Final = Kind(
+    "events_v1",
+    "id",
+    "timestamp",
+    (
+        *("id", "event_id", "session_id", "event_type", "event_value", "event_value_type", "workspace_id", "user_id"),
+        *("campaign_id", "project_id", "page_url"),
+    ),
+    ("session_event_sequence",),
+)
+SESSIONS: Final = Kind(
+    "session_v1",
+    "session_id",
+    "created_at",
+    ("session_id", "session_key", "workspace_id", "user_id", "campaign_id", "close_reason"),
+    ("event_count", "is_expired", "version"),
+)
+
+
+def slice_of(session_id: str) -> int:
+    """Return the group of a session."""
+    return int(xxh64_intdigest(session_id.encode())) % SLICES
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which rows are looked at: of a workspace, and of a time [from, to)."""
+
+    workspace_id: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def takes(self, kind: Kind, row: Mapping[str, Any]) -> bool:
+        """Return whether a row in Kafka is meant."""
+        if self.workspace_id is not None and row["workspace_id"] != self.workspace_id:
+            return False
+        at = milliseconds(row[kind.time_column])
+        return (self.from_ms is None or at >= self.from_ms) and (self.to_ms is None or at < self.to_ms)
+
+    def sql(self, kind: Kind, quoted: Callable[[str], str]) -> str:
+        """Return the same as a condition in SQL."""
+        at = f"toUnixTimestamp64Milli({kind.time_column})"
+        parts = ["1"]
+        if self.workspace_id is not None:
+            parts.append(f"workspace_id = {quoted(self.workspace_id)}")
+        if self.from_ms is not None:
+            parts.append(f"{at} >= {self.from_ms}")
+        if self.to_ms is not None:
+            parts.append(f"{at} < {self.to_ms}")
+        return " AND ".join(parts)

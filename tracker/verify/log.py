@@ -1,0 +1,94 @@
+"""What the log says must be in Tinybird: sums by hour and slice, and what is on its way. Streamed, never held whole."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from topics.catalog import Topic
+from topics.headers import SourcePosition, read_position, was_sent_again
+from tracker.log_reader import LogReader
+from tracker.settings import Settings
+from tracker.verify.hashes import MODULUS, Kind, Scope, slice_of
+
+
+class Bucket(NamedTuple):
+    """Rows that are summed up together."""
+
+    hour: int
+    group: int
+
+
+class Sum(NamedTuple):
+    """How many rows, and the sum of their hashes."""
+
+    rows: int
+    checksum: int
+
+    def plus(self, hashed: int) -> "Sum":
+        """Return the sum with one row more."""
+        return Sum(self.rows + 1, (self.checksum + hashed) % MODULUS)
+
+
+class LoggedRow(NamedTuple):
+    """One output row, each once, and where it lies."""
+
+    partition: int
+    offset: int
+    is_written: bool
+    row: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Logged:
+    """What one output topic holds."""
+
+    sums: dict[Bucket, Sum] = field(default_factory=lambda: defaultdict(lambda: Sum(0, 0)))
+    on_their_way: set[str] = field(default_factory=set)
+    rows: int = 0
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLog:
+    """One output topic, and how far the sink has committed each partition of it."""
+
+    settings: Settings
+    reader: LogReader
+    topic: Topic
+    committed: Mapping[int, int]
+
+    @property
+    def name(self) -> str:
+        """The topic's full name."""
+        return self.topic.name(self.settings.topic_prefix)
+
+
+async def logged_rows(log: OutputLog) -> AsyncIterator[LoggedRow]:
+    """Yield each output row once, in order; ``is_written`` says that the sink has committed it."""
+    for partition, wanted in (await log.reader.ranges(log.topic)).items():
+        last = SourcePosition(-1, -1)
+        async for records in log.reader.read(log.name, partition, wanted):
+            for record in records:
+                position = read_position(record.headers)
+                if not record.value or position is None or position <= last or was_sent_again(record.headers):
+                    continue
+                last = position
+                is_written = record.offset < log.committed.get(partition, 0)
+                yield LoggedRow(partition, record.offset, is_written, orjson.loads(record.value))
+
+
+async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
+    """Add up the rows that have been written, and note the sessions that still have rows on their way."""
+    logged = Logged(is_whole=all(found.begin == 0 for found in (await log.reader.ranges(log.topic)).values()))
+    async for found in logged_rows(log):
+        row = found.row
+        if not found.is_written:
+            logged.on_their_way.add(row["session_id"])
+        elif scope.takes(kind, row):
+            bucket = Bucket(kind.hour(row), slice_of(row["session_id"]))
+            logged.sums[bucket] = logged.sums[bucket].plus(kind.hash(row))
+            logged.rows += 1
+    return logged

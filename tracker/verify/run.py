@@ -1,0 +1,206 @@
+"""The order of things: first how far the sink has committed, then Tinybird, then the log up to its end.
+
+So whatever lies before the commit must be in Tinybird, and whatever Tinybird has must be in the log by the time it is
+read. What lies in between is on its way, and no fault either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from pydantic import ValidationError
+
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
+from topics.dead_letter import DeadLetter
+from tracker.admin import committed_offsets
+from tracker.dead_letters.letters import place_of, read_mark
+from tracker.log_reader import LogReader, open_log_reader
+from tracker.settings import Settings
+from tracker.tinybird_sql import Rows, open_rows, quoted
+from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, slice_of
+from tracker.verify.hashes import SESSIONS as SESSION_ROWS
+from tracker.verify.log import Bucket, OutputLog, Sum, logged_rows, sum_rows
+from tracker.verify.report import Check
+from tracker.verify.sessions import ask_suspects, judge, session_checks
+
+#: Rows of one bucket that are held against each other one by one; more are only counted.
+MAX_BUCKET_ROWS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """What the dead letters say: which rows and sessions the sink could not place."""
+
+    row_ids: frozenset[str]
+    session_ids: frozenset[str]
+
+
+async def verify(settings: Settings, scope: Scope) -> list[Check]:
+    """Look at everything once.
+
+    Raises:
+        RetryableError: Kafka or Tinybird can't be reached.
+    """
+    letters_check = Check("dead_letter", "each dead letter can be read and has a reason")
+    events_check = Check("events_log", "events_v1 has the rows of the log: counts and checksums by hour and slice")
+    sessions_check = Check("sessions_log", "session_v1 has the latest row of each session in the log")
+    checks = session_checks()
+    async with open_log_reader(settings, f"{settings.topic_prefix}verify") as reader, open_rows(settings) as rows:
+        events_log = OutputLog(settings, reader, SEQUENCED, await _committed(settings, SEQUENCED))
+        sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, SESSIONS))
+        suspects = await ask_suspects(rows, scope, settings.duplicate_window_events)
+        stored = await _sums(rows, EVENTS, scope)
+        stored_sessions = await _stored_sessions(rows, scope)
+        letters = await _read_letters(settings, reader, letters_check)
+        events = await sum_rows(events_log, EVENTS, scope)
+        latest, on_their_way = await _latest_sessions(sessions_log, scope)
+        _compare_sessions(latest, stored_sessions, on_their_way | letters.session_ids, sessions_check)
+        judge(checks, suspects, on_their_way=events.on_their_way | on_their_way, with_letters=letters.session_ids)
+        differing = {bucket for bucket in {*events.sums, *stored} if events.sums.get(bucket) != stored.get(bucket)}
+        events_check.looked_at = events.rows
+        if not events.is_whole:
+            events_check.notes.append("the log does not reach back to its start: rows before it are not judged")
+        if differing:
+            held = await _differing_rows(rows, scope, differing, events_check)
+            await _compare_events(events_log, scope, held, letters, events_check)
+            if events.is_whole:
+                _report_unlogged(held, events_check)
+    for check in checks.values():
+        check.looked_at = sum(found.rows for found in stored.values())
+    return [*checks.values(), letters_check, events_check, sessions_check]
+
+
+async def _committed(settings: Settings, topic: Topic) -> dict[int, int]:
+    found = await committed_offsets(settings, f"{settings.topic_prefix}sink")
+    name = topic.name(settings.topic_prefix)
+    return {tp.partition: offset for tp, offset in found.items() if tp.topic == name}
+
+
+async def _sums(rows: Rows, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
+    query = (
+        f"SELECT {kind.sql_hour} AS hour, {SQL_SLICE} AS slice, count() AS n, "  # noqa: S608 - nothing from outside
+        f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
+        f"WHERE {scope.sql(kind, quoted)} GROUP BY hour, slice"
+    )
+    return {
+        Bucket(int(row["hour"]), int(row["slice"])): Sum(int(row["n"]), int(row["checksum"]))
+        for row in await rows.select(query)
+    }
+
+
+async def _stored_sessions(rows: Rows, scope: Scope) -> dict[str, tuple[int, int]]:
+    """Return version and hash of each session."""
+    query = (
+        f"SELECT session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
+        f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)}"
+    )
+    return {row["session_id"]: (int(row["version"]), int(row["hashed"])) for row in await rows.select(query)}
+
+
+async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> Letters:
+    row_ids: set[str] = set()
+    session_ids: set[str] = set()
+    name = DEAD_LETTERS.name(settings.topic_prefix)
+    for partition, wanted in (await reader.ranges(DEAD_LETTERS)).items():
+        async for records in reader.read(name, partition, wanted):
+            for record in records:
+                try:
+                    if read_mark(record) is not None:
+                        continue
+                    letter = DeadLetter.model_validate_json(record.value or b"")
+                except ValidationError as error:
+                    problem = error.errors(include_url=False, include_input=False)[0]
+                    where = ".".join(map(str, problem["loc"])) or "letter"
+                    check.fault(f"dead letter {place_of(record)}: {where}: {problem['msg']}")
+                    continue
+                check.looked_at += 1
+                if not letter.detail.strip():
+                    check.fault(f"dead letter {place_of(record)}: no detail beside its reason {letter.reason}")
+                if letter.stage == "sink":
+                    _take_row(letter, row_ids, session_ids)
+    return Letters(frozenset(row_ids), frozenset(session_ids))
+
+
+def _take_row(letter: DeadLetter, row_ids: set[str], session_ids: set[str]) -> None:
+    try:
+        row = orjson.loads(letter.value or b"")
+    except orjson.JSONDecodeError:
+        return
+    if isinstance(row, dict):
+        row_ids.add(str(row.get("id") or row.get("session_id")))
+        session_ids.add(str(row.get("session_id")))
+
+
+async def _compare_events(
+    log: OutputLog, scope: Scope, held: dict[Bucket, dict[str, int]], letters: Letters, check: Check
+) -> None:
+    """Hold buckets against the log row by row, and take out of ``held`` what the log has."""
+    async for found in logged_rows(log):
+        row = found.row
+        if not scope.takes(EVENTS, row):
+            continue
+        in_bucket = held.get(Bucket(EVENTS.hour(row), slice_of(row["session_id"])))
+        if in_bucket is None:
+            continue
+        what = f"{row['id']} (session {row['session_id']}, number {row['session_event_sequence']})"
+        at = f"{log.name}-{found.partition} @ {found.offset}"
+        hashed = in_bucket.pop(row["id"], None)
+        if hashed is None and found.is_written and row["id"] not in letters.row_ids:
+            check.fault(f"missing in Tinybird: {what}, {at}")
+        elif hashed is not None and hashed != EVENTS.hash(row):
+            check.fault(f"checksum differs: {what}, {at}")
+
+
+def _report_unlogged(held: dict[Bucket, dict[str, int]], check: Check) -> None:
+    for in_bucket in held.values():
+        for row_id in in_bucket:
+            check.fault(f"not in the log: {row_id}")
+
+
+async def _differing_rows(
+    rows: Rows, scope: Scope, differing: set[Bucket], check: Check
+) -> dict[Bucket, dict[str, int]]:
+    held = {bucket: await _bucket_rows(rows, scope, bucket) for bucket in sorted(differing)}
+    for bucket in [bucket for bucket, found in held.items() if len(found) >= MAX_BUCKET_ROWS]:
+        check.fault(f"hour {bucket.hour}, slice {bucket.group} differs and has too many rows to say which")
+        del held[bucket]
+    return held
+
+
+async def _bucket_rows(rows: Rows, scope: Scope, bucket: Bucket) -> dict[str, int]:
+    query = (
+        f"SELECT id, toString({EVENTS.sql_hash}) AS hashed FROM events_v1 FINAL "  # noqa: S608 - as above
+        f"WHERE {scope.sql(EVENTS, quoted)} AND {EVENTS.sql_hour} = {bucket.hour} AND {SQL_SLICE} = {bucket.group} "
+        f"LIMIT {MAX_BUCKET_ROWS}"
+    )
+    return {row["id"]: int(row["hashed"]) for row in await rows.select(query)}
+
+
+async def _latest_sessions(log: OutputLog, scope: Scope) -> tuple[dict[str, tuple[int, int]], set[str]]:
+    """Return version and hash of each session's latest written row, and the sessions with rows on their way."""
+    on_their_way: set[str] = set()
+    latest: dict[str, tuple[int, int]] = {}
+    async for found in logged_rows(log):
+        row = found.row
+        name = row["session_id"]
+        if not found.is_written:
+            on_their_way.add(name)
+        elif scope.takes(SESSION_ROWS, row) and row["version"] >= latest.get(name, (-1, 0))[0]:
+            latest[name] = (row["version"], SESSION_ROWS.hash(row))
+    return latest, on_their_way
+
+
+def _compare_sessions(
+    latest: Mapping[str, tuple[int, int]], stored: Mapping[str, tuple[int, int]], unjudged: set[str], check: Check
+) -> None:
+    check.looked_at = len(latest)
+    for name, (version, hashed) in latest.items():
+        have = stored.get(name)
+        if name in unjudged or have == (version, hashed):
+            continue
+        if have is None:
+            check.fault(f"missing in Tinybird: session {name}, version {version}")
+        else:
+            what = f"version {have[0]} instead of {version}" if have[0] != version else "checksum differs"
+            check.fault(f"session {name}: {what}")
