@@ -236,6 +236,10 @@ class ChunkConsumer(driver.Consumer):
                 async for _, message in self.getmany(POLL_TIMEOUT_SECONDS):
                     if chunk_of(message).lease.alive:
                         await self.callback(message)
+        except asyncio.CancelledError:
+            # By a stop in the middle of a rebalance: Faust would take that for a crash.
+            if not self.app.should_stop:
+                raise
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
