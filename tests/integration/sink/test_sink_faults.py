@@ -44,6 +44,8 @@ from tracker.settings import Settings
 
 PARTITIONS = 4
 COLUMNS = {name: datasource.columns for name, datasource in shipped_datasources().items()}
+#: As many outputs come again when a processor is killed.
+MAX_REPEATED = 60
 #: The share of rows that are not simply taken.
 BAD_ROWS = 0.004
 POLL_SECONDS = 0.25
@@ -156,9 +158,9 @@ async def feed(run: Run, rng: random.Random, fed: Fed) -> None:
             for step in range(1, steps + 1):
                 end = count * step // steps
                 new = [output(topic, datasource, partition, number) for number in range(begin, end)]
-                again = sent[-rng.randrange(1, 60) :] if rng.random() < 0.2 else []
+                again = sent[-rng.randrange(1, MAX_REPEATED) :] if rng.random() < 0.2 else []
                 fed.repeated += len(again)
-                sent += new
+                sent = [*sent, *new][-MAX_REPEATED:]
                 await send_batches(producer, topic.name(run.name), partition, [*again, *new])
                 begin = end
                 await until(lambda: step / steps <= fed.share)  # noqa: B023 - it is awaited here
