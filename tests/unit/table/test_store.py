@@ -1,9 +1,12 @@
 """The local store holds what the changelog holds, or it is rebuilt."""
 
+import resource
+from collections.abc import Callable, Iterator
+
 import msgspec
 import pytest
 
-from tracker.errors import StateDamagedError
+from tracker.errors import DiskFullError, StateDamagedError
 from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
 from tracker.table import store as store_module
 from tracker.table.store import MAX_AWAY_MS, Position, SessionStore
@@ -136,6 +139,49 @@ def test_what_a_stale_write_stands_over_is_known_until_it_is_written_again(path)
     assert store.overwritten == {b"s", WATERMARK_KEY}
     store.merge(rows(5), position=8)
     assert store.overwritten == set()
+    store.close()
+
+
+@pytest.fixture
+def disk_limit() -> Iterator[Callable[[int | None], None]]:
+    """Sets how large a file may become, as a full disk would; None takes the limit away."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size_bytes: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (soft if size_bytes is None else size_bytes, hard)
+    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_store_on_a_full_disk_takes_nothing_and_goes_on_once_there_is_space(path, disk_limit):
+    store = SessionStore(path)
+    store.write([(b"before", 1, b"-------1")], 1)
+    large = [(b"large", 2, bytes(200_000))]
+    disk_limit(50_000)
+    with pytest.raises(DiskFullError):
+        store.write(large, 2)
+    with pytest.raises(DiskFullError):
+        store.write(large, 2)
+    disk_limit(None)
+    store.reopen()
+    assert (store.position, store.get(b"large")) == (1, None)
+    store.write(large, 2)
+    assert (store.position, store.get(b"before")) == (2, b"-------1")
+    store.close()
+
+
+def test_a_store_that_could_not_be_opened_again_still_waits_for_space(path, disk_limit):
+    store = SessionStore(path)
+    store.write([(b"before", 1, bytes(20_000))], 1)
+    disk_limit(1_000)
+    with pytest.raises(DiskFullError):
+        store.write([(b"large", 2, bytes(200_000))], 2)
+    with pytest.raises(DiskFullError):
+        store.reopen()
+    with pytest.raises(DiskFullError):
+        store.write([(b"large", 2, b"-------2")], 2)
+    disk_limit(None)
+    store.reopen()
+    assert store.position == 1
     store.close()
 
 
