@@ -50,8 +50,6 @@ class Collector:
         self._queries: SessionQueries | None = None
         self._resources = contextlib.AsyncExitStack()
         self._inflight_requests = 0
-        #: Set when the process is about to end: every answer then asks its client to connect anew.
-        self.closing = False
         fixed = (
             Route(_TRACK, {"POST": self.track}),
             Route(_SESSION, {"POST": self.open_session}),
@@ -122,8 +120,6 @@ class Collector:
     def _answered(self, response: Response, request: Request, pattern: str) -> Response:
         if request.method == "POST" and request.path.startswith(_API):
             response.headers.append(("Access-Control-Allow-Origin", "*"))
-        if self.closing:
-            response.close = True
         self.metrics.count_request(pattern, response.status)
         return response
 

@@ -158,15 +158,16 @@ async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, se
         assert [value for value in without_repetitions(logged) if value in was_accepted] == values, session
 
 
-async def test_it_goes_direct_again_under_load_that_never_pauses(tmp_path):
+async def test_silence_alone_repeats_nothing_and_it_goes_direct_again_under_load_that_never_pauses(tmp_path):
     rng = random.Random(1)
     collector = Collector(FaultyKafka(rng), tmp_path, 10_000_000)
     await collector.start()
     stop = asyncio.Event()
     accepted: dict[str, list[bytes]] = {f"s{number}": [] for number in range(SESSIONS)}
     clients = [asyncio.create_task(visit(collector, session, values, stop)) for session, values in accepted.items()]
-    collector.kafka.is_silent = True
     collector.kafka.max_latency_seconds = 0.0
+    await until(lambda: not collector.producer._spilling.is_set() and all(accepted.values()))
+    collector.kafka.is_silent = True  # with batches under way, so that their fate is open for a while
     await until(lambda: collector.producer._spilled_records >= 500)
     collector.kafka.wake()
     await until(lambda: not collector.producer._spilling.is_set())
