@@ -88,7 +88,8 @@ async def test_every_configuration_key_of_every_topic_is_compared(settings: Sett
         "max.message.bytes": "1000",
     }
     for topic in CATALOG:
-        config = {**other, "message.timestamp.type": "CreateTime"} if topic is SOURCE else other
+        is_append = topic.config.get("message.timestamp.type") == "LogAppendTime"
+        config = {**other, "message.timestamp.type": "CreateTime"} if is_append else other
         await alter(settings, topic.name(settings.topic_prefix), {key: config[key] for key in topic.config})
     drifts = await check_topics(settings)
     differing = {(drift.topic, drift.setting) for drift in drifts}
