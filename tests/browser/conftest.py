@@ -1,5 +1,6 @@
 """One collector on a real Kafka and one real Chromium for all tests of a module; a browser context for each test."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.browser.gate import Gate, running_gate
+from tests.browser.gate import WAIT_SECONDS, Gate, running_gate
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
 from tracker import clock
 from tracker.admin import create_topics
@@ -77,9 +78,13 @@ def logged(collector: CollectorProcess) -> Callable[[Callable[[Events], bool]], 
     """Read the source topic until what is asked for is there; the records, partition by partition in log order."""
 
     async def read_until(is_there: Callable[[Events], bool]) -> Events:
-        while True:
-            found = [orjson.loads(record.value) for record in await read_source(collector.settings)]
-            if is_there(found):
-                return found
+        found: Events = []
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not (found and is_there(found)):
+                    found = [orjson.loads(record.value) for record in await read_source(collector.settings)]
+        except TimeoutError:
+            pytest.fail(f"it never came; last there was: {found[-10:]}")
+        return found
 
     return read_until

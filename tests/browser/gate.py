@@ -4,9 +4,11 @@ It also serves the tests' pages, so that a page and its collector have one origi
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -17,6 +19,9 @@ from aiohttp import web
 from tracker.local.ports import LOOPBACK, free_port
 
 _HOP_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+
+WAIT_SECONDS: Final = 40.0
+POLL_SECONDS: Final = 0.02
 
 #: A page of three screens, with a link, a button and a form.
 PAGE: Final = """<!doctype html><title>{title}</title>
@@ -41,12 +46,13 @@ class Gate:
     retry_after: str = ""
     is_cutting: bool = False  # pass on, then end the connection instead of answering
     is_cookieless: bool = False
+    max_items: int = 0  # answer 413 to larger batches
     passing: asyncio.Event = field(default_factory=asyncio.Event)  # unset: requests wait here
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def reset(self) -> None:
         """Turn all faults off and forget what has come."""
-        self.status, self.retry_after, self.is_cutting, self.is_cookieless = 0, "", False, False
+        self.status, self.retry_after, self.is_cutting, self.is_cookieless, self.max_items = 0, "", False, False, 0
         self.requests = []
         self.passing.set()
 
@@ -56,16 +62,25 @@ class Gate:
         bodies = [request["body"] for request in self.requests if request["path"].endswith("/track")]
         return [event for body in bodies for event in body.get("batch", [body])]
 
+    async def until(self, is_there: Callable[["Gate"], bool]) -> None:
+        """Wait until what has come is so."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not is_there(self):  # noqa: ASYNC110 - the condition is the test's own
+                await asyncio.sleep(POLL_SECONDS)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/page/"):
             return self._page(request)
         body = await request.read()
         if request.method == "POST":
-            self.requests.append({"path": request.path, "query": dict(request.query), "body": orjson.loads(body)})
+            fields = orjson.loads(body)
+            self.requests.append({"path": request.path, "body": fields, "at": time.monotonic()})
             await self.passing.wait()
-            if self.status:
+            is_large = 0 < self.max_items < len(fields.get("batch", ()))
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else self.status
+            if status:
                 headers = {"Retry-After": self.retry_after} if self.retry_after else {}
-                return web.json_response({"error": {"message": "a fault"}}, status=self.status, headers=headers)
+                return web.json_response({"error": {"message": "a fault"}}, status=status, headers=headers)
         return await self._pass_on(request, body)
 
     async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:

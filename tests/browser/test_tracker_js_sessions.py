@@ -1,0 +1,171 @@
+"""Which session an event belongs to: the cookie's, one for all tabs, a new one after silence, none without consent."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.browser.visits import of_session, settled, track, values
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CONTEXT = "data-workspace-id=w1"
+STORED = "Object.keys(localStorage).filter(name => name.startsWith('tracker'))"
+#: As if the visitor had been silent for an hour.
+SILENT = """() => {
+    const session = JSON.parse(localStorage.getItem("tracker..session"));
+    localStorage.setItem("tracker..session", JSON.stringify({ ...session, at: session.at - 3600000 }));
+}"""
+
+
+async def test_two_tabs_that_open_at_once_share_one_session_and_nothing_is_lost_or_doubled(context, gate, logged):
+    tabs = [await context.new_page(), await context.new_page()]
+    await asyncio.gather(*(tab.goto(f"/page/{n}?{CONTEXT}") for n, tab in enumerate(tabs)))
+    for n in range(10):
+        await asyncio.gather(*(track(tab, f"{name}{n}") for name, tab in zip("ab", tabs, strict=True)))
+    await asyncio.gather(*(settled(tab) for tab in tabs))
+    [session_id] = {await tab.evaluate("tracker.sessionId") for tab in tabs}
+    await asyncio.gather(*(tab.close(run_before_unload=True) for tab in tabs))
+    records = await logged(lambda found: len(of_session(found, session_id)) >= 24)
+    told = values(of_session(records, session_id))
+    assert [value for value in told if value[0] == "a"] == [f"a{n}" for n in range(10)]
+    assert [value for value in told if value[0] == "b"] == [f"b{n}" for n in range(10)]
+    assert len(of_session(records, session_id)) == 24
+
+
+async def test_a_tab_that_opens_before_the_first_answer_waits_for_the_session(context, gate):
+    first, second = await context.new_page(), await context.new_page()
+    gate.passing.clear()
+    await first.goto("/page/first")
+    await gate.until(lambda gate: len(gate.requests) == 1)
+    await second.goto("/page/second")
+    await track(second, "b")
+    await second.wait_for_function("tracker.pending >= 3")
+    assert len(gate.requests) == 1
+    gate.passing.set()
+    await asyncio.gather(settled(first), first.wait_for_function("tracker.pending === 0"))
+    assert await first.evaluate("tracker.sessionId") == await second.evaluate("tracker.sessionId")
+
+
+async def test_what_a_closed_tab_left_is_sent_by_the_tab_that_stays(context, gate):
+    first, second = await context.new_page(), await context.new_page()
+    for page in (first, second):
+        await page.goto("/page/first")
+        await settled(page)
+    await context.set_offline(True)
+    await track(first, "a")
+    await first.wait_for_function("shown.some(({ status }) => status === 0)")
+    await first.close(run_before_unload=True)
+    await context.set_offline(False)
+    await track(second, "b")
+    await second.wait_for_function("tracker.pending === 0")
+    assert values(gate.events) == ["a", "page_leave", "b"]
+
+
+async def test_a_session_that_the_server_opened_goes_on(page, context, gate, logged):
+    await context.add_cookies([{"name": "session_id", "value": "opened-upstream", "url": gate.url, "httpOnly": True}])
+    await page.goto(f"/page/first?{CONTEXT}")
+    await track(page, "a")
+    await settled(page)
+    assert await page.evaluate("tracker.sessionId") == "opened-upstream"
+    records = await logged(lambda found: len(of_session(found, "opened-upstream")) >= 2)
+    assert [r["data"] for r in records if r["session_id"] == "opened-upstream" and r["type"] == "session"] == [
+        {"workspace_id": "w1"}
+    ]
+
+
+async def test_a_session_that_the_server_opens_later_is_told_the_context(page, context, gate, logged):
+    await page.goto(f"/page/first?{CONTEXT}")
+    await settled(page)
+    await context.add_cookies([{"name": "session_id", "value": "opened-later", "url": gate.url, "httpOnly": True}])
+    await track(page, "a")
+    await page.wait_for_function("tracker.sessionId === 'opened-later' && tracker.pending === 0")
+    records = await logged(
+        lambda found: [r for r in found if r["session_id"] == "opened-later" and r["type"] == "session"]
+    )
+    assert values(of_session(records, "opened-later")) == ["a"]
+
+
+async def test_blocked_cookies_still_make_one_session_of_a_visit(page, context, gate, logged):
+    gate.is_cookieless = True
+    await page.goto(f"/page/first?{CONTEXT}")
+    await track(page, "a")
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
+    await page.goto("/page/second")
+    await track(page, "b")
+    await settled(page)
+    records = await logged(lambda found: len(of_session(found, session_id)) >= 5)
+    assert values(of_session(records, session_id)) == ["a", "page_leave", "b"]
+
+
+async def test_after_silence_a_new_session_begins_and_knows_its_context(page, context, gate, logged):
+    await page.goto(f"/page/first?{CONTEXT}")
+    await settled(page)
+    before = await page.evaluate("tracker.sessionId")
+    await context.clear_cookies()
+    await page.evaluate(SILENT)
+    await track(page, "back")
+    await page.wait_for_function("tracker.pending === 0")
+    after = await page.evaluate("tracker.sessionId")
+    assert after != before
+    records = await logged(lambda found: len(of_session(found, after)) >= 1)
+    assert values(of_session(records, after)) == ["back"]
+    assert [r["data"] for r in records if r["session_id"] == after and r["type"] == "session"] == [
+        {"workspace_id": "w1"}
+    ]
+
+
+async def test_what_an_earlier_session_left_behind_stays_its_own(page, context, gate, logged):
+    await page.goto("/page/first")
+    await settled(page)
+    before = await page.evaluate("tracker.sessionId")
+    await context.set_offline(True)
+    await track(page, "yesterday")
+    await page.wait_for_function("shown.some(({ status }) => status === 0)")
+    await page.evaluate(SILENT)
+    await context.clear_cookies()
+    await context.set_offline(False)
+    await page.goto("/page/second")
+    await settled(page)
+    after = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: of_session(found, after))
+    assert "yesterday" in values(of_session(records, before))
+    assert "yesterday" not in values(of_session(records, after))
+
+
+async def test_before_consent_nothing_is_stored_or_sent_and_afterwards_everything(page, context, gate):
+    await page.goto(f"/page/first?data-consent=pending&{CONTEXT}")
+    await page.click("#buy")
+    await track(page, "a")
+    await page.evaluate("tracker.flush()")
+    assert (await page.evaluate("tracker.pending"), gate.requests) == (3, [])
+    assert (await page.evaluate(STORED), await context.cookies()) == ([], [])
+    await page.evaluate('tracker.consent("granted")')
+    await settled(page)
+    assert [event["event_type"] for event in gate.events] == ["pageview", "click", "click"]
+    assert gate.requests[0]["body"] == {"workspace_id": "w1"}
+
+
+async def test_denied_consent_removes_what_was_stored(page, gate):
+    gate.status, gate.retry_after = 503, "60"
+    await page.goto("/page/first")
+    await track(page, "a")
+    await page.wait_for_function("shown.length >= 2")
+    assert await page.evaluate(STORED)
+    await page.evaluate('tracker.consent("denied")')
+    await track(page, "b")
+    assert (await page.evaluate(STORED), await page.evaluate("tracker.pending")) == ([], 0)
+
+
+@pytest.mark.parametrize("signal", ["globalPrivacyControl: { value: true }", "doNotTrack: { value: '1' }"])
+async def test_a_browser_that_asks_not_to_be_tracked_is_not(page, context, gate, signal):
+    await context.add_init_script(f"Object.defineProperties(navigator, {{ {signal} }})")
+    await page.goto("/page/first")
+    await page.evaluate('tracker.consent("granted")')
+    await page.click("#buy")
+    await page.evaluate("tracker.flush()")
+    assert (await page.evaluate(STORED), gate.requests) == ([], [])
+    await page.goto("/page/first?data-privacy-signals=collector")
+    await settled(page)
+    assert json.dumps(gate.events).count('"pageview"') == 1
