@@ -352,7 +352,8 @@ function settle(request, { status, answer, retryAfter }) {
     const refused = results.length ? results.filter((result) => result.reasons) : status < 300 ? [] : keys;
     tracker.dropped += refused.length;
     if (refused.length) warnOnce("refused by the collector:", answer);
-    adopt((results.find((result) => result.index === nameless) ?? answer).session_id, nameless, path === SESSION);
+    const told = results.find((result) => result.index === nameless) ?? answer.accepted?.[nameless] ?? answer;
+    adopt(told.session_id, nameless, path === SESSION);
   } else if (status === 0 || status === 408 || status === 429 || status >= 500) {
     pause(1000 * (Number(retryAfter) || 0));
   } else {

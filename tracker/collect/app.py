@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from importlib import resources
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -13,6 +14,7 @@ from tracker import clock
 from tracker.collect import answers, bodies, requests
 from tracker.collect.cookies import proposed_session, session_cookie, session_from_cookie
 from tracker.collect.errors import RequestError
+from tracker.collect.live import LiveFeed, check_local
 from tracker.collect.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.producer import SourceProducer
@@ -48,6 +50,7 @@ class Collector:
         self.metrics = CollectMetrics()
         self._producer = SourceProducer(settings, self.metrics)
         self._queries: SessionQueries | None = None
+        self._live = LiveFeed(settings)
         self._resources = contextlib.AsyncExitStack()
         self._inflight_requests = 0
         fixed = (
@@ -58,6 +61,8 @@ class Collector:
             Route("/metrics", {"GET": self.show_metrics}),
             Route("/tracker.js", {"GET": static("tracker.js", "text/javascript")}),
             Route("/demo", {"GET": static("demo.html", "text/html")}),
+            Route("/live", {"GET": static("live.html", "text/html")}),
+            Route("/live/data", {"GET": self.live_data}),
         )
         self._routes = {route.pattern: route for route in fixed}
         self._session_route = Route(f"{_SESSION}/{{id}}", {"GET": self.session_state, "DELETE": self.expire_session})
@@ -79,6 +84,7 @@ class Collector:
 
     async def stop(self) -> None:
         """Flush what is unsettled and close; no request may be under way any more."""
+        await self._live.stop()
         await self._producer.stop()
         await self._resources.aclose()
 
@@ -190,6 +196,13 @@ class Collector:
     def show_metrics(self, _: Request) -> Response:
         """Show the figures in Prometheus' text format."""
         return Response(200, self.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+    async def live_data(self, request: Request) -> Response:
+        """Answer with what ``/live`` shows, to somebody on this machine."""
+        check_local(request)
+        response = answers.json_bytes(self._live.data(dict(parse_qsl(request.query)).get("session", "")))
+        response.headers.append(("Cache-Control", "no-store"))
+        return response
 
     async def _deliver(self, records: list[requests.Outgoing], response: Response) -> Response:
         await self._producer.deliver(records)

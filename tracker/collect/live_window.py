@@ -1,0 +1,147 @@
+"""What ``/live`` shows, gathered from output records: bounded, and pure. No clock, no Kafka.
+
+Counts are by the second of the records' own time; a session's timeline is its last events by number.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+#: Seconds of traffic that are kept and shown.
+TRAFFIC_SECONDS: Final = 60
+#: Sessions that are remembered; the one that was silent for longest goes first.
+MAX_SESSIONS: Final = 5_000
+#: Events of one session that are remembered.
+MAX_TIMELINE_EVENTS: Final = 200
+#: Sessions in the list of the latest.
+LISTED_SESSIONS: Final = 12
+
+_ABOUT: Final = ("clicked_element", "form_id", "event_value")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """One session as the window has seen it."""
+
+    session_id: str
+    session_key: str = ""
+    events: int = 0
+    last_seen_ms: int = 0
+    timeout_ms: int = 0
+    close_reason: str = ""
+    workspace_id: str = ""
+    variant: str = ""
+    timeline: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_TIMELINE_EVENTS))
+
+    def is_open(self, now_ms: int) -> bool:
+        """Whether it has not been closed and is not due to be."""
+        return not self.close_reason and now_ms - self.last_seen_ms <= self.timeout_ms
+
+
+class LiveWindow:
+    """The last minute's traffic and the latest sessions."""
+
+    def __init__(self, default_timeout_ms: int) -> None:
+        self._default_timeout_ms = default_timeout_ms
+        self._counts: dict[int, int] = {}
+        self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
+
+    def count(self, at_ms: int, events: int = 1) -> None:
+        """Count events at their second."""
+        second = at_ms // 1000
+        self._counts[second] = self._counts.get(second, 0) + events
+        if len(self._counts) > 2 * TRAFFIC_SECONDS:
+            newest = max(self._counts)
+            self._counts = {at: n for at, n in self._counts.items() if at > newest - TRAFFIC_SECONDS}
+
+    def add_event(self, row: Row, at_ms: int) -> None:
+        """Take in a numbered event; one that was seen already changes nothing."""
+        session = self._session(row["session_id"], at_ms)
+        number = row["session_event_sequence"]
+        if session.timeline and number <= session.timeline[-1]["n"]:
+            return
+        session.events = max(session.events, number)
+        about = [str(row[name]) for name in _ABOUT if row.get(name)]
+        if row.get("scroll_percentage") is not None:
+            about.append(f"{row['scroll_percentage']:g} %")
+        session.timeline.append(
+            {
+                "n": number,
+                "type": row["event_type"],
+                "about": " ".join(about),
+                "page": row["page_url"],
+                "event_id": row["event_id"],
+                "at_ms": at_ms,
+            }
+        )
+
+    def add_session(self, row: Row, at_ms: int) -> None:
+        """Take in what a session row says."""
+        session = self._session(row["session_id"], at_ms)
+        session.session_key = row["session_key"]
+        session.close_reason = row["close_reason"]
+        session.timeout_ms = 1000 * row["session_timeout_seconds"]
+        session.workspace_id = row["workspace_id"]
+        session.variant = row["ab_test_variant_id"]
+        session.events = max(session.events, row["event_count"])
+
+    def snapshot(self, now_ms: int, key: str) -> dict[str, Any]:
+        """Return what the page shows; ``key`` asks for the timeline of the latest session of this key or id."""
+        this_second = now_ms // 1000
+        # The second that goes on is not over: its count would look like a drop.
+        seconds = range(this_second - TRAFFIC_SECONDS, this_second)
+        latest = list(reversed(self._sessions.values()))
+        asked = next((session for session in latest if key and key in (session.session_id, session.session_key)), None)
+        return {
+            "now_ms": now_ms,
+            "traffic": [self._counts.get(second, 0) for second in seconds],
+            "open_sessions": sum(session.is_open(now_ms) for session in latest),
+            "is_open_sessions_complete": len(latest) < MAX_SESSIONS,
+            "sessions": [_summary(session, now_ms) for session in latest[:LISTED_SESSIONS]],
+            "session": None if asked is None else {**_summary(asked, now_ms), "timeline": list(asked.timeline)},
+        }
+
+    def _session(self, session_id: str, at_ms: int) -> LiveSession:
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = LiveSession(session_id, timeout_ms=self._default_timeout_ms)
+            if len(self._sessions) > MAX_SESSIONS:
+                self._sessions.popitem(last=False)
+        session.last_seen_ms = max(session.last_seen_ms, at_ms)
+        self._sessions.move_to_end(session_id)
+        return session
+
+
+def _summary(session: LiveSession, now_ms: int) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "events": session.events,
+        "last_seen_ms": session.last_seen_ms,
+        "state": session.close_reason or ("open" if session.is_open(now_ms) else "due"),
+        "workspace_id": session.workspace_id,
+        "variant": session.variant,
+    }
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a group is behind, and since when it has not moved."""
+
+    committed: int = -1
+    lag: int = 0
+    moved_ms: int = 0
+
+    def note(self, committed: int, lag: int, now_ms: int) -> None:
+        """Take in the group's offsets, summed over its partitions."""
+        if committed != self.committed or lag == 0:
+            self.moved_ms = now_ms
+        self.committed, self.lag = committed, lag
+
+    def health(self, now_ms: int, stalled_after_ms: int) -> str:
+        """Return ``unknown`` before the first commit, ``stalled`` if there is work and nothing moves, else ``ok``."""
+        if self.committed < 0:
+            return "unknown"
+        return "stalled" if self.lag and now_ms - self.moved_ms >= stalled_after_ms else "ok"
