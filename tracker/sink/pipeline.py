@@ -123,7 +123,8 @@ class Pipeline:
         while True:
             batch = await self._next()
             self._frontier.sent(batch)
-            task = self._start(self._ship(batch, is_behind=bool(self._ready)))
+            is_last_place = len(self._shipping) + 1 >= self._bounds.max_batches_in_flight
+            task = self._start(self._ship(batch, is_behind=is_last_place or bool(self._ready)))
             self._shipping[task] = batch
             task.add_done_callback(self._shipped)
             metrics.IN_FLIGHT.labels(self.datasource).set(len(self._shipping))

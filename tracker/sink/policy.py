@@ -38,7 +38,7 @@ class BatchPolicy:
         """Note how a batch fared.
 
         Args:
-            is_behind: when it went out, another was waiting behind it.
+            is_behind: when it went out, another was waiting behind it, or as many as may be were under way with it.
             is_throttled: it waited for a rate limit longer than it waited to fill, or Tinybird held it up.
         """
         self._bytes *= 2 if is_behind or is_throttled else 1
