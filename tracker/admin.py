@@ -7,10 +7,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import stamina
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from topics.catalog import CATALOG, Topic
 from tracker.errors import ConfigurationError, RetryableError
@@ -157,7 +164,12 @@ async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartiti
         RetryableError: Kafka can't be reached.
     """
     async with connect(settings) as admin:
-        found = await admin.list_consumer_group_offsets(group)
+        # A broker that has just been started makes its offsets topic when it is first asked.
+        async for attempt in stamina.retry_context(
+            on=GroupCoordinatorNotAvailableError, timeout=ANSWER_TIMEOUT_SECONDS
+        ):
+            with attempt:
+                found = await admin.list_consumer_group_offsets(group)
     return {TopicPartition(*tp): at.offset for tp, at in found.items() if at.offset >= 0}
 
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
+import orjson
 
 from tracker.errors import RetryableError
 from tracker.settings import Settings
@@ -33,14 +34,25 @@ class Rows:
             QueryRefused: Tinybird refuses the query.
             RetryableError: Tinybird can't be reached, or not now.
         """
+        rows: list[Mapping[str, Any]] = orjson.loads(await self._ask(query, "JSON"))["data"]
+        return rows
+
+    async def lines(self, query: str) -> list[bytes]:
+        """Return the rows of a SELECT (without FORMAT) as JSON objects, as they go into the Events API.
+
+        Raises:
+            RetryableError: Tinybird can't be reached or refuses the query.
+        """
+        return (await self._ask(query, "JSONEachRow")).splitlines()
+
+    async def _ask(self, query: str, output_format: str) -> bytes:
         try:
-            async with self._http.post(self._url, data=f"{query} FORMAT JSON") as response:
+            async with self._http.post(self._url, data=f"{query} FORMAT {output_format}") as response:
                 if response.status != 200:  # noqa: PLR2004 - OK
                     text = (await response.text())[:SHOWN_ERROR_CHARS]
                     kind = QueryRefused if response.status in _REFUSALS else RetryableError
                     raise kind(f"{self._url} answers {response.status}: {text}")
-                rows: list[Mapping[str, Any]] = (await response.json())["data"]
-                return rows
+                return await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RetryableError(f"{self._url} can't be reached: {error}") from error
 

@@ -113,6 +113,54 @@ async def _replay(
 
 
 @app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="The generation, replayed with --datasource.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Put a generation's sessions in the place of the live ones in events_v1 and session_v1.
+
+    Says exactly what it will do, in numbers and conditions, then asks. Only sessions that have ended are touched.
+    The token needs DATASOURCES:CREATE beside DATASOURCE:APPEND. Interrupted, it is simply run again.
+
+    Example: tracker replay promote fix
+    """
+    raise typer.Exit(asyncio.run(_promote(load_settings(data_dir=data_dir), _valid_name(name), yes=yes)))
+
+
+async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
+    from tracker.cli.replay_view import show_promotion
+    from tracker.replay.generation import Generation
+    from tracker.replay.promote import look, promotable
+    from tracker.replay.promote import promote as carry_out
+    from tracker.sink.tinybird import TinybirdClient
+    from tracker.tinybird_admin import open_datasource_admin
+    from tracker.tinybird_sql import open_rows
+
+    plan = promotable(Generation(settings, name))
+    async with (
+        open_rows(settings) as rows,
+        open_datasource_admin(settings) as admin,
+        TinybirdClient.from_settings(settings) as client,
+    ):
+
+        async def append(datasource: str, lines: "Sequence[bytes]") -> None:
+            (await client.send_rows(datasource, lines)).require_all()
+
+        promotion = await look(rows, plan)
+        show_promotion(promotion)
+        if promotion.changes_nothing:
+            return 0
+        if not yes and not typer.confirm("Do this?"):
+            return 1
+        await carry_out(rows, admin, append, promotion)
+        left = await look(rows, plan)
+    typer.echo("done" if left.changes_nothing else "rows changed meanwhile: run it again")
+    return 0 if left.changes_nothing else 1
+
+
+@app.command()
 def discard(
     name: Annotated[str, typer.Argument(help="The generation.")],
     data_dir: DataDir = None,

@@ -15,6 +15,7 @@ from tracker.replay.compare import Difference
 from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress as PartitionProgress
 from tracker.replay.plan import Plan
+from tracker.replay.promote import LIVE_EVENTS, LIVE_SESSIONS, Promotion
 from tracker.replay.run import OnProgress, Summary
 
 #: Values that differ are shown up to here; JSON has them whole.
@@ -49,6 +50,21 @@ def writes(generation: Generation, plan: Plan) -> str:
             return f"rows to {request.events_datasource} and {request.sessions_datasource}, of whole sessions"
         case "topics":
             return f"topics {generation.topic_prefix}*"
+
+
+def show_promotion(promotion: Promotion) -> None:
+    """Say exactly what a promotion does, before it does it."""
+    say = typer.echo
+    say(f"1. append {promotion.replayed_sessions:,} ended sessions with their {promotion.replayed_events:,} events")
+    say(f"   from {promotion.events} and {promotion.sessions} to {LIVE_EVENTS} and {LIVE_SESSIONS}:")
+    say(f"   {promotion.new_events:,} events are new there, the others collapse with what is there")
+    say(f"2. delete {promotion.removed_events:,} events from {LIVE_EVENTS} WHERE {promotion.delete_events}")
+    say(f"3. delete the rows of {promotion.removed_sessions:,} sessions, and older versions of replayed ones,")
+    say(f"   from {LIVE_SESSIONS} WHERE {promotion.delete_sessions}")
+    if promotion.open_sessions:
+        say(f"{promotion.open_sessions:,} replayed sessions have not ended yet: they are left as they are")
+    if promotion.changes_nothing:
+        say("live holds exactly this already: nothing to do")
 
 
 class JsonView:

@@ -12,9 +12,10 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 from tests.fixtures.kafka import PROJECT_DIR
-from tests.source_log import end_offsets, event_value
+from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
+from topics.catalog import SESSIONS as SESSION_ROWS
 from tracker import admin, clock
 from tracker.kafka import new_producer
 from tracker.local.kafka import LocalKafka
@@ -30,7 +31,7 @@ REPLAY_TIMEOUT_SECONDS = 120
 class ProcessedLog:
     """Events of many sessions, some bad records among them, numbered by a processor that is killed twice."""
 
-    def __init__(self, broker: LocalKafka, data_dir: Path) -> None:
+    def __init__(self, broker: LocalKafka, data_dir: Path, **environment: str) -> None:
         self.settings = Settings(
             kafka_bootstrap=broker.bootstrap,
             topic_prefix=f"replay-{free_port()}.",
@@ -43,12 +44,13 @@ class ProcessedLog:
             "TRACKER_PARTITIONS": str(PARTITIONS),
             "TRACKER_PROCESS_PORT": str(free_port()),
             "TRACKER_GROUP_COMMIT_INTERVAL_MS": "100",
+            **environment,
         }
         self.data_dir = data_dir
         asyncio.run(admin.create_topics(self.settings))
         self.processor = Stage("process", data_dir, self.environment)
 
-    def process(self, events: int, *, kills: int = 0) -> None:
+    def process(self, events: int, *, kills: int = 0, until_closed: bool = False) -> None:
         """Write events and let the processor number them all; what it is killed for, it does again."""
         self.processor.start()
         for _ in range(kills):
@@ -58,6 +60,8 @@ class ProcessedLog:
             self.processor.start()
         asyncio.run(self._write(events - kills * (events // (kills + 1))))
         wait_until(self._all_committed, "everything processed and committed", WAIT_SECONDS)
+        if until_closed:
+            wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed", WAIT_SECONDS)
         assert self.processor.stop() == 0
 
     async def _write(self, events: int) -> None:
@@ -73,6 +77,12 @@ class ProcessedLog:
     def _outputs(self) -> int:
         return sum(asyncio.run(end_offsets(self.settings, SEQUENCED)).values())
 
+    def _all_closed(self) -> bool:
+        """Whether every session that has opened has closed."""
+        rows = [json.loads(record.value) for record in asyncio.run(read_all(self.settings, SESSION_ROWS))]
+        closed = {row["session_id"] for row in rows if row["is_expired"]}
+        return bool(closed) and closed == {row["session_id"] for row in rows}
+
     def _all_committed(self) -> bool:
         ends = asyncio.run(end_offsets(self.settings, SOURCE))
         committed = asyncio.run(admin.committed_offsets(self.settings, f"{self.settings.topic_prefix}process"))
@@ -82,18 +92,34 @@ class ProcessedLog:
         """``tracker replay`` as a person runs it, with JSON lines on stdout."""
         return subprocess.Popen(
             [sys.executable, "-m", "tracker", "replay", "--json", "--processes", "2", *arguments],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(PROJECT_DIR),
-                **self.environment,
-                "TRACKER_DATA_DIR": str(self.data_dir),
-                **environment,
-            },
+            env=self._environment(environment),
             cwd=self.data_dir,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def command(self, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Any other command, as a person runs it."""
+        return subprocess.run(
+            [sys.executable, "-m", "tracker", *arguments],
+            env=self._environment(environment),
+            cwd=self.data_dir,
+            input=typed,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=REPLAY_TIMEOUT_SECONDS,
+        )
+
+    def _environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT_DIR),
+            **self.environment,
+            "TRACKER_DATA_DIR": str(self.data_dir),
+            **environment,
+        }
 
     def replay(self, *arguments: str, **environment: str) -> tuple[int, list[dict], str]:
         """Run a replay to its end: exit code, what it said, and its stderr."""

@@ -111,6 +111,17 @@ class Database:
             self._quarantine(name, unfit)
         return AppendResult(rows.fit_count - len(refused), len(unfit))
 
+    def delete(self, name: str, condition: str) -> None:
+        """Delete the rows that a condition holds for.
+
+        Raises:
+            QueryError: with ClickHouse's own words.
+        """
+        try:
+            self._writer.query(f"ALTER TABLE `{name}` DELETE WHERE ({condition}\n) SETTINGS mutations_sync=1")
+        except RuntimeError as error:
+            raise QueryError(str(error)) from None
+
     def query(self, query: str) -> QueryResult:
         """Answer a query that reads; in JSON unless it names another format.
 

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -11,6 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from tracker import clock
 from tracker.local.tinybird.body import BadEncodingError, BodyTooLargeError, read_body
 from tracker.local.tinybird.database import Database, QueryError, UnknownDatasourceError
 from tracker.local.tinybird.pipes import Pipe
@@ -20,6 +22,8 @@ from tracker.local.tinybird.templates import TemplateError, render
 from tracker.settings import Settings
 
 MAX_QUERY_BYTES: Final = 262_144
+#: Jobs whose state can be asked for; older ones are forgotten.
+MAX_KNOWN_JOBS: Final = 100
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +48,7 @@ class Server:
         self._max_body_bytes = settings.local_tinybird_max_body_bytes
         self._requests_per_second = settings.local_tinybird_requests_per_second
         self._buckets: dict[str, TokenBucket] = {}
+        self._jobs: deque[str] = deque(maxlen=MAX_KNOWN_JOBS)
         self._appends = ThreadPoolExecutor(1, "chdb-append")
         self._queries = ThreadPoolExecutor(1, "chdb-query")
 
@@ -55,6 +60,8 @@ class Server:
         app.router.add_get("/v0/sql", self._sql)
         app.router.add_post("/v0/sql", self._sql)
         app.router.add_get("/v0/pipes/{name}.json", self._pipe)
+        app.router.add_post("/v0/datasources/{name}/delete", self._delete)
+        app.router.add_get("/v0/jobs/{id}", self._job)
         app.on_cleanup.append(self._close)
         return app
 
@@ -88,6 +95,28 @@ class Server:
         status = 200 if request.query.get("wait") == "true" else 202
         counts = {"successful_rows": result.successful_rows, "quarantined_rows": result.quarantined_rows}
         return _json(status, counts, verdict.headers)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        """Start a job that deletes rows, as Tinybird does; it is done at once, but only ``/v0/jobs`` says so."""
+        self._authorize(request)
+        name = request.match_info["name"]
+        condition = str((await request.post()).get("delete_condition", "")).strip()
+        if not condition:
+            raise web.HTTPBadRequest(text="the form needs delete_condition=CONDITION")
+        if not self._database.has(name):
+            raise UnknownDatasourceError(f"there is no datasource {name}")
+        delete = asyncio.get_running_loop().run_in_executor(self._appends, self._database.delete, name, condition)
+        await delete
+        job_id = clock.new_id()
+        self._jobs.append(job_id)
+        return _json(200, {"id": job_id, "job_id": job_id, "status": "waiting"})
+
+    async def _job(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        job_id = request.match_info["id"]
+        if job_id not in self._jobs:
+            raise web.HTTPNotFound(text="there is no such job")
+        return _json(200, {"id": job_id, "kind": "delete_data", "status": "done"})
 
     async def _sql(self, request: web.Request) -> web.Response:
         self._authorize(request)
