@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli import dead_letters, migration, replay, stack, stages, topics, verify
+from tracker.cli import dead_letters, imports, migration, replay, stack, stages, topics, verify
 from tracker.cli.errors import Commands
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
 app.command(hidden=True)(replay.replay_worker)
+app.command(name="import")(imports.import_)
 for command in (stages.collect, stages.process, stages.sink, stack.dev, stack.demo, verify.verify):
     app.command()(command)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,14 +67,12 @@ def replay(
         return
     from tracker.replay.plan import Request
 
-    events, _, sessions = datasource.partition(",")
+    events, sessions = datasource_names(datasource) if datasource else ("", "")
     if compare and datasource:
         raise ConfigurationError("--compare writes nothing: leave out --datasource")
-    if datasource and not (events and sessions):
-        raise ConfigurationError("--datasource takes two names, such as events_fix,sessions_fix")
     target: TargetKind = "compare" if compare else "datasource" if datasource else "topics"
     request = Request(
-        name=_valid_name(name),
+        name=valid_name(name),
         target=target,
         begin=begin,
         end=end,
@@ -85,27 +82,31 @@ def replay(
         events_datasource=events,
         sessions_datasource=sessions,
     )
-    raise typer.Exit(
-        asyncio.run(
-            _replay(request, data_dir, processes or os.cpu_count() or 1, max_rate, dry_run=dry_run, as_json=as_json)
-        )
-    )
+    settings = load_settings(data_dir=data_dir)
+    raise typer.Exit(asyncio.run(carry_out(settings, request, processes, max_rate, dry_run=dry_run, as_json=as_json)))
 
 
-async def _replay(
-    request: "Request", data_dir: Path | None, processes: int, max_rate: int | None, *, dry_run: bool, as_json: bool
+async def carry_out(
+    settings: "Settings",
+    request: "Request",
+    processes: int | None,
+    max_rate: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
+    """Plan or resume a replay, run it, show it, and return the exit code."""
     from tracker.cli.replay_view import new_view, writes
     from tracker.replay.run import prepare, run
 
-    settings = load_settings(data_dir=data_dir)
     view = new_view(as_json=as_json)
     generation, plan, resumed = await prepare(settings, request, dry_run=dry_run)
     view.plan(plan, writes=writes(generation, plan), resumed=resumed)
     if dry_run:
         return 0
     with view.progress(plan) as on_progress:
-        summary = await run(settings, generation, plan, processes=processes, max_rate=max_rate, on_progress=on_progress)
+        cores = processes or os.cpu_count() or 1
+        summary = await run(settings, generation, plan, processes=cores, max_rate=max_rate, on_progress=on_progress)
     view.summary(summary)
     if summary.interrupted:
         return EXIT_INTERRUPTED
@@ -126,7 +127,7 @@ def promote(
 
     Example: tracker replay promote fix
     """
-    raise typer.Exit(asyncio.run(_promote(load_settings(data_dir=data_dir), _valid_name(name), yes=yes)))
+    raise typer.Exit(asyncio.run(_promote(load_settings(data_dir=data_dir), valid_name(name), yes=yes)))
 
 
 async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
@@ -171,7 +172,7 @@ def discard(
     """
     from tracker.replay.discard import discard as remove
 
-    removed = asyncio.run(remove(load_settings(data_dir=data_dir), _valid_name(name)))
+    removed = asyncio.run(remove(load_settings(data_dir=data_dir), valid_name(name)))
     typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
 
 
@@ -213,6 +214,14 @@ async def _work(settings: "Settings", name: str, partitions: tuple[int, ...], ma
         return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=ingest)
 
 
+def datasource_names(text: str) -> tuple[str, str]:
+    """Return the two names of ``EVENTS,SESSIONS``."""
+    events, _, sessions = text.partition(",")
+    if not (events.isidentifier() and sessions.isidentifier()):
+        raise ConfigurationError("--datasource takes two names, such as events_fix,sessions_fix")
+    return events, sessions
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
@@ -220,7 +229,8 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise ConfigurationError(f"{text!r}: partitions are numbers with commas, such as 0,3,5") from None
 
 
-def _valid_name(name: str) -> str:
+def valid_name(name: str) -> str:
+    """Return a generation's name as it is, if it can stand in a path and in a topic's name."""
     if not name or len(name) > 40 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):  # noqa: PLR2004
         raise ConfigurationError(f"{name!r}: a generation's name is 1 to 40 letters, digits, '-' or '_'")
     return name

@@ -1,6 +1,7 @@
 """A whole replay: plan it or take it up again, share it out over processes, watch them, sum up."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -144,6 +145,7 @@ async def _start(
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
+        env={**os.environ, "TRACKER_TOPIC_PREFIX": settings.topic_prefix},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,0 +1,221 @@
+"""Files of old events into Tinybird: the sessions that they would have been live, once, however often it is run."""
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow
+import pytest
+import zstandard
+from pyarrow import parquet
+
+from tests.fixtures.kafka import PROJECT_DIR
+from tests.fixtures.tinybird import LocalTinybird
+from tracker.local.kafka import LocalKafka
+from tracker.local.ports import free_port
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+TIMEOUT_SECONDS = 120
+
+
+class Importer:
+    """``tracker import`` as a person runs it, on a topic prefix and a workspace of its own."""
+
+    def __init__(self, broker: LocalKafka, tinybird: LocalTinybird, directory: Path) -> None:
+        self.tinybird = tinybird
+        self.directory = directory
+        self.workspace = f"import-{free_port()}"
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT_DIR),
+            "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "TRACKER_TOPIC_PREFIX": f"{self.workspace}.",
+            "TRACKER_PARTITIONS": "4",
+            "TRACKER_DATA_DIR": str(directory / "data"),
+            "TRACKER_TINYBIRD_URL": tinybird.url,
+            "TRACKER_TINYBIRD_TOKEN": tinybird.token,
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tracker", "import", *arguments],
+            env=self._environment,
+            cwd=self.directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, errors = process.communicate(typed, timeout=TIMEOUT_SECONDS)
+        return process.returncode, out, errors
+
+    def rows(self) -> list[tuple[str, int, str]]:
+        """Session, number and event id of each row, without FINAL: a row that was written twice is seen."""
+        found = self.tinybird.sql(
+            "SELECT session_id, session_event_sequence AS n, event_id FROM events_v1 FINAL "
+            f"WHERE workspace_id = '{self.workspace}' ORDER BY session_id, n"
+        )
+        return [(row["session_id"], int(row["n"]), row["event_id"]) for row in found]
+
+    def sessions(self) -> list[dict[str, Any]]:
+        return self.tinybird.sql(
+            "SELECT session_key, event_count, close_reason, is_expired, toUnixTimestamp64Milli(created_at) AS created, "
+            "toUnixTimestamp64Milli(closed_at) AS closed FROM session_v1 FINAL "
+            f"WHERE workspace_id = '{self.workspace}' ORDER BY session_key, created"
+        )
+
+    def events(self, count: int) -> list[dict[str, Any]]:
+        """Visits of 20 sessions, with a pause in the middle that is longer than the inactivity gap."""
+        rng = Random(count)
+        pause = timedelta(hours=2)
+        return [
+            {
+                "session_id": f"{self.workspace}-{rng.randrange(20)}",
+                "timestamp": (START + timedelta(seconds=number) + (pause if number > count // 2 else timedelta()))
+                .isoformat(timespec="milliseconds")
+                .replace("+00:00", "Z"),
+                "event_type": "pageview",
+                "event_id": f"e-{number}",
+                "workspace_id": self.workspace,
+                "viewport_width": 1280,
+            }
+            for number in range(count)
+        ]
+
+
+@pytest.fixture
+def importer(kafka_broker: LocalKafka, local_tinybird: LocalTinybird, tmp_path: Path) -> Importer:
+    return Importer(kafka_broker, local_tinybird, tmp_path)
+
+
+def expected_rows(events: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The event ids of each key in the order of their time."""
+    found: dict[str, list[str]] = {}
+    for event in sorted(events, key=lambda event: (event["timestamp"], int(event["event_id"][2:]))):
+        found.setdefault(event["session_id"], []).append(event["event_id"])
+    return found
+
+
+def ndjson(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_an_import_gives_the_sessions_that_live_would_have_given(importer: Importer) -> None:
+    events = importer.events(400)
+    shuffled = events[:]
+    Random(1).shuffle(shuffled)
+    (importer.directory / "old.ndjson.gz").write_bytes(gzip.compress(ndjson(shuffled)))
+    code, out, errors = importer.run("--name", "old", "old.ndjson.gz")
+    assert code == 0, out + errors
+    first, second = events[:201], events[201:]
+    sessions = importer.sessions()
+    wanted = {key: [len(ids)] for key, ids in expected_rows(first).items()}
+    for key, ids in expected_rows(second).items():
+        wanted.setdefault(key, []).append(len(ids))
+    found: dict[str, list[int]] = {}
+    for row in sessions:
+        found.setdefault(row["session_key"], []).append(int(row["event_count"]))
+    assert found == wanted
+    assert {row["close_reason"] for row in sessions} == {"timeout"}
+    assert all(int(row["created"]) < int(row["closed"]) < int(row["created"]) + 3_600_000 for row in sessions)
+    numbers: dict[str, list[int]] = {}
+    for session_id, number, _ in importer.rows():
+        numbers.setdefault(session_id, []).append(number)
+    assert all(each == list(range(1, len(each) + 1)) for each in numbers.values())
+
+
+def test_every_format_gives_the_same_rows(importer: Importer) -> None:
+    events = importer.events(60)
+    directory = importer.directory
+    (directory / "a.ndjson.zst").write_bytes(zstandard.compress(ndjson(events[:20])))
+    with (directory / "b.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sid", "at", "kind", "id", "shop", "width", "unused"])
+        for event in events[20:40]:
+            fields = ("session_id", "timestamp", "event_type", "event_id", "workspace_id", "viewport_width")
+            writer.writerow([*(event[field] for field in fields), "x"])
+    table = pyarrow.Table.from_pylist(
+        [{**event, "timestamp": datetime.fromisoformat(event["timestamp"])} for event in events[40:]]
+    )
+    parquet.write_table(table, directory / "c.parquet")
+    (directory / "map.toml").write_text(
+        "ignore_other_columns = true\n[columns]\n"
+        'session_id = "sid"\ntimestamp = "at"\nevent_type = "kind"\nevent_id = "id"\n'
+        'workspace_id = "shop"\nviewport_width = "width"\n'
+    )
+    for name, arguments in {
+        "a": ["a.ndjson.zst"],
+        "b": ["--mapping", "map.toml", "b.csv"],
+        "c": ["c.parquet"],
+    }.items():
+        code, out, errors = importer.run("--name", name, "--log-only", *arguments)
+        assert code == 0, out + errors
+        assert "20 events written" in out
+    code, out, errors = importer.run("--name", "all", "--dry-run", "-", typed=ndjson(events).decode())
+    assert code == 0, out + errors
+    assert "60 events could be imported" in out
+
+
+def test_bad_rows_go_to_the_reject_file_and_cost_nothing_else(importer: Importer) -> None:
+    good = importer.events(10)
+    bad = [b"{broken\n", b"[1]\n", json.dumps({**good[0], "event_type": "dance"}).encode() + b"\n"]
+    (importer.directory / "mixed.ndjson").write_bytes(ndjson(good[:5]) + b"".join(bad) + ndjson(good[5:]))
+    code, out, errors = importer.run("--name", "mixed", "mixed.ndjson")
+    assert code == 3, out + errors
+    assert "3 rows rejected" in out
+    rejects = [json.loads(line) for line in (importer.directory / "mixed.rejects.ndjson").read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in rejects] == [("mixed.ndjson", line) for line in (6, 7, 8)]
+    assert "event_type" in rejects[2]["reason"]
+    assert len(importer.rows()) == 10
+
+
+def test_a_row_that_comes_too_late_for_the_window_is_rejected_not_misplaced(importer: Importer) -> None:
+    events = importer.events(10)
+    (importer.directory / "late.ndjson").write_bytes(ndjson([*events[1:], events[0]]))
+    code, out, _ = importer.run("--name", "late", "--window-rows", "3", "late.ndjson")
+    assert code == 3
+    assert "late.ndjson:10: out of order by" in out
+
+
+def test_an_import_that_is_killed_or_repeated_doubles_nothing(importer: Importer) -> None:
+    events = importer.events(300)
+    pieces = ndjson(events)
+    half = pieces[: len(pieces) // 2].rpartition(b"\n")[0] + b"\n"
+    # A pipe that breaks off: what had been read is in the log, without its end.
+    broken = importer.start("--name", "again", "--window-rows", "1", "-")
+    assert broken.stdin is not None
+    broken.stdin.write(half.decode())
+    broken.stdin.flush()
+    broken.kill()
+    broken.communicate()
+    for _ in range(2):
+        code, out, errors = importer.run("--name", "again", "--window-rows", "1", "-", typed=pieces.decode())
+        assert code == 0, out + errors
+    assert "300 were there already" in out
+    assert sorted(event_id for *_, event_id in importer.rows()) == sorted(event["event_id"] for event in events)
+
+
+def test_other_files_under_the_same_name_are_refused(importer: Importer) -> None:
+    (importer.directory / "one.ndjson").write_bytes(ndjson(importer.events(20)))
+    (importer.directory / "other.ndjson").write_bytes(ndjson(importer.events(30)))
+    assert importer.run("--name", "same", "--log-only", "one.ndjson")[0] == 0
+    code, _, errors = importer.run("--name", "same", "--log-only", "other.ndjson")
+    assert code == 1
+    assert "other events than these files give" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_is_one_clear_line(importer: Importer) -> None:
+    code, _, errors = importer.run("--name", "none", "none.ndjson")
+    assert code == 1
+    assert errors == "tracker: none.ndjson: No such file or directory\n"

@@ -1,0 +1,106 @@
+"""``tracker import``: historical events from files, sessionized as they would have been live."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracker.cli.options import DataDir, load_settings
+from tracker.cli.replay import datasource_names, valid_name
+
+if TYPE_CHECKING:
+    from tracker.imports.run import Import, Rejects
+    from tracker.settings import Settings
+
+EXIT_REJECTED = 3
+DEFAULT_WINDOW_ROWS = 500_000
+
+
+def import_(
+    files: Annotated[list[str], typer.Argument(help="NDJSON (also .gz, .zst), CSV or Parquet; - is standard input.")],
+    *,
+    name: Annotated[str, typer.Option("--name", help="The import: the same name and files resume it.")],
+    file_format: Annotated[str | None, typer.Option("--format", help="ndjson, csv or parquet; else by name.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML: which column is which field.")] = None,
+    window_rows: Annotated[
+        int, typer.Option(min=1, help="Rows that may wait for an earlier one.")
+    ] = DEFAULT_WINDOW_ROWS,
+    rejects_file: Annotated[Path | None, typer.Option("--rejects", help="Default: NAME.rejects.ndjson.")] = None,
+    datasource: Annotated[str, typer.Option(help="EVENTS,SESSIONS that rows go to.")] = "events_v1,session_v1",
+    log_only: Annotated[
+        bool, typer.Option("--log-only", help="Write the log; fold it later with tracker replay.")
+    ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that fold. Default: one a core.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Import historical events: into a log by their own time, folded by the live rules, into Tinybird.
+
+    Events are put in order within --window-rows; sessions end as they would have live. Run again, with the same name
+    and files, it goes on where it stopped and doubles nothing. Rows that can't be taken go to the reject file with
+    line and reason. Exit codes: 0 done, 1 an error that the message explains, 3 done but with rejects, 130 interrupted.
+
+    For example:
+
+      tracker import --name spring events.ndjson.gz
+
+      tracker import --name shop --mapping shop.toml visits-2025.parquet visits-2026.parquet
+
+      zcat old/*.gz | tracker import --name old --dry-run -
+    """
+    from tracker.imports.mapping import RowMapper, read_mapping
+    from tracker.imports.run import Import, Rejects, require_files
+
+    require_files(files)
+    what = Import(valid_name(name), files, file_format, RowMapper(read_mapping(mapping)), window_rows)
+    names = None if log_only else datasource_names(datasource)
+    settings = load_settings(data_dir=data_dir)
+    path = None if dry_run else rejects_file or Path(f"{name}.rejects.ndjson")
+    with Rejects(path) as rejects:
+        code = _import(settings, what, rejects, names, processes, dry_run=dry_run, as_json=as_json)
+    if rejects.count == 0 and path is not None:
+        path.unlink()
+    raise typer.Exit(code or (EXIT_REJECTED if rejects.count else 0))
+
+
+def _import(
+    settings: "Settings",
+    what: "Import",
+    rejects: "Rejects",
+    names: tuple[str, str] | None,
+    processes: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    from tracker.cli.imports_view import ImportView
+    from tracker.imports.run import check, import_settings, write_log
+
+    view = ImportView(as_json=as_json)
+    if dry_run:
+        view.checked(check(what, rejects), rejects)
+        return 0
+    with view.writing() as on_progress:
+        written = asyncio.run(write_log(settings, what, rejects, on_progress))
+    view.wrote(written, rejects)
+    if names is None:
+        return 0
+    return asyncio.run(_fold(import_settings(settings, what.name), what.name, names, processes, as_json=as_json))
+
+
+async def _fold(
+    settings: "Settings", name: str, names: tuple[str, str], processes: int | None, *, as_json: bool
+) -> int:
+    """Replay the import's log, whole, into the datasources."""
+    from tracker.cli.replay import carry_out
+    from tracker.replay.plan import Request
+
+    events, sessions = names
+    request = Request(
+        name=f"import-{name}", target="datasource", events_datasource=events, sessions_datasource=sessions
+    )
+    return await carry_out(settings, request, processes, None, dry_run=False, as_json=as_json)
