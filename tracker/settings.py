@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.sessions.rules import Rules
 
 
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
         default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
     )
     session_timeout_seconds: int = Field(
-        default=1800, ge=1, le=86_400, description="inactivity gap that closes a session"
+        default=1800, ge=1, le=MAX_TIMEOUT_SECONDS, description="inactivity gap that closes a session"
     )
     session_max_length_seconds: int = Field(default=86_400, ge=1, description="longest session")
     session_max_events: int = Field(
