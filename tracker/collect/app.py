@@ -1,9 +1,10 @@
 """The collector's application: its routes, the guard around every request, and its lifetime."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from importlib import resources
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -12,7 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tracker import clock
 from tracker.collect import answers, bodies, requests
-from tracker.collect.cookies import proposed_session, session_cookie, session_from_cookie
+from tracker.collect.cookies import SessionCookie
+from tracker.collect.edge import Edge, Sender, query_fields
 from tracker.collect.errors import RequestError
 from tracker.collect.live import LiveFeed, check_local
 from tracker.collect.messages import Request, Response
@@ -29,6 +31,7 @@ STATIC_MAX_AGE_SECONDS: Final = 60
 _API: Final = "/api/"
 _TRACK: Final = "/api/v1/events/track"
 _SESSION: Final = "/api/v1/events/session"
+_PIXEL: Final = "/api/v1/events/pixel.gif"
 _log = structlog.get_logger(__name__)
 
 Answer = Coroutine[Any, Any, Response]
@@ -46,16 +49,27 @@ class Collector:
     """The endpoints, with what they share. ``handle`` is what a server calls."""
 
     def __init__(self, settings: Settings) -> None:
+        """Put the parts together.
+
+        Raises:
+            ConfigurationError: a file that the settings name can't be used.
+        """
         self._settings = settings
         self.metrics = CollectMetrics()
+        self._edge = Edge(settings, self.metrics)
         self._producer = SourceProducer(settings, self.metrics)
         self._queries: SessionQueries | None = None
         self._live = LiveFeed(settings)
+        self._cookie = SessionCookie(
+            settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
+        )
         self._resources = contextlib.AsyncExitStack()
+        self._watching: asyncio.Task[None] | None = None
         self._inflight_requests = 0
         fixed = (
             Route(_TRACK, {"POST": self.track}),
             Route(_SESSION, {"POST": self.open_session}),
+            Route(_PIXEL, {"GET": self.pixel}),
             Route("/healthz", {"GET": health}),
             Route("/readyz", {"GET": self.ready}),
             Route("/metrics", {"GET": self.show_metrics}),
@@ -75,6 +89,8 @@ class Collector:
             ConfigurationError: the spill's directory can't be used.
         """
         await self._producer.start()
+        if self._edge.keys is not None:
+            self._watching = asyncio.create_task(self._edge.keys.watch(), name="collect-keys")
         http = await self._resources.enter_async_context(new_http_session())
         self._queries = SessionQueries(self._settings, http)
 
@@ -86,7 +102,11 @@ class Collector:
         """Flush what is unsettled and close; no request may be under way any more."""
         await self._live.stop()
         await self._producer.stop()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         await self._resources.aclose()
+        self._edge.close()
 
     def handle(self, request: Request) -> Response | Answer:
         """Answer whatever comes, at once or with a coroutine that does not raise, and count it."""
@@ -106,6 +126,8 @@ class Collector:
         # HEAD is GET without a body, which the connection leaves out.
         endpoint = route.methods.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
+            if request.method == "OPTIONS" and request.path.startswith(_API):
+                return self._edge.preflight(request)
             response = answers.failed(RequestError("method_not_allowed", "this address does not take this method"))
             response.headers.append(("Allow", ", ".join(route.methods)))
             return response
@@ -124,8 +146,8 @@ class Collector:
         return self._answered(response, request, pattern)
 
     def _answered(self, response: Response, request: Request, pattern: str) -> Response:
-        if request.method == "POST" and request.path.startswith(_API):
-            response.headers.append(("Access-Control-Allow-Origin", "*"))
+        if "Origin" in request.headers and request.path.startswith(_API):
+            response.headers += self._edge.cors_headers(request)
         self.metrics.count_request(pattern, response.status)
         return response
 
@@ -144,49 +166,85 @@ class Collector:
 
     # -- Endpoints ------------------------------------------------------------------------------------------------
 
-    def track(self, request: Request) -> Answer:
+    def track(self, request: Request) -> Response | Answer:
         """Take one event, or a batch of them."""
-        fields = self._fields(request)
-        context = self._context(request)
-        if "batch" in fields:
-            records = requests.event_batch(fields, context)
-            response = answers.accepted_batch(records)
-            kept = next((record for record in records if record.cookie), records[0])
-        else:
-            kept = requests.event_record(fields, context)
-            records = [kept]
-            response = answers.accepted(kept)
-        self._keep_session(response, kept, self._settings.session_timeout_seconds)
-        return self._deliver(records, response)
+        sender = self._edge.sender(request)
+        return self._track(self._fields(request), sender)
 
-    def open_session(self, request: Request) -> Answer:
+    def pixel(self, request: Request) -> Response | Answer:
+        """Take one event from the query, where there is no script; the answer is an image, come what may."""
+        try:
+            sender = self._edge.sender(request)
+            answer = self._track(
+                bodies.parse_object(bodies.from_base64url(query_fields(request.query).get("d"))), sender
+            )
+        except RequestError as error:
+            return answers.pixel(answers.failed(error))
+        return answers.pixel(answer) if isinstance(answer, Response) else self._pixel(answer)
+
+    async def _pixel(self, answer: Answer) -> Response:
+        try:
+            return answers.pixel(await answer)
+        except RequestError as error:
+            return answers.pixel(answers.failed(error))
+
+    def _track(self, fields: dict[str, Any], sender: Sender) -> Response | Answer:
+        events = len(requests.batch_events(fields)) if "batch" in fields else None
+        self._edge.charge(sender.key, events or 1)
+        if sender.policy == "drop":
+            self.metrics.events_dropped.labels(sender.signal).inc(events or 1)
+            return answers.dropped(sender.signal, events)
+        context = self._context(sender)
+        max_age_seconds = self._settings.session_timeout_seconds
+        if events is None:
+            record = requests.event_record(fields, context)
+            return self._deliver([record], self._keeping(answers.accepted(record), record, sender, max_age_seconds))
+        batch = requests.event_batch(fields, context)
+        self.metrics.events_rejected.inc(events - len(batch.records))
+        response = answers.batch_verdicts(batch)
+        if not batch.records:
+            return response
+        kept = next((record for record in batch.records if record.cookie), batch.records[0])
+        return self._deliver(batch.records, self._keeping(response, kept, sender, max_age_seconds))
+
+    def open_session(self, request: Request) -> Response | Answer:
         """Open a session, or add to its context."""
-        default_seconds = self._settings.session_timeout_seconds
+        sender = self._edge.sender(request)
         fields = self._fields(request)
-        record = requests.session_record(fields, self._context(request), default_timeout_seconds=default_seconds)
-        response = answers.accepted(record)
-        self._keep_session(response, record, fields.get("timeout_seconds", default_seconds))
-        return self._deliver([record], response)
+        self._edge.charge(sender.key, 1)
+        if sender.policy == "drop":
+            self.metrics.events_dropped.labels(sender.signal).inc()
+            return answers.dropped(sender.signal, None)
+        default_seconds = self._settings.session_timeout_seconds
+        record = requests.session_record(fields, self._context(sender), default_timeout_seconds=default_seconds)
+        max_age_seconds = fields.get("timeout_seconds", default_seconds)
+        return self._deliver([record], self._keeping(answers.accepted(record), record, sender, max_age_seconds))
 
     async def session_state(self, request: Request) -> Response:
-        """Answer with a session's state, as its owner sees it now."""
+        """Answer with a session's state, as its owner sees it now; a read key sees its own workspace's only."""
+        reader = self._edge.reader(request)
         session_id = requests.session_id_from_path(request.path.removeprefix(_SESSION + "/"))
         if self._queries is None:
             raise RequestError("processor_unavailable", "the collector is starting")
-        response = answers.json_bytes(await self._queries.state(session_id))
+        state = await self._queries.state(session_id, None if reader is None else reader.workspace_id)
+        response = answers.json_bytes(state)
         response.headers.append(("Cache-Control", "no-store"))
         return response
 
     def expire_session(self, request: Request) -> Answer:
-        """Close a session at this place in the log."""
-        session_id = requests.session_id_from_path(request.path.removeprefix(_SESSION + "/"))
-        record = requests.control_record("expire", session_id, clock.now_iso(), None)
-        return self._deliver([record], answers.accepted(record))
+        """Close a session at this place in the log, if it belongs to the key's workspace."""
+        return self._control("expire", request, request.path.removeprefix(_SESSION + "/"))
 
     def flush_session(self, request: Request) -> Answer:
         """Have what is numbered of a session so far shipped without waiting for a batch to fill."""
-        raw = request.path.removeprefix(_SESSION + "/").removesuffix("/flush")
-        record = requests.control_record("flush", requests.session_id_from_path(raw), clock.now_iso(), None)
+        return self._control("flush", request, request.path.removeprefix(_SESSION + "/").removesuffix("/flush"))
+
+    def _control(self, type_: Literal["expire", "flush"], request: Request, raw_id: str) -> Answer:
+        sender = self._edge.sender(request)
+        self._edge.charge(sender.key, 1)
+        workspace_id = "" if sender.key is None else sender.key.workspace_id
+        session_id = requests.session_id_from_path(raw_id)
+        record = requests.control_record(type_, session_id, clock.now_iso(), workspace_id)
         return self._deliver([record], answers.accepted(record))
 
     async def ready(self, _: Request) -> Response:
@@ -215,18 +273,25 @@ class Collector:
             body = bodies.unpack(body, encoding, self._settings.collect_max_body_bytes)
         return bodies.parse_object(body)
 
-    def _context(self, request: Request) -> requests.Context:
-        session_id = session_from_cookie(request.headers.get("Cookie"), self._settings.cookie_name)
-        if session_id is None and request.query:
-            session_id = proposed_session(request.query)
-        return requests.Context(clock.now_iso(), clock.new_id, session_id)
+    def _context(self, sender: Sender) -> requests.Context:
+        key = sender.key
+        return requests.Context(
+            clock.now_iso(),
+            clock.new_id,
+            sender.session_id,
+            "" if key is None else key.workspace_id,
+            "" if key is None else key.project_id,
+            sender.browser,
+            sender.policy == "anonymous",
+        )
 
-    def _keep_session(self, response: Response, record: requests.Outgoing, max_age_seconds: int) -> None:
+    def _keeping(self, response: Response, record: requests.Outgoing, sender: Sender, max_age_seconds: int) -> Response:
         """Set the cookie, or move its end, if the record's session came from there or was minted."""
-        if record.cookie:
-            name, secure = self._settings.cookie_name, self._settings.cookie_secure
-            cookie = session_cookie(name, record.session_id, max_age_seconds=max_age_seconds, secure=secure)
-            response.headers.append(("Set-Cookie", cookie))
+        if record.cookie and sender.policy == "ignore" and self._settings.cookie_write:
+            cookie = self._cookie.header(record.session_id, max_age_seconds)
+            if cookie is not None:
+                response.headers.append(("Set-Cookie", cookie))
+        return response
 
 
 def health(_: Request) -> Response:

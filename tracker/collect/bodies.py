@@ -1,5 +1,6 @@
 """From a request's body to the JSON object in it: what it may claim to be, how far it may grow, how deep it may go."""
 
+import base64
 import zlib
 from typing import Any, Final
 
@@ -47,6 +48,20 @@ def unpack(body: bytes, encoding: str, limit_bytes: int) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise RequestError("bad_request", "the body is not encoded as its headers say")
     return unpacked
+
+
+def from_base64url(text: str | None) -> bytes:
+    """Return what a query field holds as base64url, with or without its padding.
+
+    Raises:
+        RequestError: ``bad_request``, if it is missing or is none.
+    """
+    if not text:
+        raise RequestError("bad_request", "d: must be an event's JSON as base64url")
+    try:
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), b"-_", validate=True)
+    except ValueError:
+        raise RequestError("bad_request", "d: must be an event's JSON as base64url") from None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The session cookie: read with suspicion, written with a sliding age."""
 
 import re
-from typing import Final
-from urllib.parse import parse_qsl
+from typing import Final, Literal, NamedTuple
 
 from topics.fields import MAX_ID_CHARS
+
+SameSite = Literal["lax", "strict", "none"]
 
 #: What RFC 6265 lets stand in a cookie without quotes; ids that we mint are well inside it.
 _COOKIE_SESSION_ID: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_ID_CHARS}}}")
@@ -25,19 +26,31 @@ def session_from_cookie(header: str | None, name: str) -> str | None:
     return None
 
 
-def proposed_session(query: str) -> str | None:
+def proposed_session(value: str | None) -> str | None:
     """Return the session id that a request proposes in its query as ``session``; it counts where there is no cookie.
 
     So tabs agree on a session before the first answer, and where cookies are blocked.
     """
-    value = dict(parse_qsl(query)).get("session", "")
-    return value if _COOKIE_SESSION_ID.fullmatch(value) else None
+    return value if value and _COOKIE_SESSION_ID.fullmatch(value) else None
 
 
-def session_cookie(name: str, session_id: str, *, max_age_seconds: int, secure: bool) -> str:
-    """Return the ``Set-Cookie`` header that keeps a session id for as long as a session may be silent.
+class SessionCookie(NamedTuple):
+    """How the cookie is written. Scripts can't read it (HttpOnly)."""
 
-    Scripts can't read it (HttpOnly) and other sites can't make a browser post with it (SameSite=Lax).
-    """
-    attributes = f"Max-Age={max_age_seconds}; Path=/; HttpOnly; SameSite=Lax"
-    return f"{name}={session_id}; {attributes}{'; Secure' if secure else ''}"
+    name: str
+    is_secure: bool = True
+    same_site: SameSite = "lax"
+    #: Empty: for the collector's own host only.
+    domain: str = ""
+
+    def header(self, session_id: str, max_age_seconds: int) -> str | None:
+        """Return the ``Set-Cookie`` value that keeps a session id for as long as the session may be silent.
+
+        None if the id can't stand in a cookie: the client has chosen it and will name it again.
+        """
+        if not _COOKIE_SESSION_ID.fullmatch(session_id):
+            return None
+        domain = f"; Domain={self.domain}" if self.domain else ""
+        secure = "; Secure" if self.is_secure else ""
+        attributes = f"Max-Age={max_age_seconds}; Path=/{domain}; HttpOnly; SameSite={self.same_site.capitalize()}"
+        return f"{self.name}={session_id}; {attributes}{secure}"

@@ -1,6 +1,7 @@
 """The collector as a process: listens until it is told to stop, then finishes what it has begun."""
 
 import asyncio
+import ipaddress
 import resource
 import signal
 import socket
@@ -27,8 +28,9 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then stop accepting, answer what is under way, flush and return.
 
     Raises:
-        ConfigurationError: if the port can't be listened on.
+        ConfigurationError: if the port can't be listened on, or must not be without keys.
     """
+    check_exposure(settings)
     raise_open_files_limit()
     uvloop.run(_serve(settings, (), None))
 
@@ -79,6 +81,28 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
         message = f"can't listen on {host}:{port} ({reason}): set TRACKER_COLLECT_PORT to a free port"
         raise ConfigurationError(message) from None
     _log.info("collector_listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to be open to the world by accident.
+
+    Raises:
+        ConfigurationError: there are no keys, and the address is not this machine's own.
+    """
+    if settings.keys_file is not None or settings.collect_open or is_loopback(settings.collect_host):
+        return
+    raise ConfigurationError(
+        f"anybody who reaches {settings.collect_host}:{settings.collect_port} could write events and read sessions: "
+        "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true if something else keeps strangers out"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def raise_open_files_limit() -> None:

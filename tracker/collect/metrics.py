@@ -76,6 +76,23 @@ class CollectMetrics:
             multiprocess_mode="livemax",
             registry=self.registry,
         )
+        self.events_rejected = Counter(
+            "tracker_collect_events_rejected",
+            "Events of batches that were refused while others of the batch were taken or refused",
+            registry=self.registry,
+        )
+        self.events_dropped = Counter(
+            "tracker_collect_events_dropped",
+            "Events not taken because their visitor objects to tracking",
+            ["signal"],
+            registry=self.registry,
+        )
+        self.keys = Gauge("tracker_collect_keys", "Write and read keys in use", registry=self.registry)
+        self.keys_file_valid = Gauge(
+            "tracker_collect_keys_file_valid",
+            "1 if the keys in use are the file's, 0 if the file has become invalid since",
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, int], Counter] = {}
 
     def count_request(self, endpoint: str, status: int) -> None:

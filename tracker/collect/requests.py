@@ -1,19 +1,23 @@
-"""From a request's body to the source record that goes to Kafka, or to a rejection. Pure: no clock, no IO.
+"""From the fields of a request to the source record that goes to Kafka, or to a rejection. Pure: no clock, no IO.
 
-The record is serialised first and then checked as the bytes that it is, by the decoder that the processor
-uses. So what leaves here is by construction what is accepted there, and it is validated once.
+The record is serialised first and then checked as the bytes that it is, by the decoder that the processor uses. So what
+leaves here is by construction what is accepted there, and it is validated once. Only the visitor is spliced in after
+that: it is ours, and made to fit its fields (``visitors.py``).
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from topics.codec import RejectedRecord, decode_source
+from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.fields import SessionId
+from tracker.collect.clock_skew import corrected, parse_time
 from tracker.collect.errors import RequestError, from_rejection
+from tracker.collect.visitors import page_fields, visitor_json
 
 #: The range that the API takes for a session's inactivity gap; a deployment's default outside it widens it.
 MIN_TIMEOUT_SECONDS: Final = 300
@@ -36,46 +40,91 @@ class Outgoing(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a record takes from outside its body: the present, fresh ids and the cookie's session."""
+    """What a record takes from outside its body: the present, fresh ids, the cookie's session, the key, the visitor."""
 
     now_iso: str
     new_id: Callable[[], str]
     cookie_session_id: str | None
+    #: The write key's; empty: the body may name any.
+    workspace_id: str = ""
+    project_id: str = ""
+    #: What the headers tell of the visitor (``browser_fields``); None: the visitor is not who sends this.
+    browser: bytes | None = None
+    is_anonymous: bool = False
+    #: When the client says that it sent this.
+    sent_at: datetime | None = None
+
+
+class Batch(NamedTuple):
+    """What became of each event of a batch, in its order, and the records of those that can be taken."""
+
+    results: list[dict[str, Any]]
+    records: list[Outgoing]
 
 
 def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     """Make the source record of one event from its flat fields, minting what is missing."""
-    if fields.get("event_id", "") == "":
-        fields["event_id"] = context.new_id()
-    return _checked("event", fields, context, fields["event_id"])
+    if "sent_at" in fields:
+        context = context._replace(sent_at=_sent_at(fields))
+    return _event(fields, context)
 
 
-def event_batch(fields: dict[str, Any], context: Context) -> list[Outgoing]:
-    """Make the source records of ``{"batch": [event, ...]}``, in order and all or none.
+def event_batch(fields: dict[str, Any], context: Context) -> Batch:
+    """Make the source records of ``{"batch": [event, ...], "sent_at": ...}``; each event gets a verdict of its own.
 
     Events that name no session share one: a page that is left before its first answer has no cookie yet.
+
+    Raises:
+        RequestError: this is no batch at all.
     """
-    batch = fields.pop("batch")
-    if fields or not isinstance(batch, list) or not 1 <= len(batch) <= MAX_BATCH_EVENTS:
-        reason = f"batch: must be a list of 1 to {MAX_BATCH_EVENTS} events, and nothing beside it"
-        raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
-    shared = context._replace(cookie_session_id=context.cookie_session_id or context.new_id())
-    records = []
-    for index, event in enumerate(batch):
-        if not isinstance(event, dict):
-            reason = f"batch.{index}: must be a JSON object"
-            raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
+    events = batch_events(fields)
+    if "sent_at" in fields:
+        context = context._replace(sent_at=_sent_at(fields))
+    if context.cookie_session_id is None:
+        context = context._replace(cookie_session_id=context.new_id())
+    results: list[dict[str, Any]] = []
+    records: list[Outgoing] = []
+    for index, event in enumerate(events):
         try:
-            records.append(event_record(event, shared))
+            record = _event(event, context)
         except RequestError as error:
-            reasons = [f"batch.{index}.{reason}" for reason in error.reasons]
-            raise RequestError(error.code, error.message, reasons=reasons) from None
-    return records
+            results.append({"index": index, "status": "rejected", "reasons": error.reasons})
+            continue
+        records.append(record)
+        results.append(
+            {"index": index, "status": "accepted", "session_id": record.session_id, "event_id": record.event_id}
+        )
+    return Batch(results, records)
+
+
+def batch_events(fields: dict[str, Any]) -> list[Any]:
+    """Return the events of a batch as they came.
+
+    Raises:
+        RequestError: this is no batch, or one of too many.
+    """
+    events = fields["batch"]
+    if not isinstance(events, list) or not events or fields.keys() - {"batch", "sent_at"}:
+        reason = "batch: must be a list of events, with nothing beside it but sent_at"
+        raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
+    if len(events) > MAX_BATCH_EVENTS:
+        reason = f"batch: {len(events)} events; the limit is {MAX_BATCH_EVENTS}"
+        raise RequestError("oversized", "this batch is too large", reasons=[reason])
+    return events
 
 
 def session_record(fields: dict[str, Any], context: Context, *, default_timeout_seconds: int) -> Outgoing:
-    """Make the source record that opens a session or adds to its context."""
-    record = _checked("session", fields, context, None)
+    """Make the source record that opens a session or adds to its context.
+
+    ``page_url`` and ``referrer_url`` may say where the visitor has landed. Without them the record tells nothing of
+    the visitor: a session keeps what it hears first, and its first event knows the page.
+    """
+    if "sent_at" in fields:
+        context = context._replace(sent_at=_sent_at(fields))
+    page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
+    if not page_url:
+        context = context._replace(browser=None)
+    record = _checked("session", fields, context, None, (page_url, referrer_url))
     timeout_seconds = fields.get("timeout_seconds", default_timeout_seconds)
     low = min(MIN_TIMEOUT_SECONDS, default_timeout_seconds)
     high = max(MAX_TIMEOUT_SECONDS, default_timeout_seconds)
@@ -85,11 +134,11 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     return record
 
 
-def control_record(type_: Literal["expire", "flush"], session_id: str, now_iso: str, scope: str | None) -> Outgoing:
-    """Make the record that closes a session (of the workspace ``scope``, if one is given) or flushes its events."""
+def control_record(type_: Literal["expire", "flush"], session_id: str, now_iso: str, workspace_id: str) -> Outgoing:
+    """Make the record that closes a session (the workspace's own, if one is given) or flushes its events."""
     envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": now_iso}
-    if scope is not None and type_ == "expire":
-        envelope["data"] = {"workspace_id": scope}
+    if workspace_id and type_ == "expire":
+        envelope["data"] = {"workspace_id": workspace_id}
     return Outgoing(session_id.encode(), orjson.dumps(envelope), session_id, None, cookie=False)
 
 
@@ -100,29 +149,47 @@ def session_id_from_path(raw: str) -> str:
         RequestError: if it is not UTF-8, or no session id.
     """
     try:
-        return valid_session_id(unquote_to_bytes(raw).decode("utf-8"))
-    except (UnicodeDecodeError, ValidationError):
+        return _session_id.validate_python(unquote_to_bytes(raw).decode("utf-8"))
+    except (UnicodeError, ValidationError):
         raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None
 
 
-def valid_session_id(value: str) -> str:
-    """Return a session id as it is.
+def _sent_at(fields: dict[str, Any]) -> datetime:
+    sent_at = parse_time(fields.pop("sent_at"))
+    if sent_at is None:
+        raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
+    return sent_at
 
-    Raises:
-        ValidationError: if it is none.
-    """
-    return _session_id.validate_python(value)
+
+def _event(fields: Any, context: Context) -> Outgoing:
+    if not isinstance(fields, dict):
+        raise RequestError("invalid", "this is not a valid event", reasons=["event: must be a JSON object"])
+    event_id = fields.get("event_id", "")
+    if event_id == "":
+        event_id = fields["event_id"] = context.new_id()
+    return _checked("event", fields, context, event_id, (fields.get("page_url"), fields.get("referrer_url")))
 
 
 def _checked(
-    type_: Literal["event", "session"], fields: dict[str, Any], context: Context, event_id: str | None
+    type_: Literal["event", "session"],
+    fields: dict[str, Any],
+    context: Context,
+    event_id: str | None,
+    page: tuple[Any, Any],
 ) -> Outgoing:
     """Put the record around its data, serialise it and check the bytes."""
     in_body = "session_id" in fields
     # A null in the body is refused further down, not replaced: somebody meant to name a session.
     session_id = fields.pop("session_id") if in_body else context.cookie_session_id or context.new_id()
-    timestamp = fields.pop("timestamp", context.now_iso)
-    envelope = {"type": type_, "session_id": session_id, "timestamp": timestamp, "data": fields}
+    envelope: dict[str, Any] = {"type": type_, "session_id": session_id}
+    _set_times(envelope, fields, context)
+    envelope["data"] = fields
+    if context.workspace_id:
+        _claim(fields, "workspace_id", context.workspace_id, type_)
+        if context.project_id:
+            _claim(fields, "project_id", context.project_id, type_)
+    if context.is_anonymous:
+        fields.pop("user_id", None)
     try:
         value = orjson.dumps(envelope)
         # An id that is no string is refused by the decoder; until then it only needs some key.
@@ -132,4 +199,40 @@ def _checked(
         raise RequestError("invalid", f"this is not a valid {type_}", reasons=["nested too deeply"]) from None
     except RejectedRecord as rejected:
         raise from_rejection(rejected, type_=type_) from None
+    if context.browser is not None:
+        value = _with_visitor(value, context.browser, page, type_)
     return Outgoing(key, value, session_id, event_id, cookie=not in_body)
+
+
+def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Context) -> None:
+    """Set when it happened: the client's own word, unless ``sent_at`` tells how wrong its clock is."""
+    timestamp = fields.pop("timestamp", None)
+    if timestamp is None:
+        envelope["timestamp"] = context.now_iso
+        return
+    envelope["timestamp"] = timestamp
+    if context.sent_at is None:
+        return
+    time, received = parse_time(timestamp), parse_time(context.now_iso)
+    if time is not None and received is not None:
+        envelope["timestamp"] = corrected(time, sent_at=context.sent_at, received=received)
+        envelope["client_timestamp"] = timestamp
+
+
+def _claim(fields: dict[str, Any], name: str, owner: str, type_: str) -> None:
+    """Fill in what the write key stands for; a body may repeat it, not contradict it."""
+    if (fields.get(name) or owner) != owner:
+        raise RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
+    fields[name] = owner
+
+
+def _with_visitor(value: bytes, browser: bytes, page: tuple[Any, Any], type_: str) -> bytes:
+    page_url, referrer_url = (url if isinstance(url, str) else "" for url in page)
+    visitor = visitor_json(browser, page_fields(page_url, referrer_url))
+    if not visitor:
+        return value
+    value = value[:-1] + b',"visitor":' + visitor + b"}"
+    if len(value) > MAX_SOURCE_VALUE_BYTES:
+        detail = f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}"
+        raise RequestError("oversized", f"this {type_} is too large", reasons=[detail])
+    return value

@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from tracker.collect.errors import RETRY_AFTER_SECONDS, RequestError
@@ -23,8 +24,10 @@ class SessionQueries:
         self._base = settings.process_url.rstrip("/") + "/session/"
         self._http = http
 
-    async def state(self, session_id: str) -> bytes:
+    async def state(self, session_id: str, workspace_id: str | None) -> bytes:
         """Return the session's state as the JSON that its owner gave.
+
+        With a workspace, another's session is answered in every respect like one that does not exist.
 
         Raises:
             RequestError: ``unknown_session``, or ``processor_unavailable`` with the time to wait.
@@ -32,11 +35,14 @@ class SessionQueries:
         url = URL(self._base + quote(session_id, safe=""), encoded=True)
         try:
             async with self._http.get(url, allow_redirects=False) as answer:
-                if answer.status == HTTPStatus.OK:
-                    return await answer.read()
+                body = await answer.read()
                 status, retry_after = answer.status, answer.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unavailable("the processor does not answer", str(RETRY_AFTER_SECONDS)) from error
+        if status == HTTPStatus.OK:
+            if workspace_id is None or orjson.loads(body).get("workspace_id") == workspace_id:
+                return body
+            status = HTTPStatus.NOT_FOUND
         if status == HTTPStatus.NOT_FOUND:
             raise RequestError("unknown_session", "no session has this id")
         raise _unavailable("the session's owner can't answer now", retry_after)

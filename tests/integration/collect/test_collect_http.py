@@ -62,7 +62,10 @@ async def test_a_batch_is_taken_in_order_and_shares_a_minted_session(collector):
     status, body, headers = await post(collector, TRACK, {"batch": events})
     minted = cookie_of(headers)["session_id"].value
     assert status == 202
-    assert body == {"accepted": [{"session_id": minted, "event_id": e["event_id"]} for e in events]}
+    assert body["results"] == [
+        {"index": index, "status": "accepted", "session_id": minted, "event_id": event["event_id"]}
+        for index, event in enumerate(events)
+    ]
     records = await read_source(collector.settings)
     assert [orjson.loads(record.value)["data"]["event_id"] for record in records] == [
         event["event_id"] for event in events
@@ -116,7 +119,9 @@ BAD = [
     ("a batch that is none", b'{"batch":{}}', {}, 400, "invalid"),
     ("a batch of nonsense", b'{"batch":[1]}', {}, 400, "invalid"),
     ("a batch beside an event", b'{"batch":[{"event_type":"click"}],"event_type":"click"}', {}, 400, "invalid"),
-    ("a batch with one bad event", b'{"batch":[{"event_type":"click"},{}]}', {}, 400, "invalid"),
+    ("a batch without a good event", b'{"batch":[{"event_type":"hover"},{}]}', {}, 400, "invalid"),
+    ("too large a batch", b'{"batch":[' + b"1," * 500 + b"1]}", {}, 413, "oversized"),
+    ("nested deeply", b'{"metadata":' + b"[" * 99 + b"]" * 99 + b"}", {}, 400, "invalid"),
     ("not gzip", b"nonsense", {"Content-Encoding": "gzip"}, 400, "bad_request"),
     ("a form", b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
     ("too large", b" " * 300_000, {}, 413, "oversized"),
@@ -187,11 +192,16 @@ async def test_other_errors_have_the_same_form(collector):
             assert ("Retry-After" in answer.headers) == (status == 503), path
 
 
-async def test_another_origins_simple_post_may_read_its_answer_but_not_with_cookies(collector):
-    status, _, headers = await post(collector, TRACK, CLICK, headers={"Content-Type": "text/plain"})
+async def test_a_bad_event_of_a_batch_costs_its_neighbours_nothing(collector):
+    batch = [CLICK, {"event_type": "hover"}, {"event_type": "scroll", "event_id": "e3"}]
+    status, body, _ = await post(collector, TRACK, {"batch": batch, "sent_at": "2026-11-24T03:43:00.123Z"})
     assert status == 202
-    assert headers["Access-Control-Allow-Origin"] == "*"
-    assert "Access-Control-Allow-Credentials" not in headers
+    assert [result["status"] for result in body["results"]] == ["accepted", "rejected", "accepted"]
+    assert body["results"][1]["reasons"][0].startswith("event_type: ")
+    status, body, _ = await post(collector, TRACK, {"batch": batch[1:2]})
+    assert (status, body["error"]["code"], body["results"][0]["status"]) == (400, "invalid", "rejected")
+    found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
+    assert sorted(found) == ["e1", "e3"]
 
 
 async def test_metrics_count_requests_by_endpoint_and_acked_records(collector):

@@ -94,15 +94,89 @@ def test_an_invalid_event_is_refused_with_the_field_as_the_client_knows_it(body,
     assert error.reasons[0].startswith(f"{place}: ")
 
 
-def test_a_batch_is_refused_with_the_place_of_the_bad_event():
+def batch(body: object, **changes) -> requests.Batch:
+    return requests.event_batch(body, context()._replace(**changes))
+
+
+def test_a_bad_event_costs_its_neighbours_nothing():
+    events = [{"event_type": "click", "event_id": "e0"}, {"event_type": "hover"}, 7, {"event_type": "scroll"}]
+    results, records = batch({"batch": events})
+    assert [result["status"] for result in results] == ["accepted", "rejected", "rejected", "accepted"]
+    assert [result["index"] for result in results] == [0, 1, 2, 3]
+    assert results[0]["event_id"] == "e0"
+    assert results[1]["reasons"][0].startswith("event_type: ")
+    assert [record.event_id for record in records] == [results[0]["event_id"], results[3]["event_id"]]
+    assert len({record.session_id for record in records}) == 1
+
+
+@pytest.mark.parametrize("body", [{"batch": []}, {"batch": {}}, {"batch": [{}], "event_type": "click"}])
+def test_what_is_no_batch_is_refused_as_a_whole(body):
+    assert refused(body, batch).status == 400
+
+
+def test_a_batch_beyond_the_limit_is_refused_as_oversized():
+    events = [{"event_type": "click"} for _ in range(requests.MAX_BATCH_EVENTS + 1)]
+    assert refused({"batch": events}, batch).status == 413
+
+
+def test_a_wrong_clock_is_corrected_by_when_the_request_was_sent_and_its_own_word_kept():
+    # The client is an hour ahead; the event happened 90 s before it was sent.
+    body = {"event_type": "click", "timestamp": "2026-01-02T05:02:35.678+01:00", "sent_at": "2026-01-02T04:04:05.678Z"}
+    value = orjson.loads(event(body).value)
+    assert (value["timestamp"], value["client_timestamp"]) == ("2026-01-02T03:02:35.678Z", body["timestamp"])
+    [record] = batch({"batch": [{"event_type": "click", "timestamp": body["timestamp"]}], "sent_at": body["sent_at"]})[
+        1
+    ]
+    assert orjson.loads(record.value)["timestamp"] == "2026-01-02T03:02:35.678Z"
+
+
+@pytest.mark.parametrize("sent_at", [None, 12, "soon", ""])
+def test_a_sending_time_that_is_none_is_refused(sent_at):
+    assert refused({"event_type": "click", "sent_at": sent_at}).reasons[0].startswith("sent_at: ")
+
+
+def test_the_keys_workspace_is_filled_in_and_can_be_repeated_but_not_contradicted():
+    owned = {"workspace_id": "w1", "project_id": "p1"}
+    for body in ({}, {"workspace_id": "w1"}, {"workspace_id": "", "project_id": "p1"}):
+        [record] = batch({"batch": [{"event_type": "click", **body}]}, **owned)[1]
+        assert orjson.loads(record.value)["data"].items() >= owned.items()
+    [result], records = batch({"batch": [{"event_type": "click", "workspace_id": "w2"}]}, **owned)
+    assert (records, result["reasons"]) == ([], ("workspace_id: is not the write key's own",))
+    assert batch({"batch": [{"event_type": "click", "project_id": "p2"}]}, **owned)[1] == []
+
+
+def test_an_anonymous_event_names_no_user():
+    [record] = batch({"batch": [{"event_type": "click", "user_id": "u"}]}, is_anonymous=True)[1]
+    assert "user_id" not in orjson.loads(record.value)["data"]
+
+
+def test_the_visitor_is_spliced_into_what_the_decoder_takes():
+    body = {
+        "event_type": "pageview",
+        "page_url": "https://shop.example/?utm_source=mail",
+        "referrer_url": "https://a.b/",
+    }
+    record = requests.event_record(dict(body), context()._replace(browser=b'"browser":"Firefox"'))
+    decoded = decode_source(record.key, record.value)
+    assert decoded["visitor"] == {"browser": "Firefox", "utm_source": "mail", "referrer_host": "a.b"}
+
+
+def test_a_session_tells_of_its_visitor_only_with_the_page_where_it_began():
+    with_browser = context()._replace(browser=b'"browser":"Firefox"')
+    for page, expected in (({}, False), ({"page_url": "https://shop.example/"}, True)):
+        record = requests.session_record({"user_id": "u", **page}, with_browser, default_timeout_seconds=1_800)
+        assert ("visitor" in orjson.loads(record.value)) == expected
+        assert "page_url" not in orjson.loads(record.value)["data"]
+
+
+def test_a_record_that_grows_too_large_by_its_visitor_is_refused():
+    text = "\u0001" * 10_900
     with pytest.raises(RequestError) as caught:
-        requests.event_batch({"batch": [{"event_type": "click"}, {"event_type": "hover"}]}, context())
-    assert caught.value.reasons[0].startswith("batch.1.event_type: ")
-
-
-def test_a_batch_beyond_the_limit_is_refused():
-    batch = [{"event_type": "click"} for _ in range(requests.MAX_BATCH_EVENTS + 1)]
-    assert refused({"batch": batch}, lambda body: requests.event_batch(body, context())).status == 400
+        requests.event_record(
+            {"event_type": "click", "metadata": text, "event_id": "e"},
+            context()._replace(browser=b'"a":"' + b"x" * 500 + b'"'),
+        )
+    assert caught.value.code == "oversized"
 
 
 def test_reasons_do_not_repeat_values():

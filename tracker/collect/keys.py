@@ -1,0 +1,187 @@
+"""Write keys and read keys: who may send events to which workspace, from which pages, and who may look at sessions.
+
+Only SHA-256 hashes are held and compared. A key is drawn at random and long, so its hash needs no salt and no
+stretching, and how long a look-up takes tells nothing: nobody can aim at a hash.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from topics.fields import MAX_ID_CHARS
+from tracker.errors import ConfigurationError
+
+MIN_KEY_CHARS: Final = 16
+MAX_KEY_CHARS: Final = 256
+MAX_ORIGINS: Final = 1_000
+#: Far above any sane list of keys.
+MAX_KEYS_FILE_BYTES: Final = 16 * 1024 * 1024
+#: Answers to "may this origin use this key" that are remembered.
+ORIGIN_CACHE_ENTRIES: Final = 8_192
+ANY_ORIGIN: Final = "*"
+
+#: How a page of another origin may use a key: with cookies, without, or not at all.
+OriginVerdict = Literal["credentials", "plain", "refused"]
+
+_ORIGIN: Final = r"^(\*|https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?)$"
+Origin = Annotated[str, StringConstraints(pattern=_ORIGIN)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Scope = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+
+
+class _Key(BaseModel):
+    """What both kinds have: a name for people and logs, and the key itself or, better, only its hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Name
+    key_sha256: Sha256 = ""
+    workspace_id: Scope
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hash_at_once(cls, fields: Any) -> Any:
+        """Replace a key in clear by its hash, so that nothing else ever holds it."""
+        if not isinstance(fields, Mapping):
+            return fields
+        fields = dict(fields)
+        key = fields.pop("key", None)
+        if (key is None) == ("key_sha256" not in fields):
+            raise ValueError("give either key_sha256 or key")
+        if key is not None:
+            if not isinstance(key, str) or not MIN_KEY_CHARS <= len(key) <= MAX_KEY_CHARS:
+                raise ValueError(f"key: must be a text of {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
+            fields["key_sha256"] = digest(key).hex()
+        return fields
+
+
+class WriteKey(_Key):
+    """May send events to one workspace; public, since pages carry it. Its origins say which pages may use it."""
+
+    #: What events belong to; empty: they may name any project.
+    project_id: Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)] = ""
+    #: ``https://shop.example``, ``https://*.shop.example``, or ``*``. None: for services only.
+    origins: Annotated[tuple[Origin, ...], Field(max_length=MAX_ORIGINS)] = ()
+    #: Overrides TRACKER_COLLECT_KEY_EVENTS_PER_SECOND.
+    events_per_second: Annotated[float, Field(gt=0)] | None = None
+    #: False for services that don't pass their visitors' headers on.
+    enrich: bool = True
+
+    def origin_verdict(self, origin: str) -> OriginVerdict:
+        """Say whether a page of this origin may use the key, and whether its cookies may take part."""
+        return _verdict(self.origins, origin)
+
+
+class ReadKey(_Key):
+    """May ask for the sessions of one workspace; secret."""
+
+
+_K = TypeVar("_K", WriteKey, ReadKey)
+
+
+class KeysFile(BaseModel):
+    """What ``TRACKER_KEYS_FILE`` holds, as TOML or JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    write_keys: tuple[WriteKey, ...] = ()
+    read_keys: tuple[ReadKey, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_two_alike(self) -> "KeysFile":
+        for what in ("key_sha256", "name"):
+            values = [getattr(key, what) for key in (*self.write_keys, *self.read_keys)]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two keys have the same {what.partition('_')[0]}")
+        return self
+
+
+class KeyRing:
+    """All keys, found by the hash of what a request presents."""
+
+    def __init__(self, file: KeysFile) -> None:
+        self.write_keys = file.write_keys
+        self._write = {bytes.fromhex(key.key_sha256): key for key in file.write_keys}
+        self._read = {bytes.fromhex(key.key_sha256): key for key in file.read_keys}
+
+    def __len__(self) -> int:
+        return len(self._write) + len(self._read)
+
+    def write_key(self, presented: str) -> WriteKey | None:
+        """Return the write key that was presented, if it is one."""
+        return _find(self._write, presented)
+
+    def read_key(self, presented: str) -> ReadKey | None:
+        """Return the read key that was presented, if it is one."""
+        return _find(self._read, presented)
+
+    def any_verdict(self, origin: str) -> OriginVerdict:
+        """Say how pages of this origin may use any key at all: a preflight does not tell which."""
+        verdicts = {key.origin_verdict(origin) for key in self.write_keys}
+        order: tuple[OriginVerdict, ...] = ("credentials", "plain")
+        return next((verdict for verdict in order if verdict in verdicts), "refused")
+
+
+def digest(key: str) -> bytes:
+    """Return the hash by which a key is known."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def load_keys(path: Path) -> KeyRing:
+    """Read the keys file: JSON if its name ends so, else TOML.
+
+    Raises:
+        ConfigurationError: with what is wrong and where, without any value of the file.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_KEYS_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"can't read the keys file {path}: {error.strerror}") from None
+    if len(raw) > MAX_KEYS_FILE_BYTES:
+        raise ConfigurationError(f"the keys file {path} is larger than {MAX_KEYS_FILE_BYTES} bytes")
+    try:
+        text = raw.decode("utf-8")
+        fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return KeyRing(KeysFile.model_validate(fields))
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        lines = [f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}" for problem in problems[:5]]
+        raise ConfigurationError(f"the keys file {path} is not valid: {'; '.join(lines)}") from None
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"the keys file {path} is not JSON: {error.msg} in line {error.lineno}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"the keys file {path} is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"the keys file {path} is not UTF-8") from None
+
+
+def _find(keys: Mapping[bytes, _K], presented: str) -> _K | None:
+    presented_digest = digest(presented)
+    key = keys.get(presented_digest)
+    if key is None or not hmac.compare_digest(bytes.fromhex(key.key_sha256), presented_digest):
+        return None
+    return key
+
+
+@lru_cache(maxsize=ORIGIN_CACHE_ENTRIES)
+def _verdict(origins: tuple[str, ...], origin: str) -> OriginVerdict:
+    origin = origin.lower()
+    for allowed in origins:
+        if allowed == origin:
+            return "credentials"
+        if "://*." in allowed:
+            scheme, _, domain = allowed.partition("://*.")
+            pattern = rf"{re.escape(scheme)}://([a-z0-9-]+\.)+{re.escape(domain)}"
+            if re.fullmatch(pattern, origin):
+                return "credentials"
+    return "plain" if ANY_ORIGIN in origins else "refused"
