@@ -1,7 +1,6 @@
 """The collector as a process: listens until it is told to stop, then finishes what it has begun."""
 
 import asyncio
-import ipaddress
 import resource
 import signal
 import socket
@@ -12,6 +11,7 @@ import structlog
 import uvloop
 
 from tracker.collect.app import Collector
+from tracker.collect.exposure import check_exposure
 from tracker.collect.server import HttpServer
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
@@ -81,28 +81,6 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
         message = f"can't listen on {host}:{port} ({reason}): set TRACKER_COLLECT_PORT to a free port"
         raise ConfigurationError(message) from None
     _log.info("collector_listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
-
-
-def check_exposure(settings: Settings) -> None:
-    """Refuse to be open to the world by accident.
-
-    Raises:
-        ConfigurationError: there are no keys, and the address is not this machine's own.
-    """
-    if settings.keys_file is not None or settings.collect_open or is_loopback(settings.collect_host):
-        return
-    raise ConfigurationError(
-        f"anybody who reaches {settings.collect_host}:{settings.collect_port} could write events and read sessions: "
-        "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true if something else keeps strangers out"
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def raise_open_files_limit() -> None:

@@ -87,10 +87,13 @@ class CollectMetrics:
             ["signal"],
             registry=self.registry,
         )
-        self.keys = Gauge("tracker_collect_keys", "Write and read keys in use", registry=self.registry)
+        self.keys = Gauge(
+            "tracker_collect_keys", "Write and read keys in use", multiprocess_mode="livemin", registry=self.registry
+        )
         self.keys_file_valid = Gauge(
             "tracker_collect_keys_file_valid",
             "1 if the keys in use are the file's, 0 if the file has become invalid since",
+            multiprocess_mode="livemin",
             registry=self.registry,
         )
         self._children: dict[tuple[str, int], Counter] = {}

@@ -20,6 +20,7 @@ from typing import Final
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
+from tracker.collect.exposure import check_exposure
 from tracker.collect.server import LISTEN_BACKLOG
 from tracker.deathsig import dies_with_parent
 from tracker.errors import ConfigurationError
@@ -49,8 +50,9 @@ def run(settings: Settings, overrides: Mapping[str, object]) -> int:
         The exit code: 0 after a stop, that of a child which could not even start.
 
     Raises:
-        ConfigurationError: if the port can't be listened on.
+        ConfigurationError: if the port can't be listened on, or must not be without keys.
     """
+    check_exposure(settings)
     sockets = [listen(settings) for _ in range(settings.collect_processes)]
     figures = settings.data_dir / "collect" / "figures"
     shutil.rmtree(figures, ignore_errors=True)

@@ -1,0 +1,28 @@
+"""Whether the collector may be reached from where it listens."""
+
+import ipaddress
+
+from tracker.errors import ConfigurationError
+from tracker.settings import Settings
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to be open to the world by accident.
+
+    Raises:
+        ConfigurationError: there are no keys, and the address is not this machine's own.
+    """
+    if settings.keys_file is not None or settings.collect_open or is_loopback(settings.collect_host):
+        return
+    raise ConfigurationError(
+        f"anybody who reaches {settings.collect_host}:{settings.collect_port} could write events and read sessions: "
+        "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true if something else keeps strangers out"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
