@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     collect_open: bool = Field(default=False, description="take events without keys on any address, not only localhost")
     collect_key_events_per_second: float = Field(default=20_000, gt=0, description="events a second and write key")
-    collect_ip_requests_per_second: float = Field(default=1_000, gt=0, description="requests a second and address")
+    collect_ip_requests_per_second: float = Field(default=5_000, gt=0, description="requests a second and address")
     collect_burst_seconds: float = Field(default=5, ge=1, le=600, description="seconds' worth that may come at once")
     keys_file: Path | None = Field(default=None, description="write and read keys, TOML or JSON; watched for changes")
     trusted_proxies: str = Field(
