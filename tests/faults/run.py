@@ -48,20 +48,26 @@ async def run_fault(fault: Fault, broker: LocalKafka, data_dir: Path, *, seed: i
             await world.start_workers([world.new_worker() for _ in range(size.workers)])
             await fault.strike(world, times)
             await world.drain()
-            await _stop(world)
-            problems = summary(world.tail.problems(world.load.acked))
+            stopping = await _stop(world)
+            problems = summary([*world.tail.problems(world.load.acked), *stopping])
         except (FaultFailedError, AssertionError) as error:
             problems = str(error)
         return _outcome(fault, seed, world, time.monotonic() - began, problems)
 
 
-async def _stop(world: World) -> None:
-    """Stop all workers cleanly, and see whether they put out any more while they did."""
+async def _stop(world: World) -> list[str]:
+    """Stop all workers cleanly, and see whether they put out any more while they did; return who did not."""
+    problems = []
     for worker in world.up():
-        status = await asyncio.to_thread(worker.stop)
+        try:
+            status = await asyncio.to_thread(worker.stop)
+        except AssertionError as error:
+            problems.append(str(error))
+            continue
         if status != STOP_STATUS:
-            raise FaultFailedError(f"{worker.worker_id} stopped with status {status}\n{worker.last_words()}")
+            problems.append(f"{worker.worker_id} stopped with status {status}\n{worker.last_words()}")
     await world.until(lambda: world.tail.is_drained, "all outputs there after the stop")
+    return problems
 
 
 def _outcome(fault: Fault, seed: int, world: World, seconds: float, problems: str) -> Outcome:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -36,6 +37,8 @@ EXIT_CONFIGURATION: Final = 1
 EXIT_BUG: Final = 70
 #: How long a stop may take before the process just ends; nothing is lost by that.
 STOP_TIMEOUT_SECONDS: Final = 20.0
+#: How long threads may take to end after that.
+END_TIMEOUT_SECONDS: Final = 3.0
 #: How long a stop may take to finish what has been taken already.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 #: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
@@ -200,8 +203,14 @@ async def serve(
             await stop()
     except TimeoutError:
         log.warning("stopping took too long; ending anyway", limit_seconds=STOP_TIMEOUT_SECONDS)
-        sys.stderr.flush()
-        os._exit(0)  # Faust's threads would keep the process
+    _end_whatever_threads_still_do()
+
+
+def _end_whatever_threads_still_do() -> None:
+    """Let the process end by itself, but not wait for a thread of Faust's that waits for a broker."""
+    timer = threading.Timer(END_TIMEOUT_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def watched(app: ChunkApp, forever: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
