@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli import dead_letters, imports, migration, replay, stack, stages, topics, verify
+from tracker.cli import dead_letters, imports, migration, replay, session, stack, stages, topics, verify
 from tracker.cli.errors import Commands
 
 app = typer.Typer(
     name="tracker",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # a bug's traceback goes to a log as often as to a terminal
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -24,7 +23,7 @@ app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
 app.command(hidden=True)(replay.replay_worker)
 app.command(name="import")(imports.import_)
-for command in (stages.collect, stages.process, stages.sink, stack.dev, stack.demo, verify.verify):
+for command in (stages.collect, stages.process, stages.sink, stack.dev, stack.demo, session.session, verify.verify):
     app.command()(command)
 
 

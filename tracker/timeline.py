@@ -1,0 +1,118 @@
+"""One session as an operator sees it: its state and its numbered events, live or as Tinybird has them."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from yarl import URL
+
+from topics.catalog import SEQUENCED
+from topics.headers import SourcePosition, read_position
+from tracker import admin
+from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka import new_reader, partition_for_key
+from tracker.settings import Settings
+from tracker.tinybird_sql import open_rows, quoted
+
+REQUEST_TIMEOUT_SECONDS: Final = 5.0
+READ_TIMEOUT_MS: Final = 300
+#: Outputs carry their producer's time, the state the broker's: clocks may differ by this.
+CLOCK_MARGIN_MS: Final = 60_000
+#: Events of one session that are taken from Tinybird.
+MAX_EVENTS: Final = 10_000
+
+Event = Mapping[str, Any]
+
+
+async def live_state(settings: Settings, key: str) -> Mapping[str, Any]:
+    """Return a session's state from the worker that owns it.
+
+    Raises:
+        ConfigurationError: no session has this key.
+        RetryableError: no processor answers, or the owner is recovering.
+    """
+    base = settings.process_url.rstrip("/")
+    url = URL(f"{base}/session/{quote(key, safe='')}", encoded=True)
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise ConfigurationError(f"no session has the key {key!r}; sessions of old: tracker session --tinybird")
+            if answer.status != HTTPStatus.OK:
+                raise RetryableError(f"the session's owner can't answer now (status {answer.status}); try again")
+            state: Mapping[str, Any] = orjson.loads(await answer.read())
+            return state
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise RetryableError(f"no processor answers at {base} (TRACKER_PROCESS_URL); or ask --tinybird") from error
+
+
+@asynccontextmanager
+async def open_live_events(settings: Settings, key: str, since_ms: int) -> AsyncIterator["LiveEvents"]:
+    """Yield a reader of a key's numbered events from a time on.
+
+    Raises:
+        ConfigurationError: there is no topic of numbered events.
+        RetryableError: Kafka can't be reached.
+    """
+    topic = SEQUENCED.name(settings.topic_prefix)
+    found = (await admin.describe_broker(settings)).get(topic)
+    if found is None:
+        raise ConfigurationError(f"topic {topic} does not exist; is TRACKER_TOPIC_PREFIX right?")
+    tp = TopicPartition(topic, partition_for_key(key.encode(), found.partitions))
+    async with new_reader(settings, "tracker-session") as reader:
+        reader.assign([tp])
+        at = (await reader.offsets_for_times({tp: max(0, since_ms - CLOCK_MARGIN_MS)})).get(tp)
+        end = (await reader.end_offsets([tp]))[tp]
+        reader.seek(tp, at.offset if at is not None else end)
+        yield LiveEvents(reader, tp, key.encode(), end)
+
+
+class LiveEvents:
+    """Reads one key's events, each once."""
+
+    def __init__(self, reader: AIOKafkaConsumer, tp: TopicPartition, key: bytes, end: int) -> None:
+        self._reader = reader
+        self._tp = tp
+        self._key = key
+        self._end = end
+        self._last = SourcePosition(-1, -1)
+
+    async def read(self, *, follow: bool) -> AsyncIterator[Event]:
+        """Yield the events that there are, and with ``follow`` those that come, for ever."""
+        while follow or await self._reader.position(self._tp) < self._end:
+            found = await self._reader.getmany(self._tp, timeout_ms=READ_TIMEOUT_MS)
+            for record in found.get(self._tp, ()):
+                position = read_position(record.headers)
+                if position is None or position <= self._last:  # a repeat, after a crash
+                    continue
+                self._last = position
+                if record.key == self._key and record.value:
+                    yield orjson.loads(record.value)
+
+
+async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], list[Event]]:
+    """Return a session's row and events from Tinybird; the last one, if a key is given that had several.
+
+    Raises:
+        ConfigurationError: Tinybird knows none.
+        RetryableError: Tinybird can't be reached, or refuses.
+    """
+    name = quoted(session)
+    async with open_rows(settings) as rows:
+        found = await rows.select(
+            f"SELECT * FROM session_v1 FINAL WHERE session_id = {name} OR session_key = {name} "
+            "ORDER BY created_at DESC LIMIT 1"
+        )
+        if not found:
+            raise ConfigurationError(f"Tinybird has no session {session!r}")
+        row = found[0]
+        events = await rows.select(
+            f"SELECT * FROM events_v1 FINAL WHERE session_id = {quoted(str(row['session_id']))} "
+            f"ORDER BY session_event_sequence LIMIT {MAX_EVENTS}"
+        )
+        return row, events
