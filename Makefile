@@ -45,11 +45,15 @@ dev: setup ## run everything, each line of output behind the name of its process
 	$(BIN)/tracker dev
 
 .PHONY: lint
-lint: setup check-tinybird ## style, types, import rules, Tinybird files
+lint: setup check-tinybird check-alerts ## style, types, import rules, Tinybird files, alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: check-alerts
+check-alerts: setup ## Prometheus's own check of alerts and dashboard; apt for promtool
+	@scripts/check-alerts
 
 .PHONY: check-tinybird
 check-tinybird: $(TINYBIRD_INSTALLED) ## Tinybird's own check of every datasource and pipe file

@@ -60,13 +60,19 @@ class CollectMetrics:
         )
         self.spill_bytes = Gauge(
             "tracker_collect_spill_bytes",
-            "What they count for in TRACKER_SPILL_MAX_BYTES",
+            "What the records on the local disk count for in TRACKER_SPILL_MAX_BYTES",
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
+        self.spill_max_bytes = Gauge(
+            "tracker_collect_spill_max_bytes",
+            "TRACKER_SPILL_MAX_BYTES of the collector",
             multiprocess_mode="livemax",
             registry=self.registry,
         )
         self.spill_oldest_age_seconds = Gauge(
             "tracker_collect_spill_oldest_age_seconds",
-            "How long the oldest of them has waited",
+            "How long the oldest record on the local disk has waited",
             multiprocess_mode="livemax",
             registry=self.registry,
         )

@@ -258,6 +258,7 @@ class SourceProducer:
 
     async def _watch(self) -> None:
         """Keep the figures, and take over what other processes have left."""
+        self._metrics.spill_max_bytes.set(self._settings.spill_max_bytes)
         while True:
             self._metrics.spill_records.set(self._spilled_records)
             self._metrics.spill_bytes.set(self._spill.size_bytes + sum(spill.size_bytes for spill in self._orphans))

@@ -16,6 +16,7 @@ from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.claim import claim
 from tracker.process.group_commit import commit_forever
+from tracker.process.lag import watch_lag
 from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
@@ -68,6 +69,7 @@ async def _main(settings: Settings) -> None:
         background = (
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
+            watch_lag(app),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
         )
         tasks.extend(watched(app, forever) for forever in background)

@@ -4,6 +4,7 @@ from typing import Final, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from topics.dead_letter import RejectReason
 from topics.session import CloseReason
 from tracker.sessions.outputs import Counts
 
@@ -31,6 +32,11 @@ STREAM_TIME_LAG = Gauge(
     "tracker_process_stream_time_lag_seconds", "Wall clock minus stream time, of the partition where it is most"
 )
 LEASES = Gauge("tracker_process_leases", "Partitions that this worker may fold")
+LAG_RECORDS = Gauge(
+    "tracker_process_lag_records",
+    "Source records that are not checkpointed, by partition of this worker",
+    ["partition"],
+)
 
 _STEP = Histogram(
     "tracker_process_checkpoint_seconds",
@@ -56,6 +62,8 @@ _OUTCOMES: Final = {
 _REJECTED: Final = RECORDS.labels("rejected")
 for _cause in get_args(CloseReason):
     SESSIONS_CLOSED.labels(_cause)
+for _reason in get_args(RejectReason):  # from 0, or Prometheus would not see the first one as an increase
+    REJECTED.labels(_reason)
 
 
 def observe_chunk(records: int, counts: Counts) -> None:

@@ -115,11 +115,11 @@ async def _watch_lag(app: ChunkApp, topics: Mapping[str, str]) -> None:
         except KafkaError as error:
             log.warning("the lag could not be asked for", error=repr(error))
         else:
-            lags: Counter[str] = Counter()
+            metrics.LAG_RECORDS.clear()  # of partitions that have gone elsewhere, their new owner tells
             for lease in leases:
-                lags[topics[lease.topic]] += max(0, ends[lease.tp] - lease.committed_offset)
+                lag = max(0, ends[lease.tp] - lease.committed_offset)
+                metrics.LAG_RECORDS.labels(topics[lease.topic], str(lease.partition)).set(lag)
             counts = Counter(topics[lease.topic] for lease in leases)
             for datasource in topics.values():
-                metrics.LAG_RECORDS.labels(datasource).set(lags[datasource])
                 metrics.PARTITIONS.labels(datasource).set(counts[datasource])
         await asyncio.sleep(LAG_INTERVAL_SECONDS)

@@ -1,6 +1,10 @@
 """What the sink counts, per datasource. Names follow Prometheus's conventions; each is explained by its help text."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from topics.dead_letter import RejectReason
 
 _SECONDS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1_800, 7_200)
 
@@ -24,6 +28,12 @@ LATENCY_SECONDS = Histogram(
     ["datasource"],
     buckets=_SECONDS,
 )
+END_TO_END_SECONDS = Histogram(
+    "tracker_sink_end_to_end_seconds",
+    "From the source log's own time for a chunk's oldest record to Tinybird's confirmation of the chunk's first row",
+    ["datasource"],
+    buckets=_SECONDS,
+)
 PACED_SECONDS = Counter("tracker_sink_paced_seconds", "Time that requests waited for the rate limit", ["datasource"])
 DUPLICATES = Counter("tracker_sink_duplicates", "Output records seen before and dropped", ["datasource"])
 QUARANTINED = Counter("tracker_sink_quarantined_rows", "Rows that Tinybird put into quarantine", ["datasource"])
@@ -39,5 +49,15 @@ HELD_BYTES = Gauge("tracker_sink_held_bytes", "Memory of the rows that are not w
 IN_FLIGHT = Gauge("tracker_sink_batches_in_flight", "Batches under way", ["datasource"])
 TARGET_BYTES = Gauge("tracker_sink_batch_target_bytes", "Bytes at which a batch is full at present", ["datasource"])
 WINDOW_SECONDS = Gauge("tracker_sink_batch_window_seconds", "Longest wait for a batch at present", ["datasource"])
-LAG_RECORDS = Gauge("tracker_sink_lag_records", "Records of owned partitions that are not committed", ["datasource"])
+LAG_RECORDS = Gauge(
+    "tracker_sink_lag_records", "Output records that are not committed, by partition", ["datasource", "partition"]
+)
 PARTITIONS = Gauge("tracker_sink_partitions", "Partitions that this worker takes records of", ["datasource"])
+
+
+def start_at_zero(datasource: str) -> None:
+    """Show what alerts look at from the start: Prometheus does not see a counter's first value as an increase."""
+    for counter in (QUARANTINED, UNIDENTIFIED, DUPLICATES):
+        counter.labels(datasource)
+    for reason in get_args(RejectReason):
+        REJECTED.labels(datasource, reason)

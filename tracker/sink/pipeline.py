@@ -15,6 +15,7 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from topics.dead_letter import RejectReason
+from topics.headers import POSITION_HEADERS, read_source_time_ms
 from tracker import clock
 from tracker.sink import metrics
 from tracker.sink.batches import Batch, Batcher, Covered, Limits
@@ -58,6 +59,7 @@ class Pipeline:
         commit: Commit,
     ) -> None:
         self.datasource = datasource
+        metrics.start_at_zero(datasource)
         self._client = client
         self._bounds = bounds
         self._reject = reject
@@ -222,8 +224,12 @@ class Pipeline:
         metrics.BATCH_ROWS.labels(self.datasource).observe(len(batch.rows))
         metrics.BATCH_BYTES.labels(self.datasource).observe(batch.size_bytes)
         metrics.WRITE_SECONDS.labels(self.datasource).observe(seconds)
+        now_ms = clock.now_ms()
         oldest_ms = min(row.timestamp for row in batch.rows)
-        metrics.LATENCY_SECONDS.labels(self.datasource).observe(max(0, clock.now_ms() - oldest_ms) / 1000)
+        metrics.LATENCY_SECONDS.labels(self.datasource).observe(max(0, now_ms - oldest_ms) / 1000)
+        for row in batch.rows:
+            if len(row.headers) > POSITION_HEADERS and (came_ms := read_source_time_ms(row.headers)) is not None:
+                metrics.END_TO_END_SECONDS.labels(self.datasource).observe(max(0, now_ms - came_ms) / 1000)
 
     async def _turn_away(self, record: ConsumerRecord, reason: RejectReason, detail: str) -> None:
         metrics.REJECTED.labels(self.datasource, reason).inc()
