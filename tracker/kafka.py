@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
+from tracker.kafka_security import security_options
 from tracker.settings import Settings
 
 log = structlog.get_logger()
@@ -24,12 +25,17 @@ RETRY_SECONDS: Final = 1.0
 
 
 def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Return what every client needs to reach the cluster."""
+    """Return what every client needs to reach the cluster and to be let in.
+
+    Raises:
+        ConfigurationError: the settings contradict each other, or a certificate can't be read.
+    """
     return {
         "bootstrap_servers": settings.kafka_bootstrap,
         "client_id": client_id,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        **security_options(settings),
     }
 
 

@@ -27,6 +27,7 @@ from tracker.garbage import look_for_cycles_rarely
 from tracker.settings import Settings
 from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk
+from tracker.streaming.credentials import credentials
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
 from tracker.streaming.transport import ChunkConsumer, ChunkTransport, chunk_of
@@ -118,6 +119,7 @@ def new_app(
         chunk_max_records=settings.chunk_max_records,
         **{
             "broker": [f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
+            "broker_credentials": credentials(settings),
             "broker_client_id": f"{settings.topic_prefix}{name}",
             "broker_session_timeout": session_timeout_seconds,
             "broker_heartbeat_interval": session_timeout_seconds / HEARTBEATS_PER_SESSION,
