@@ -4,7 +4,7 @@ Pure: counted in records of a partition, not in time, so it decides the same at 
 has any effect, so nothing of the failing chunk is written or committed, and the records are there for a better version.
 """
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from topics.dead_letter import DeadLetter
@@ -39,7 +39,8 @@ class LetterRate:
 
     def __init__(self, limit: LetterLimit) -> None:
         self._limit = limit
-        self._offsets: dict[tuple[str, int], deque[int]] = {}
+        #: In order; never more than the window's records.
+        self._offsets: dict[tuple[str, int], list[int]] = {}
 
     def note(self, letter: DeadLetter) -> None:
         """Count a letter that is about to be sent.
@@ -51,13 +52,13 @@ class LetterRate:
             TooManyDeadLetters: don't send it, stop.
         """
         offset = letter.source_offset
-        noted = self._offsets.setdefault((letter.source_topic, letter.source_partition), deque())
-        if letter.retry_count or (noted and offset <= noted[-1]):
+        noted = self._offsets.setdefault((letter.source_topic, letter.source_partition), [])
+        at = bisect_left(noted, offset)  # the sink's requests may end in another order than they began
+        if letter.retry_count or noted[at : at + 1] == [offset]:
             return
-        noted.append(offset)
-        while noted[0] <= offset - self._limit.window_records:
-            noted.popleft()
-        records = offset - noted[0] + 1
+        noted.insert(at, offset)
+        del noted[: bisect_right(noted, noted[-1] - self._limit.window_records)]
+        records = noted[-1] - noted[0] + 1
         if len(noted) >= self._limit.min_letters and len(noted) * 100 > records * self._limit.max_percent:
             raise TooManyDeadLetters(self._explain(letter, len(noted), records))
 

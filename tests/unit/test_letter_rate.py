@@ -81,3 +81,8 @@ def test_the_error_is_one_line_that_says_what_to_do():
     assert "10 of the last 10 records of tracker.events-0" in str(raised.value)
     assert "TRACKER_DEAD_LETTER_MAX_PERCENT=100" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_letters_that_come_in_another_order_count_the_same() -> None:
+    offsets = [1_000 + 10 * tens + one for tens in range(100) for one in reversed(range(10))]
+    assert noted(LetterRate(LIMIT), offsets) is not None

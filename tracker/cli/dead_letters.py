@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 import typer
 
 from topics.dead_letter import RejectReason, Stage
-from tracker.cli.options import load_settings
+from tracker.cli.options import load_settings, time_ms
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -260,21 +260,10 @@ def _filter(
         reasons=frozenset(reason or ()),
         stage=stage,
         workspace_id=workspace,
-        from_ms=_time_ms(since),
-        to_ms=_time_ms(to),
+        from_ms=time_ms(since),
+        to_ms=time_ms(to),
         state=state,
     )
-
-
-def _time_ms(text: str | None) -> int | None:
-    from tracker.replay.planner import read_time_ms
-
-    if text is None:
-        return None
-    found = read_time_ms(text)
-    if found is None:
-        raise ConfigurationError(f"{text!r} is no time; write it as 2026-11-24T03:00Z")
-    return found
 
 
 def _run(work: Callable[["Settings"], Coroutine[Any, Any, Result]]) -> Result:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 
 DataDir = Annotated[Path | None, typer.Option(help="Local state goes here. \\[TRACKER_DATA_DIR]")]
@@ -17,3 +18,19 @@ def load_settings(**overrides: Any) -> Settings:
         pydantic.ValidationError: a setting is not valid; ``Commands`` prints which.
     """
     return Settings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def time_ms(text: str | None) -> int | None:
+    """Return a time that was given as an option, in milliseconds since the epoch.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from tracker.replay.planner import read_time_ms
+
+    if text is None:
+        return None
+    found = read_time_ms(text)
+    if found is None:
+        raise ConfigurationError(f"{text!r} is no time; write it as 2026-11-24T03:00Z")
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.options import load_settings
+from tracker.cli.options import load_settings, time_ms
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def verify(
     from tracker.verify.run import verify as look
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    scope = Scope(workspace, _time_ms(since), _time_ms(to))
+    scope = Scope(workspace, time_ms(since), time_ms(to))
     try:
         checks = asyncio.run(look(load_settings(), scope))
     except QueryRefused as error:
@@ -57,17 +57,6 @@ def verify(
         _print(checks)
     if not holds:
         raise typer.Exit(EXIT_FAULTS)
-
-
-def _time_ms(text: str | None) -> int | None:
-    from tracker.replay.planner import read_time_ms
-
-    if text is None:
-        return None
-    found = read_time_ms(text)
-    if found is None:
-        raise ConfigurationError(f"{text!r} is no time; write it as 2026-11-24T03:00Z")
-    return found
 
 
 def _print(checks: "list[Check]") -> None:

@@ -1,37 +1,15 @@
 """What folding records gives: rows and letters to send, and states to write down. Values, no effects."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from topics.dead_letter import RejectReason
+from topics.dead_letter import RawRecord, RejectReason
 from topics.headers import Headers
 from topics.session import CloseReason
 from tracker.sessions.state import SessionState
 
-
-class SourceInput(Protocol):
-    """One record of the source topic as the fold sees it: what any Kafka client hands out, taken as it is."""
-
-    @property
-    def offset(self) -> int:
-        """Its place in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """The log's time for it, in milliseconds since the epoch."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The session key, or None for a tick."""
-
-    @property
-    def value(self) -> bytes | None:
-        """A SourceRecord as JSON, if all is well."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Where it was forwarded from, and how often it had been tried; most records have none."""
+#: One record of the source topic as the fold sees it: a tick has no key, and most records have no headers.
+SourceInput = RawRecord
 
 
 class Output(NamedTuple):
