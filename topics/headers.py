@@ -16,6 +16,11 @@ SOURCE_INDEX: Final = "source-index"
 #: It measures the way to Tinybird and nothing else: where chunks are cut differs from run to run.
 SOURCE_TIME_MS: Final = "source-time-ms"
 
+#: The W3C trace context of a record that is traced: of the source record, and copied to the numbered event.
+TRACEPARENT: Final = "traceparent"
+#: As version 00 has it; nothing else is copied.
+_TRACEPARENT_BYTES: Final = 55
+
 #: Marks an output record without a row: the sink ships what it holds of this partition.
 FLUSH: Final = "flush"
 
@@ -93,6 +98,12 @@ def read_forwarded_from(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None
         return None
     partition, _, offset = raw.partition(b":")
     return LogPlace(int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
+
+
+def read_traceparent(headers: Iterable[tuple[str, bytes]]) -> bytes | None:
+    """Return the trace context of a record, or None if it has none of the one length that there is."""
+    raw = dict(headers).get(TRACEPARENT)
+    return raw if raw is not None and len(raw) == _TRACEPARENT_BYTES else None
 
 
 def read_source_time_ms(headers: Iterable[tuple[str, bytes]]) -> int | None:

@@ -186,6 +186,16 @@ class Settings(BaseSettings):
         default=5, ge=1, le=1_000, description="how often tracker dead-letters retry sends a record again"
     )
 
+    # Tracing
+    tracing_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP/HTTP address that spans go to, such as http://localhost:4318; empty: no tracing",
+    )
+    tracing_sample_ratio: float = Field(
+        default=0.01, ge=0, le=1, description="share of requests that are traced, of those whose sender does not say"
+    )
+
     # Local stack
     kafka_local_heap_mb: int = Field(default=512, ge=128, description="heap of the local broker")
     cache_dir: Path = Field(

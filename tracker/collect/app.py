@@ -11,8 +11,10 @@ import orjson
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from topics.headers import Headers
 from tracker import clock
 from tracker.collect import answers, bodies, requests
+from tracker.collect.batches import NO_HEADERS
 from tracker.collect.cookies import SessionCookie
 from tracker.collect.edge import Edge, Sender, query_fields
 from tracker.collect.errors import RequestError
@@ -48,13 +50,14 @@ class Route(NamedTuple):
 class Collector:
     """The endpoints, with what they share. ``handle`` is what a server calls."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Put the parts together.
+    def __init__(self, settings: Settings, record_headers: Callable[[], Headers] = lambda: NO_HEADERS) -> None:
+        """Put the parts together; ``record_headers`` gives what the current request's records carry.
 
         Raises:
             ConfigurationError: a file that the settings name can't be used.
         """
         self._settings = settings
+        self._record_headers = record_headers
         self.metrics = CollectMetrics()
         self._edge = Edge(settings, self.metrics)
         self._producer = SourceProducer(settings, self.metrics)
@@ -157,6 +160,11 @@ class Collector:
         # Its text may repeat what the client sent; the renderer has to keep it inert.
         _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
         return answers.failed(RequestError("internal", "this is a fault of ours; it has been logged"))
+
+    def pattern_of(self, path: str) -> str:
+        """Return what stands for an address in figures and traces."""
+        route = self._route(path)
+        return "unknown" if route is None else route.pattern
 
     def _route(self, path: str) -> Route | None:
         route = self._routes.get(path)
@@ -263,7 +271,7 @@ class Collector:
         return response
 
     async def _deliver(self, records: list[requests.Outgoing], response: Response) -> Response:
-        await self._producer.deliver(records)
+        await self._producer.deliver(records, self._record_headers())
         return response
 
     def _fields(self, request: Request) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from topics.headers import Headers
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.spill import Ticket
 from tracker.collect.spill_store import SpilledRecord
@@ -30,6 +31,8 @@ LINGER_SECONDS: Final = 0.005
 #: What may be held that Kafka has neither acknowledged nor refused, whether a request still waits or not.
 MAX_UNSETTLED_RECORDS: Final = 20_000
 MAX_UNSETTLED_BYTES: Final = 64 * 1024 * 1024
+#: What most records have; one list for all of them.
+NO_HEADERS: Final[Headers] = []
 #: Keys whose partition is remembered.
 PARTITION_CACHE_KEYS: Final = 32_768
 
@@ -55,10 +58,12 @@ class Batch:
         #: Where it is in the spill, if it had to go there.
         self.ticket: Ticket | None = None
 
-    def add(self, key: bytes, value: bytes, max_key_records: int) -> bool:
+    def add(self, key: bytes, value: bytes, max_key_records: int, headers: Headers) -> bool:
         """Add a record; False if the batch is full, or has as many of this session as the processor can tell apart."""
         count = self.key_counts.get(key, 0)
-        if count >= max_key_records or self.builder.append(timestamp=None, key=key, value=value) is None:
+        if count >= max_key_records:
+            return False
+        if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
         self.key_counts[key] = count + 1
         self.records.append((self.topic, key, value))
@@ -144,15 +149,15 @@ class BatchSender:
         """Whether as much is under way as may be."""
         return self._unsettled_records >= MAX_UNSETTLED_RECORDS or self._unsettled_bytes >= MAX_UNSETTLED_BYTES
 
-    def add(self, topic: str, key: bytes, value: bytes) -> "asyncio.Future[None]":
+    def add(self, topic: str, key: bytes, value: bytes, headers: Headers) -> "asyncio.Future[None]":
         """Put a record into its partition's next batch; the future ends when the batch is safe, or has failed."""
         lanes = self._lanes[topic]
         lane = lanes[_partition_for_key(key, len(lanes))]
         waiting = lane.waiting
-        if not waiting or not waiting[-1].add(key, value, self._max_key_records):
+        if not waiting or not waiting[-1].add(key, value, self._max_key_records, headers):
             overdue = self._loop.call_later(self._ack_timeout_seconds, self._on_trouble, "Kafka does not acknowledge")
             waiting.append(Batch(topic, self.producer.create_batch(), overdue))
-            if not waiting[-1].add(key, value, self._max_key_records):
+            if not waiting[-1].add(key, value, self._max_key_records, headers):
                 raise InvariantError("a record that fits the topic does not fit an empty batch")
         self._unsettled_records += 1
         self._unsettled_bytes += len(key) + len(value)
@@ -215,7 +220,7 @@ class BatchSender:
             lane = lanes[_partition_for_key(record.key, len(lanes))]
             if lane not in batches:
                 batches[lane] = Batch(record.topic, self.producer.create_batch(), None)
-            if not batches[lane].add(record.key, record.value, self._max_key_records):
+            if not batches[lane].add(record.key, record.value, self._max_key_records, NO_HEADERS):
                 break
             sent += 1
         if not sent:

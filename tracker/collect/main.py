@@ -5,7 +5,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvloop
@@ -13,8 +13,13 @@ import uvloop
 from tracker.collect.app import Collector
 from tracker.collect.exposure import check_exposure
 from tracker.collect.server import HttpServer
+from tracker.collect.traced import traced
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
+from tracker.tracing import tracing_of
+
+if TYPE_CHECKING:
+    from tracker.spans import Tracing
 
 #: A stop waits for the requests under way as long as they may wait for their ack, and this much longer.
 SHUTDOWN_GRACE_SECONDS: Final = 5.0
@@ -48,9 +53,21 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], on_ready:
         loop.add_signal_handler(number, stop.set)
     # By default it ends the process with requests under way.
     loop.add_signal_handler(signal.SIGHUP, _log.warning, "restart_refused: run with --processes to restart by SIGHUP")
-    collector = Collector(settings)
+    async with tracing_of(settings, "collect") as tracing:
+        await _serve_until(stop, settings, tracing, sockets, on_ready)
+
+
+async def _serve_until(
+    stop: asyncio.Event,
+    settings: Settings,
+    tracing: "Tracing | None",
+    sockets: Sequence[socket.socket],
+    on_ready: Callable[[], None] | None,
+) -> None:
+    collector = Collector(settings) if tracing is None else Collector(settings, tracing.record_headers)
+    handle = collector.handle if tracing is None else traced(collector.handle, collector.pattern_of, tracing)
     server = HttpServer(
-        collector.handle,
+        handle,
         max_connections=settings.collect_max_connections,
         max_body_bytes=settings.collect_max_body_bytes,
         on_refused=collector.metrics.count_refused,

@@ -19,8 +19,9 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import KafkaError
 
+from topics.headers import Headers
 from tracker import clock
-from tracker.collect.batches import Batch, BatchSender
+from tracker.collect.batches import NO_HEADERS, Batch, BatchSender
 from tracker.collect.errors import RequestError
 from tracker.collect.kafka_connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
 from tracker.collect.lanes import Lanes
@@ -104,8 +105,10 @@ class SourceProducer:
             await spill.close()
         self._directories.release()
 
-    async def deliver(self, records: Sequence[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Outgoing], headers: Headers = NO_HEADERS) -> None:
         """Take records in order and return when all are safe: acknowledged by Kafka, or on disk.
+
+        ``headers`` are for tracing only: what goes through the spill arrives without them.
 
         Raises:
             RequestError: ``kafka_unavailable``, ``spill_full`` or ``overloaded``. Some may arrive all the same.
@@ -117,7 +120,7 @@ class SourceProducer:
                 await self._spill.append(self._lanes.route(records)).written
                 return
             # Batches share a future, so a request that comes to harm must not cancel it for the others.
-            for accepted in [self._direct.add(*routed) for routed in self._lanes.route(records)]:
+            for accepted in [self._direct.add(*routed, headers) for routed in self._lanes.route(records)]:
                 await asyncio.shield(accepted)
         except (SpillFull, SpillRefused) as error:
             self._metrics.spill_refusals.inc()

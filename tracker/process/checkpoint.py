@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -36,6 +37,9 @@ from tracker.streaming.chunk import Chunk
 from tracker.table.changelog import read_to_end
 from tracker.table.store import Row, SessionStore
 
+if TYPE_CHECKING:
+    from tracker.spans import Tracing
+
 log = structlog.get_logger()
 
 
@@ -48,7 +52,9 @@ class Checkpoint:
         new_reader: Callable[[], AIOKafkaConsumer],
         topic_prefix: str,
         letter_rate: LetterRate,
+        tracing: "Tracing | None" = None,
     ) -> None:
+        self._tracing = tracing
         self._letter_rate = letter_rate
         self._producer = producer
         self._new_reader = new_reader
@@ -71,40 +77,39 @@ class Checkpoint:
             raise InvariantError(f"{lease!r} is no session lease")
         if chunk.begin != lease.watermark + 1:
             raise InvariantError(f"{lease!r}: chunk begins at {chunk.begin}, but W is {lease.watermark}")
-        began = perf_counter()
-        result = lease.fold.fold(chunk.records)
-        metrics.STEP_SECONDS["fold"].observe(perf_counter() - began)
+        steps = metrics.StepTimes()
+        with steps.step("fold"):
+            result = lease.fold.fold(chunk.records)
         _say_when_it_came(chunk, result)
         for output in result.dead_letters:
             self._letter_rate.note(DeadLetter.model_validate_json(output.value or b""))
-        if not await self._effects(lease, result, chunk.end - 1):
+        if not await self._effects(lease, result, chunk.end - 1, steps):
             metrics.CHUNKS_DROPPED.inc()
             return
         lease.watermark = chunk.end - 1
         lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
         metrics.observe_chunk(len(chunk.records), result.counts)
+        if self._tracing is not None:
+            self._tracing.checkpointed(chunk.records, steps.seconds, perf_counter() - steps.began)
 
-    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int) -> bool:
+    async def _effects(self, lease: SessionLease, result: FoldResult, watermark: int, steps: metrics.StepTimes) -> bool:
         if not lease.alive:
             return False
-        began = perf_counter()
-        await self._send_outputs(lease.partition, result)
-        metrics.STEP_SECONDS["outputs"].observe(perf_counter() - began)
+        with steps.step("outputs"):
+            await self._send_outputs(lease.partition, result)
         if not lease.alive:
             return False
         rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.fold.mark)]
-        began = perf_counter()
-        written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
-        metrics.STEP_SECONDS["changelog"].observe(perf_counter() - began)
+        with steps.step("changelog"):
+            written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
         if not lease.alive:
             return False
         end = contiguous_end(lease.store.position, written)
         if end is None:
             return await self._fill_hole(lease)
-        began = perf_counter()
-        await self._write(lease, rows, end)
-        metrics.STEP_SECONDS["store"].observe(perf_counter() - began)
+        with steps.step("store"):
+            await self._write(lease, rows, end)
         return lease.alive
 
     async def _write(self, lease: SessionLease, rows: Sequence[Row], end: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -23,6 +23,10 @@ from tracker.process.ticks import tick_forever
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.table.store import SessionStore
+from tracker.tracing import tracing_of
+
+if TYPE_CHECKING:
+    from tracker.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -37,10 +41,15 @@ def run(settings: Settings) -> None:
     """Run one processor until SIGTERM or SIGINT."""
     configure_logging(settings)
     with claim(settings.data_dir / "process" / settings.worker_id, f"TRACKER_WORKER_ID={settings.worker_id}"):
-        run_forever(lambda: _main(settings))
+        run_forever(lambda: _traced_main(settings))
 
 
-async def _main(settings: Settings) -> None:
+async def _traced_main(settings: Settings) -> None:
+    async with tracing_of(settings, "process") as tracing:
+        await _main(settings, tracing)
+
+
+async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     client_id = f"{settings.topic_prefix}process.{settings.worker_id}"
 
     def reader() -> AIOKafkaConsumer:
@@ -61,7 +70,7 @@ async def _main(settings: Settings) -> None:
     recovery = _recovery(settings, reader, app, await admin.cluster_id(settings))
     pages.recovery = recovery
     letter_rate = LetterRate(LetterLimit.of(settings))
-    checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate)
+    checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate, tracing)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
     tasks: list[asyncio.Task[None]] = []
 

@@ -1,5 +1,8 @@
 """What the processor counts. Names follow Prometheus's conventions; each is explained by its help text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
 from typing import Final, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -64,6 +67,24 @@ for _cause in get_args(CloseReason):
     SESSIONS_CLOSED.labels(_cause)
 for _reason in get_args(RejectReason):  # from 0, or Prometheus would not see the first one as an increase
     REJECTED.labels(_reason)
+
+
+class StepTimes:
+    """How long each step of one chunk's checkpoint has taken."""
+
+    __slots__ = ("began", "seconds")
+
+    def __init__(self) -> None:
+        self.began = perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure a step, unless it fails."""
+        began = perf_counter()
+        yield
+        self.seconds[name] = perf_counter() - began
+        STEP_SECONDS[name].observe(self.seconds[name])
 
 
 def observe_chunk(records: int, counts: Counts) -> None:

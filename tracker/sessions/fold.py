@@ -40,10 +40,12 @@ from topics.headers import (
     SOURCE_INDEX,
     SOURCE_OFFSET,
     SOURCE_PARTITION,
+    TRACEPARENT,
     Headers,
     LogPlace,
     read_forwarded_from,
     read_retry_count,
+    read_traceparent,
 )
 from topics.session import CloseReason, SessionRecord
 from tracker.sessions.context import context_of, learn_visitor, visitor_of
@@ -187,6 +189,8 @@ class PartitionFold:
         if retries := record.get("retry_count") or (source.headers and read_retry_count(source.headers)):
             self._result.counts.retried += 1
             headers.append((RETRY_COUNT, b"%d" % retries))
+        if source.headers and (traceparent := read_traceparent(source.headers)) is not None:
+            headers.append((TRACEPARENT, traceparent))
         self._result.events.append(Output(key, event_row(record, state, event_id), headers))
         self._changed(key, state)
         if state.sequence >= self._rules.max_events or (is_told and self._is_context_full(state)):

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -23,6 +23,10 @@ from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.sink.tinybird import EVENTS, SESSIONS, TinybirdClient
 from tracker.sink.web import Health, serving
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
+from tracker.tracing import tracing_of
+
+if TYPE_CHECKING:
+    from tracker.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -36,10 +40,15 @@ LAG_INTERVAL_SECONDS: Final = 5.0
 def run(settings: Settings) -> None:
     """Run one sink until SIGTERM or SIGINT."""
     configure_logging(settings)
-    run_forever(lambda: _main(settings))
+    run_forever(lambda: _traced_main(settings))
 
 
-async def _main(settings: Settings) -> None:
+async def _traced_main(settings: Settings) -> None:
+    async with tracing_of(settings, "sink") as tracing:
+        await _main(settings, tracing)
+
+
+async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     topics = {topic.name(settings.topic_prefix): datasource for topic, datasource in DATASOURCES}
     app = new_app(
         settings,
@@ -51,7 +60,7 @@ async def _main(settings: Settings) -> None:
     letter_rate = LetterRate(LetterLimit.of(settings))
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
     client = TinybirdClient.from_settings(settings)
-    pipelines = _pipelines(settings, app, client, dead_letters)
+    pipelines = _pipelines(settings, app, client, dead_letters, tracing)
     opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread)
     tasks: list[asyncio.Task[None]] = []
 
@@ -84,7 +93,13 @@ async def _main(settings: Settings) -> None:
     log.info("sink stopped")
 
 
-def _pipelines(settings: Settings, app: ChunkApp, client: TinybirdClient, dead_letters: DeadLetters) -> list[Pipeline]:
+def _pipelines(
+    settings: Settings,
+    app: ChunkApp,
+    client: TinybirdClient,
+    dead_letters: DeadLetters,
+    tracing: "Tracing | None",
+) -> list[Pipeline]:
     async def commit(covers: Sequence[Covered]) -> None:
         await commit_covers(app, covers)
 
@@ -95,7 +110,7 @@ def _pipelines(settings: Settings, app: ChunkApp, client: TinybirdClient, dead_l
     )
     bounds = Bounds(settings.sink_max_batches_in_flight, settings.sink_max_held_bytes)
     return [
-        Pipeline(datasource, limits, bounds, client, reject=dead_letters.send, commit=commit)
+        Pipeline(datasource, limits, bounds, client, reject=dead_letters.send, commit=commit, tracing=tracing)
         for _, datasource in DATASOURCES
     ]
 

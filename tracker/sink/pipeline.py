@@ -7,9 +7,10 @@ up to its first row that is not written yet, whatever other partitions do.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -28,6 +29,9 @@ from tracker.sink.sorting import sort_records
 from tracker.sink.tinybird import TinybirdClient
 from tracker.sink.web import DatasourceHealth
 from tracker.streaming.chunk import Chunk
+
+if TYPE_CHECKING:
+    from tracker.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -57,7 +61,9 @@ class Pipeline:
         *,
         reject: Reject,
         commit: Commit,
+        tracing: "Tracing | None" = None,
     ) -> None:
+        self._tracing = tracing
         self.datasource = datasource
         metrics.start_at_zero(datasource)
         self._client = client
@@ -191,7 +197,8 @@ class Pipeline:
         rows = batch.rows
         if rows:
             began_seconds = monotonic()
-            outcome = await self._client.send_rows(self.datasource, [row.value for row in rows])
+            with nullcontext() if self._tracing is None else self._tracing.batch(self.datasource, rows):
+                outcome = await self._client.send_rows(self.datasource, [row.value for row in rows])
             turned_away = outcome.turned_away
             await asyncio.gather(*(self._turn_away(rows[row.place], row.reason, row.detail) for row in turned_away))
             self._observe(batch, monotonic() - began_seconds)

@@ -72,7 +72,7 @@ class FaultyKafka:
 class Builder:
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
 
-    def append(self, *, timestamp: None, key: bytes, value: bytes) -> object | None:
+    def append(self, *, timestamp: None, key: bytes, value: bytes, headers: object) -> object | None:
         if len(self.records) == BATCH_RECORDS:
             return None
         self.records.append((key, value))

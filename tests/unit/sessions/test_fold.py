@@ -285,6 +285,18 @@ def test_how_often_an_event_was_sent_again_travels_beside_its_row():
     assert result.counts.retried == 2
 
 
+def test_the_trace_of_an_event_travels_beside_its_row_and_nothing_else_under_that_name_does():
+    traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    log = Log()
+    for header in ((), [("traceparent", traceparent)], [("traceparent", traceparent * 100)]):
+        log.event(KEY)
+        log.records[-1] = log.records[-1]._replace(headers=header)
+    result = log.fold()
+    assert [dict(o.headers).get("traceparent") for o in result.events] == [None, traceparent, None]
+    assert {o.headers[0][0] for o in result.events} == {"source-partition"}  # the position comes first, for speed
+    assert all("traceparent" not in dict(o.headers) for o in result.sessions)
+
+
 def test_expire_and_flush_open_nothing():
     log = Log()
     log.expire(KEY)
