@@ -18,7 +18,7 @@ from tracker.dead_letters.letters import place_of, read_mark
 from tracker.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
 from tracker.tinybird_sql import Rows, open_rows, quoted
-from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, slice_of
+from tracker.verify.hashes import EVENTS, SLICES, SQL_SLICE, Kind, Scope, slice_of
 from tracker.verify.hashes import SESSIONS as SESSION_ROWS
 from tracker.verify.log import Bucket, OutputLog, Sum, logged_rows, sum_rows
 from tracker.verify.report import Check
@@ -26,6 +26,8 @@ from tracker.verify.sessions import ask_suspects, judge, session_checks
 
 #: Rows of one bucket that are held against each other one by one; more are only counted.
 MAX_BUCKET_ROWS: Final = 200_000
+#: One slice of all rows may take a while.
+QUERY_TIMEOUT_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     events_check = Check("events_log", "events_v1 has the rows of the log: counts and checksums by hour and slice")
     sessions_check = Check("sessions_log", "session_v1 has the latest row of each session in the log")
     checks = session_checks()
-    async with open_log_reader(settings, f"{settings.topic_prefix}verify") as reader, open_rows(settings) as rows:
+    async with (
+        open_log_reader(settings, f"{settings.topic_prefix}verify") as reader,
+        open_rows(settings, QUERY_TIMEOUT_SECONDS) as rows,
+    ):
         events_log = OutputLog(settings, reader, SEQUENCED, await _committed(settings, SEQUENCED))
         sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, SESSIONS))
         suspects = await ask_suspects(rows, scope, settings.duplicate_window_events)
@@ -78,24 +83,29 @@ async def _committed(settings: Settings, topic: Topic) -> dict[int, int]:
 
 
 async def _sums(rows: Rows, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
-    query = (
-        f"SELECT {kind.sql_hour} AS hour, {SQL_SLICE} AS slice, count() AS n, "  # noqa: S608 - nothing from outside
-        f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
-        f"WHERE {scope.sql(kind, quoted)} GROUP BY hour, slice"
-    )
-    return {
-        Bucket(int(row["hour"]), int(row["slice"])): Sum(int(row["n"]), int(row["checksum"]))
-        for row in await rows.select(query)
-    }
+    sums: dict[Bucket, Sum] = {}
+    for number in range(SLICES):
+        query = (
+            f"SELECT {kind.sql_hour} AS hour, count() AS n, "  # noqa: S608 - nothing from outside
+            f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
+            f"WHERE {scope.sql(kind, quoted)} AND {SQL_SLICE} = {number} GROUP BY hour"
+        )
+        for row in await rows.select(query):
+            sums[Bucket(int(row["hour"]), number)] = Sum(int(row["n"]), int(row["checksum"]))
+    return sums
 
 
 async def _stored_sessions(rows: Rows, scope: Scope) -> dict[str, tuple[int, int]]:
     """Return version and hash of each session."""
     query = (
         f"SELECT session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
-        f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)}"
+        f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)} AND {SQL_SLICE} = "
     )
-    return {row["session_id"]: (int(row["version"]), int(row["hashed"])) for row in await rows.select(query)}
+    return {
+        row["session_id"]: (int(row["version"]), int(row["hashed"]))
+        for number in range(SLICES)
+        for row in await rows.select(f"{query}{number}")
+    }
 
 
 async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> Letters:
