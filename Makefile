@@ -1,4 +1,5 @@
-# Every target does its own set-up. Needs Python 3.11+, Java 17 and Maven; `make test` also a Chromium.
+# Every target does its own set-up. Needs Python 3.11+, Java 17 and Maven; `make lint` also a promtool, `make test` a
+# Chromium: where apt is, they are fetched.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -136,7 +136,7 @@ class Delivery:
             log.error(
                 "a materialized view failed, though the row is in the datasource; mend the view and populate it anew",
                 datasource=self.datasource,
-                why=str(error),
+                error=str(error),
             )
             return
         reason: RejectReason = "refused" if isinstance(error, RowsRefused) else "oversized"
@@ -214,6 +214,6 @@ class Delivery:
         log.warning(
             "Tinybird can't take rows now; they stay in Kafka and are tried again",
             datasource=self.datasource,
-            why=str(error),
+            error=str(error),
         )
         return error.retry_after_seconds or True

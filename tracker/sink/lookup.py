@@ -50,7 +50,7 @@ class Lookup:
             try:
                 reasons = await self._quarantine(since_seconds + wait_seconds)
             except QueryRefused as error:
-                log.warning("the quarantine can't be read; give the token DATASOURCE:READ for it", why=str(error))
+                log.warning("the quarantine can't be read; give the token DATASOURCE:READ for it", error=str(error))
                 break
             found = {places[identity]: why for identity, why in reasons.items() if identity in places}
             if len(found) >= count:
@@ -65,7 +65,7 @@ class Lookup:
         try:
             return bool(await self._ask(sql))
         except QueryRefused as error:
-            log.warning("the datasource can't be read; give the token DATASOURCE:READ for it", why=str(error))
+            log.warning("the datasource can't be read; give the token DATASOURCE:READ for it", error=str(error))
             return False
 
     async def _ask(self, sql: str) -> list[Mapping[str, Any]]:

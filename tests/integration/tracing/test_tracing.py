@@ -1,4 +1,7 @@
-"""One event is one trace: its request, its checkpoint, and the write of its row, each told by its own process."""
+"""One event is one trace: its request, its checkpoint, and the write of its row, each told by its own process.
+
+And the figures that only the whole way gives: how long it takes, and how far behind each partition is.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,7 +31,7 @@ class Traced:
     def __init__(self, broker: LocalKafka, tinybird: LocalTinybird, data_dir: Path) -> None:
         ports = {f"{stage}_port": free_port() for stage in STAGES}
         self.settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=f"tracing-{free_port()}.", partitions=1)
-        self.url = f"http://{LOOPBACK}:{ports['collect_port']}"
+        self.urls = {stage: f"http://{LOOPBACK}:{ports[f'{stage}_port']}" for stage in STAGES}
         self.environment = {
             "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
             "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
@@ -53,7 +56,7 @@ class Traced:
             while True:
                 self.stages[0].assert_running()
                 try:
-                    async with http.post(f"{self.url}/api/v1/events/track", json=event) as answer:
+                    async with http.post(f"{self.urls['collect']}/api/v1/events/track", json=event) as answer:
                         if answer.status == 202:
                             return
                         assert answer.status == 503, await answer.text()
@@ -68,6 +71,14 @@ class Traced:
             while int((await asyncio.to_thread(tinybird.sql, query))[0]["n"]) < len(session_ids):
                 for stage in self.stages:
                     stage.assert_running()
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def until_figure(self, stage: str, line: str) -> None:
+        async with asyncio.timeout(WAIT_SECONDS), aiohttp.ClientSession() as http:
+            while True:
+                async with http.get(f"{self.urls[stage]}/metrics") as answer:
+                    if line in (await answer.text()).splitlines():
+                        return
                 await asyncio.sleep(POLL_SECONDS)
 
 
@@ -87,6 +98,9 @@ async def test_an_event_is_one_trace_from_its_request_to_its_row(traced: Traced,
         await traced.until_written(local_tinybird, [untraced_id])
         await traced.send(session_id, traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01")
         await traced.until_written(local_tinybird, [untraced_id, session_id])
+        await traced.until_figure("sink", 'tracker_sink_end_to_end_seconds_count{datasource="events_v1"} 2.0')
+        await traced.until_figure("sink", 'tracker_sink_lag_records{datasource="events_v1",partition="0"} 0.0')
+        await traced.until_figure("process", 'tracker_process_lag_records{partition="0"} 0.0')
         # Stopped, each has sent what it had.
         statuses = await asyncio.gather(*(asyncio.to_thread(stage.stop) for stage in traced.stages))
     assert statuses == [0, 0, 0]
