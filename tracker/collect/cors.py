@@ -8,7 +8,7 @@ from tracker.collect.keys import OriginVerdict
 PREFLIGHT_MAX_AGE_SECONDS: Final = 7_200
 
 _ALLOWED_METHODS: Final = "GET, POST, DELETE"
-_ALLOWED_HEADERS: Final = "Authorization, Content-Encoding, Content-Type, X-Write-Key"
+_ALLOWED_HEADERS: Final = "Authorization, Content-Encoding, Content-Type, Traceparent, X-Write-Key"
 #: Scripts of other origins see few headers unless they are named here.
 _EXPOSED_HEADERS: Final = ("Access-Control-Expose-Headers", "Retry-After")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
