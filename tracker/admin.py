@@ -13,7 +13,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
-    KafkaConnectionError,
     KafkaError,
     TopicAlreadyExistsError,
     for_code,
@@ -22,6 +21,7 @@ from aiokafka.errors import (
 from topics.catalog import CATALOG, Topic
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import client_options
+from tracker.kafka_access import explain
 from tracker.settings import Settings
 
 #: How long an answer from the cluster may take before we say that it can't be reached.
@@ -62,6 +62,7 @@ async def connect(
     """Yield a started admin client.
 
     Raises:
+        ConfigurationError: the cluster does not let us in, or denies something.
         RetryableError: nothing that speaks Kafka answers, or it stops answering within the block.
     """
     admin = AIOKafkaAdminClient(**client_options(settings, "tracker-admin"))
@@ -70,12 +71,7 @@ async def connect(
             await admin.start()
         yield admin
     except (KafkaError, OSError, TimeoutError) as error:
-        # A broker that refuses is the usual case; aiokafka's own words for it are about socket families.
-        known = isinstance(error, KafkaConnectionError | TimeoutError)
-        raise RetryableError(
-            f"no Kafka answers at {settings.kafka_bootstrap} (TRACKER_KAFKA_BOOTSTRAP)"
-            + ("" if known else f": {error}")
-        ) from error
+        raise await explain(settings, error) from error
     finally:
         await admin.close()
 
@@ -105,14 +101,15 @@ async def check_topics(settings: Settings) -> list[Drift]:
     Raises:
         RetryableError: Kafka can't be reached.
     """
-    found = await describe_broker(settings)
+    found = await describe_broker(settings, configs=True)
     return [drift for topic in CATALOG for drift in _compare(topic, settings, found)]
 
 
-async def describe_broker(settings: Settings) -> dict[str, BrokerTopic]:
-    """Return the catalog's topics that exist on the broker, by full name, with the configuration in force.
+async def describe_broker(settings: Settings, *, configs: bool = False) -> dict[str, BrokerTopic]:
+    """Return the catalog's topics that exist on the broker, by full name, with the configuration in force if asked for.
 
     Raises:
+        ConfigurationError: the cluster does not let us in, or does not tell the configuration.
         RetryableError: Kafka can't be reached.
     """
     async with connect(settings) as admin:
@@ -120,16 +117,9 @@ async def describe_broker(settings: Settings) -> dict[str, BrokerTopic]:
         existing = {name: topic for name, topic in (await _describe(admin)).items() if name in wanted}
         if not existing:
             return {}
-        resources = [
-            ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(wanted[name].config, "")) for name in existing
-        ]
-        configs: dict[str, dict[str, str]] = {}
-        for response in await admin.describe_configs(resources):
-            for resource in response.to_object()["resources"]:
-                entries = resource["config_entries"]
-                configs[resource["resource_name"]] = {e["config_names"]: e["config_value"] for e in entries}
+        found = await _describe_configs(admin, {name: wanted[name] for name in existing}) if configs else {}
     return {
-        name: BrokerTopic(name, topic.partitions, topic.replicas, topic.led_partitions, configs.get(name, {}))
+        name: BrokerTopic(name, topic.partitions, topic.replicas, topic.led_partitions, found.get(name, {}))
         for name, topic in existing.items()
     }
 
@@ -185,6 +175,21 @@ async def _describe(admin: AIOKafkaAdminClient) -> dict[str, BrokerTopic]:
             led_partitions=sum(partition["leader"] >= 0 for partition in partitions),
         )
     return described
+
+
+async def _describe_configs(admin: AIOKafkaAdminClient, topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(topic.config, ""))
+        for name, topic in topics.items()
+    ]
+    configs: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for resource in response.to_object()["resources"]:
+            if resource["error_code"]:
+                raise for_code(resource["error_code"])(f"the configuration of {resource['resource_name']}")
+            entries = resource["config_entries"]
+            configs[resource["resource_name"]] = {e["config_names"]: e["config_value"] for e in entries}
+    return configs
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: list[Topic]) -> set[str]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
 from topics.catalog import Topic
 from tracker.admin import BrokerTopic, describe_broker
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import new_reader
+from tracker.kafka_access import explain
 from tracker.settings import Settings
 
 #: One fetch of one partition: large, because whole topics are read.
@@ -90,6 +91,7 @@ async def open_log_reader(settings: Settings, client_id: str) -> AsyncIterator[L
     """Yield a reader.
 
     Raises:
+        ConfigurationError: the cluster does not let us in, or denies something.
         RetryableError: Kafka can't be reached, or stops answering within the block.
     """
     found = await describe_broker(settings)
@@ -98,8 +100,6 @@ async def open_log_reader(settings: Settings, client_id: str) -> AsyncIterator[L
         await consumer.start()
         yield LogReader(settings, consumer, found)
     except (KafkaError, OSError, TimeoutError) as error:
-        known = isinstance(error, KafkaConnectionError | TimeoutError)
-        where = f"no Kafka answers at {settings.kafka_bootstrap} (TRACKER_KAFKA_BOOTSTRAP)"
-        raise RetryableError(where if known else f"{where}: {error}") from error
+        raise await explain(settings, error) from error
     finally:
         await consumer.stop()

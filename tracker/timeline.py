@@ -16,6 +16,7 @@ from topics.headers import SourcePosition, read_position
 from tracker import admin
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import new_reader, partition_for_key
+from tracker.kafka_access import require_access
 from tracker.settings import Settings
 from tracker.tinybird_sql import open_rows, quoted
 
@@ -59,6 +60,7 @@ async def open_live_events(settings: Settings, key: str, since_ms: int) -> Async
         ConfigurationError: there is no topic of numbered events.
         RetryableError: Kafka can't be reached.
     """
+    await require_access(settings, "session")
     topic = SEQUENCED.name(settings.topic_prefix)
     found = (await admin.describe_broker(settings)).get(topic)
     if found is None:

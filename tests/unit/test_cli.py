@@ -30,7 +30,7 @@ def run(*arguments: str, **environment: str) -> Result:
         (),
         *(("collect",), ("process",), ("sink",), ("dev",), ("demo",)),
         *(("local", name) for name in ("kafka", "tinybird")),
-        *(("topics", name) for name in ("create", "check", "describe")),
+        *(("topics", name) for name in ("create", "check", "describe", "acls")),
     ],
     ids=" ".join,
 )

@@ -207,8 +207,10 @@ async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: b
     from tracker.dead_letters.letters import read_fates
     from tracker.dead_letters.retry import Retry
     from tracker.kafka import new_producer
+    from tracker.kafka_access import require_access
     from tracker.log_reader import open_log_reader
 
+    await require_access(settings, "dead-letters")
     client_id = f"{settings.topic_prefix}dead-letters"
     async with (
         open_log_reader(settings, client_id) as letters,
@@ -233,8 +235,10 @@ async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: b
 
 async def _letters(settings: "Settings", meant: "Filter") -> "AsyncIterator[StoredLetter]":
     from tracker.dead_letters.letters import read_fates, read_letters
+    from tracker.kafka_access import require_access
     from tracker.log_reader import open_log_reader
 
+    await require_access(settings, "dead-letters")
     async with open_log_reader(settings, f"{settings.topic_prefix}dead-letters") as reader:
         fates = await read_fates(settings, reader)
         for place in fates.unreadable:

@@ -1,11 +1,13 @@
 """Commands that run one stage in the foreground until SIGTERM or Ctrl-C. Each imports only its own stage."""
 
+import asyncio
+import contextlib
 from typing import Annotated
 
 import typer
 
 from tracker.cli.options import DataDir, load_settings
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, RetryableError
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -28,11 +30,14 @@ def collect(
     """
     from tracker.collect import parent
     from tracker.collect.main import run
+    from tracker.kafka_access import require_access
     from tracker.log import configure_logging
 
     options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}
     settings = load_settings(**options)
     configure_logging(settings)
+    with contextlib.suppress(RetryableError):  # Kafka is away: that is what the spill is for
+        asyncio.run(require_access(settings, "collect"))
     if not settings.collect_processes:
         run(settings)
     elif code := parent.run(settings, options):

@@ -4,12 +4,13 @@ import asyncio
 import dataclasses
 import json
 import logging
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from topics.catalog import CATALOG
 from tracker.cli.options import load_settings
+from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,6 +98,74 @@ def describe(
         typer.secho(row.pop("topic"), bold=True)
         for label, text in row.items():
             typer.echo(f"  {label:<8} {text}")
+
+
+@app.command()
+def acls(
+    *,
+    process: Annotated[
+        list[str] | None, typer.Option(help="Only these: collect, process, sink, or a command such as replay.")
+    ] = None,
+    principal: Annotated[
+        list[str] | None, typer.Option(help="PROCESS=PRINCIPAL; default: User:tracker-PROCESS for each.")
+    ] = None,
+    as_commands: Annotated[
+        bool, typer.Option("--commands", help="Print kafka-acls.sh commands, with the login in admin.properties.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the ACLs that each process needs, and no more. Asks no broker.
+
+    For example:
+
+      tracker topics acls --process sink
+
+      tracker topics acls --principal collect=User:edge --commands > acls.sh
+    """
+    from tracker.acls import commands, needs
+
+    settings = load_settings()
+    principals = _principals(process or [], principal or [])
+    rows = [
+        {"process": name, "principal": who, **dataclasses.asdict(need)}
+        for name, who in principals.items()
+        for need in needs(name, settings.topic_prefix)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif as_commands:
+        for command in commands(settings.kafka_bootstrap, settings.topic_prefix, principals):
+            typer.echo(command)
+    else:
+        _print_acls(rows)
+
+
+def _principals(processes: list[str], given: list[str]) -> dict[str, str]:
+    from tracker.acls import PROCESSES, default_principal
+
+    named = dict(word.partition("=")[::2] for word in given)
+    for name in (*processes, *named):
+        if name not in PROCESSES:
+            raise ConfigurationError(f"{name!r} is none of {', '.join(PROCESSES)}")
+    for name, who in named.items():
+        if not who.partition(":")[2]:
+            raise ConfigurationError(f"--principal {name}={who}: say it as {name}=User:NAME")
+    return {
+        name: named.get(name) or default_principal(name) for name in PROCESSES if not processes or name in processes
+    }
+
+
+def _print_acls(rows: list[dict[str, Any]]) -> None:
+    names = [f"{row['resource']} {row['name']}{'*' if row['pattern'] == 'prefixed' else ''}" for row in rows]
+    operations = [", ".join(row["operations"]) for row in rows]
+    widths = max(map(len, names)), max(map(len, operations))
+    shown = ""
+    for row, name, allowed in zip(rows, names, operations, strict=True):
+        if row["principal"] != shown:
+            shown = row["principal"]
+            typer.secho(shown, bold=True)
+        why = f"{row['why']} (if wanted)" if row["optional"] else row["why"]
+        typer.echo(f"  {name:<{widths[0]}}  {allowed:<{widths[1]}}  {why}")
 
 
 def _prepare() -> "Settings":

@@ -6,11 +6,12 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 
 from tracker.collect.batches import BatchSender
 from tracker.collect.metrics import CollectMetrics
-from tracker.errors import RetryableError
+from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka_access import refusal
 from tracker.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS: Final = 15.0
@@ -60,7 +61,9 @@ class Connection:
             try:
                 self._sender = await self._connect()
             except (KafkaError, OSError, TimeoutError, RetryableError) as error:
-                self._note_unready(error)
+                # A password that was changed looks like a broker that is away; but we run, so we wait and say it.
+                refused = await refusal(self._settings) if isinstance(error, KafkaConnectionError) else None
+                self._note_unready(refused or error)
                 await asyncio.sleep(RECONNECT_DELAY_SECONDS)
         return self._sender
 
@@ -130,7 +133,7 @@ class Connection:
 
     def _note_unready(self, error: BaseException) -> None:
         where = self._settings.kafka_bootstrap
-        known = isinstance(error, RetryableError)
+        known = isinstance(error, RetryableError | ConfigurationError)
         reason = str(error) if known else f"can't reach Kafka at {where} ({type(error).__name__})"
         if reason != self.reason:
             _log.warning("kafka_unavailable", reason=reason)

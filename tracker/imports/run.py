@@ -16,6 +16,7 @@ from tracker.imports.order import Placed, in_order, merged
 from tracker.imports.readers import read_rows
 from tracker.imports.writing import LogWriter, Written, look_present
 from tracker.kafka import new_producer, new_reader
+from tracker.kafka_access import require_access
 from tracker.settings import Settings
 
 RECORD_BATCH_MAX_BYTES: Final = 900_000
@@ -115,6 +116,7 @@ async def write_log(
         ConfigurationError: a file can't be read, or the log holds something else.
         RetryableError: Kafka can't be reached.
     """
+    await require_access(settings, "import")
     own = import_settings(settings, what.name)
     await admin.create_topics(own, (IMPORT_SOURCE,))
     topic = IMPORT_SOURCE.name(own.topic_prefix)

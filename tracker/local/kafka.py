@@ -16,7 +16,7 @@ import structlog
 from tracker import clock
 from tracker.errors import RetryableError
 from tracker.local.child import spawn
-from tracker.local.kafka_config import server_properties
+from tracker.local.kafka_config import Guard, server_properties
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
 from tracker.local.lock import lock_directory
@@ -40,7 +40,8 @@ class LocalKafka:
     All methods block; none may be called from two threads at once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
+        self._guard = guard
         self.port = local_port(settings.kafka_bootstrap, "TRACKER_KAFKA_BOOTSTRAP")
         self.data_dir = settings.data_dir.resolve() / "kafka"
         self._cache_dir = settings.cache_dir
@@ -120,14 +121,17 @@ class LocalKafka:
         config = self.data_dir / "server.properties"
         log_dir = self.data_dir / "data"
         # The controller talks to nobody but this broker: its port needs no setting and may change.
-        config.write_text(server_properties(port=self.port, controller_port=free_port(), log_dir=log_dir))
+        config.write_text(
+            server_properties(port=self.port, controller_port=free_port(), log_dir=log_dir, guard=self._guard)
+        )
         command = [java, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={_LOG4J}"]
         command += [f"-Dtracker.kafka.log={self.log_file}", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]
         if not (log_dir / "meta.properties").exists():
-            _format([*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config)])
+            users = self._guard.format_options() if self._guard else []
+            _format([*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config), *users])
         self._process = spawn([*command, "kafka.Kafka", str(config)], self._output_file)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not serves(self.port):
+        while not serves(self._guard.open_port if self._guard else self.port):
             if self._process.poll() is not None:
                 raise RetryableError(
                     f"the local Kafka ended with status {self._process.returncode}\n{self.last_words()}"

@@ -1,5 +1,7 @@
 """What the local broker is told: one KRaft node for one machine, small and quick to start."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +16,63 @@ MIN_SESSION_TIMEOUT_MS: Final = 1_000
 #: A killed broker's successor may register only once the controller gave the dead one up: 9 s by default.
 BROKER_SESSION_TIMEOUT_MS: Final = 3_000
 BROKER_HEARTBEAT_INTERVAL_MS: Final = 500
+SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
-def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Lets only those into the broker who log in over TLS, each to what ACLs allow. For tests of our clients.
+
+    Who comes through the second, open listener on ``open_port`` may do everything: it is for making ACLs.
+    """
+
+    #: PEM: the broker's key and certificate.
+    keystore: Path
+    #: Passwords by user name, for PLAIN and SCRAM alike.
+    users: Mapping[str, str]
+    open_port: int
+
+    def properties(self, port: int) -> dict[str, object]:
+        """Return what differs from a broker that everybody may use."""
+        logins = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        security = "org.apache.kafka.common.security"
+        listener = "listener.name.guarded"
+        return {
+            "listeners": f"GUARDED://{LOOPBACK}:{port},PLAINTEXT://{LOOPBACK}:{self.open_port}",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "GUARDED:SASL_SSL,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self.keystore,
+            f"{listener}.sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM_MECHANISMS)),
+            f"{listener}.plain.sasl.jaas.config": f"{security}.plain.PlainLoginModule required {logins};",
+            **{
+                f"{listener}.{mechanism.lower()}.sasl.jaas.config": f"{security}.scram.ScramLoginModule required;"
+                for mechanism in SCRAM_MECHANISMS
+            },
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+    def format_options(self) -> list[str]:
+        """Return the options of the storage tool that make the SCRAM users."""
+        return [
+            word
+            for name, password in self.users.items()
+            for mechanism in SCRAM_MECHANISMS
+            for word in ("--add-scram", f"{mechanism}=[name={name},password={password}]")
+        ]
+
+
+def server_properties(*, port: int, controller_port: int, log_dir: Path, guard: Guard | None = None) -> str:
     """Return the text of ``server.properties``."""
+    controller = f"CONTROLLER://{LOOPBACK}:{controller_port}"
     internal = INTERNAL_TOPIC_PARTITIONS
-    properties = {
+    properties: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "broker.session.timeout.ms": BROKER_SESSION_TIMEOUT_MS,
         "broker.heartbeat.interval.ms": BROKER_HEARTBEAT_INTERVAL_MS,
@@ -44,5 +91,8 @@ def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
         "share.coordinator.state.topic.num.partitions": internal,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": MIN_SESSION_TIMEOUT_MS,
+        **(guard.properties(port) if guard else {}),
     }
+    properties["advertised.listeners"] = properties["listeners"]
+    properties["listeners"] = f"{properties['listeners']},{controller}"
     return "".join(f"{name}={value}\n" for name, value in properties.items())

@@ -13,8 +13,9 @@ from xxhash import xxh3_64_intdigest
 
 from topics.catalog import LEGACY, SOURCE
 from tracker.admin import describe_broker
-from tracker.errors import ConfigurationError, RetryableError
+from tracker.errors import ConfigurationError
 from tracker.kafka import new_reader
+from tracker.kafka_access import explain, require_access
 from tracker.settings import Settings
 
 #: Ids held at a time; about 200 bytes each.
@@ -183,6 +184,7 @@ async def compare(settings: Settings, since_ms: int, until_ms: int, compares: Co
         "tracker": SOURCE.name(settings.topic_prefix),
         "legacy": LEGACY.name(settings.topic_prefix),
     }
+    await require_access(settings, "migration")
     states = await describe_broker(settings)
     for topic in topics.values():
         if topic not in states:
@@ -197,7 +199,7 @@ async def compare(settings: Settings, since_ms: int, until_ms: int, compares: Co
             ):
                 comparison.take(lane, value, timestamp_ms)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise RetryableError(f"can't read from Kafka at {settings.kafka_bootstrap} ({type(error).__name__})") from error
+        raise await explain(settings, error) from error
     finally:
         await reader.stop()
     return comparison

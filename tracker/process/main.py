@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from topics.catalog import CHANGELOG, SOURCE
 from tracker import admin
 from tracker.kafka import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
+from tracker.kafka_access import wait_for_access
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.process.checkpoint import Checkpoint
@@ -56,6 +57,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
+    await wait_for_access(settings, "process")
     await start_when_reachable(producer, settings.kafka_bootstrap)
     routable = asyncio.Event()
     app = _app(settings)

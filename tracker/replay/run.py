@@ -15,6 +15,7 @@ from tracker import admin
 from tracker.deathsig import dies_with_parent
 from tracker.errors import ConfigurationError, TrackerError
 from tracker.kafka import new_reader
+from tracker.kafka_access import require_access
 from tracker.replay.compare import Comparison
 from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress
@@ -59,7 +60,7 @@ async def prepare(settings: Settings, request: Request, *, dry_run: bool = False
         if plan.cluster_id != await admin.cluster_id(settings):
             raise ConfigurationError(f"{request.name!r} was made on another cluster; {generation.discard_command}")
         return generation, plan, True
-    await admin.cluster_id(settings)  # says in one line if there is no Kafka; a consumer would try for long
+    await require_access(settings, "replay")  # says in one line what is wrong; a consumer would try for long
     async with new_reader(settings, f"{settings.topic_prefix}replay") as reader:
         plan = await make_plan(settings, request, reader)
     if not dry_run:

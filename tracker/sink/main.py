@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
 from tracker.kafka import new_producer
+from tracker.kafka_access import wait_for_access
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.settings import Settings
@@ -49,6 +50,7 @@ async def _traced_main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings, tracing: "Tracing | None") -> None:
+    await wait_for_access(settings, "sink")
     topics = {topic.name(settings.topic_prefix): datasource for topic, datasource in DATASOURCES}
     app = new_app(
         settings,

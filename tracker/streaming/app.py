@@ -24,6 +24,7 @@ from mode.types import ServiceT
 
 from tracker.errors import ConfigurationError
 from tracker.garbage import look_for_cycles_rarely
+from tracker.kafka_access import denial, is_denial
 from tracker.settings import Settings
 from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk
@@ -86,6 +87,8 @@ class ChunkApp(faust.App):
 
     def die(self, what: str, error: BaseException) -> NoReturn:
         """Stop the process at once, with nothing committed. Going on past a failed chunk would make a gap."""
+        if is_denial(error):
+            error = denial(error)
         if isinstance(error, ConfigurationError):
             log.error(what, error=str(error))
         else:

@@ -13,6 +13,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError
+from tracker.kafka_access import denial, is_denial
 
 log = structlog.get_logger()
 
@@ -106,8 +107,8 @@ def check_membership(coordinator: Any) -> bool:
                 f"another process has joined the group as {coordinator._group_instance_id!r}: "  # noqa: SLF001
                 "give each worker its own TRACKER_WORKER_ID"
             ) from error
-        if isinstance(error, errors.GroupAuthorizationFailedError | errors.TopicAuthorizationFailedError):
-            raise ConfigurationError(f"the broker does not let us in: {error}") from error
+        if is_denial(error):
+            raise denial(error) from error
         log.warning("the group's coordinator refused; joining again", error=repr(error))
         return False
     return True

@@ -15,6 +15,7 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.dead_letter import DeadLetter
 from tracker.admin import committed_offsets
 from tracker.dead_letters.letters import place_of, read_mark
+from tracker.kafka_access import require_access
 from tracker.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
 from tracker.tinybird_sql import Rows, open_rows, quoted
@@ -48,6 +49,7 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     events_check = Check("events_log", "events_v1 has the rows of the log: counts and checksums by hour and slice")
     sessions_check = Check("sessions_log", "session_v1 has the latest row of each session in the log")
     checks = session_checks()
+    await require_access(settings, "verify")
     async with (
         open_log_reader(settings, f"{settings.topic_prefix}verify") as reader,
         open_rows(settings, QUERY_TIMEOUT_SECONDS) as rows,

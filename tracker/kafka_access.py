@@ -1,0 +1,237 @@
+"""Whether the cluster lets us in, and lets us do what we came for: asked once at the start, and when nothing answers.
+
+aiokafka reports a wrong password, an untrusted certificate and a broker that is away as one error, and tries again for
+ever; a denied topic shows only once it is used. So we connect ourselves and see, and ask the broker what we may do.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from aiokafka import errors
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from tracker.acls import Need, needs
+from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka import RETRY_SECONDS, client_options
+from tracker.settings import Settings
+
+log = structlog.get_logger()
+
+#: How long a look at the cluster may take; one that is slower is away.
+LOOK_TIMEOUT_SECONDS: Final = 10.0
+#: Kafka's numbers of the operations: their bits in what it says is allowed.
+_BITS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
+#: What brokers say that don't tell what is allowed.
+_UNTOLD: Final = -(2**31)
+_DENIED: Final = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+)
+_API_KEY: Final = 3
+
+
+class MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka is untyped
+    """The first version with what we may do, which aiokafka's own lack."""
+
+    API_KEY = _API_KEY
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # likewise
+    """Topics by name, none of them made by asking, with what we may do to each."""
+
+    API_KEY = _API_KEY
+    API_VERSION = 8
+    RESPONSE_TYPE = MetadataResponseV8
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class AllowedOperations(Request[MetadataRequestV8]):  # type: ignore[misc] # likewise
+    """Asks what we may do to topics."""
+
+    API_KEY = _API_KEY
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[MetadataRequestV8]) -> MetadataRequestV8:
+        """Fill the fields in."""
+        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - the fields are positional
+
+
+async def wait_for_access(settings: Settings, process: str) -> None:
+    """Wait for the cluster as long as it is away, and return once it lets a process do what it needs.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    while True:
+        try:
+            await require_access(settings, process)
+        except RetryableError as error:
+            log.warning("no Kafka answers; waiting for it", bootstrap=settings.kafka_bootstrap, error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+async def require_access(settings: Settings, process: str) -> None:
+    """Return once the cluster has said that a process may do what it needs. Topics that don't exist are passed over.
+
+    Raises:
+        ConfigurationError: the cluster does not let us in, or denies something; says which setting or ACL.
+        RetryableError: it can't be reached.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings, "tracker-access"))
+    try:
+        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+            await admin.start()
+            denied = await _denied(admin, [need for need in needs(process, settings.topic_prefix) if not need.optional])
+    except (errors.KafkaError, OSError, TimeoutError) as error:
+        raise await explain(settings, error) from error
+    finally:
+        await admin.close()
+    if denied:
+        raise ConfigurationError(
+            f"Kafka does not let {_who(settings)} {', '.join(denied)}: see tracker topics acls --process {process}"
+        )
+
+
+async def explain(settings: Settings, error: BaseException) -> ConfigurationError | RetryableError:
+    """Return what an error of a Kafka client means to the operator: settings to change, or a cluster to wait for."""
+    if isinstance(error, _DENIED):
+        return denial(error)
+    if (refused := await refusal(settings)) is not None:
+        return refused
+    # A broker that refuses connections is the usual case; aiokafka's own words for it are about socket families.
+    known = isinstance(error, errors.KafkaConnectionError | TimeoutError)
+    where = f"no Kafka answers at {settings.kafka_bootstrap} (TRACKER_KAFKA_BOOTSTRAP)"
+    return RetryableError(where if known else f"{where}: {error}")
+
+
+def is_denial(error: BaseException) -> bool:
+    """Return whether an error is the broker saying that we may not."""
+    return isinstance(error, _DENIED)
+
+
+def denial(error: BaseException) -> ConfigurationError:
+    """Return a denial in words for the operator."""
+    what = error.args[0] if error.args else type(error).__name__
+    return ConfigurationError(f"Kafka denies us access ({what}): see tracker topics acls")
+
+
+async def refusal(settings: Settings) -> ConfigurationError | None:
+    """Connect to the brokers one by one and return why one does not let us in; None if one does, or none answers."""
+    options = client_options(settings, "tracker-access")
+    hosts = collect_hosts(options.pop("bootstrap_servers"))
+    options.pop("metadata_max_age_ms")
+    for host, port, _ in hosts:
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+                connection = await create_conn(host, port, **options)
+        except (errors.KafkaError, OSError, TimeoutError) as error:
+            for cause in _causes(error):
+                if (words := _in_words(cause, settings)) is not None:
+                    return ConfigurationError(f"Kafka at {host}:{port} {words}")
+        else:
+            connection.close()
+            return None
+    return None
+
+
+def _in_words(  # noqa: PLR0911 - a table of what can be refused
+    error: BaseException, settings: Settings
+) -> str | None:
+    protocol = f"TRACKER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
+    match error:
+        case ssl.SSLCertVerificationError():
+            setting = "TRACKER_KAFKA_SSL_CHECK_HOSTNAME" if "ostname" in str(error) else "TRACKER_KAFKA_SSL_CA_FILE"
+            return f"shows a certificate that is not trusted ({error.verify_message}): see {setting}"
+        case ssl.SSLError(reason=str(reason)) if "CERTIFICATE" in reason:
+            return f"refuses our certificate ({reason}): see TRACKER_KAFKA_SSL_CERT_FILE"
+        case ssl.SSLError(reason=str(reason)) if reason != "UNEXPECTED_EOF_WHILE_READING":
+            return f"does not speak TLS ({reason}): see {protocol}"
+        case errors.SaslAuthenticationFailed() | errors.AuthenticationFailedError():
+            who = settings.kafka_sasl_username
+            return f"refuses the login of {who!r}: see TRACKER_KAFKA_SASL_USERNAME and TRACKER_KAFKA_SASL_PASSWORD"
+        case errors.UnsupportedSaslMechanismError():
+            return f"has no logins by {settings.kafka_sasl_mechanism}: see TRACKER_KAFKA_SASL_MECHANISM"
+        case errors.IllegalSaslStateError():
+            return f"wants no login: see {protocol}"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterable[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+async def _denied(admin: AIOKafkaAdminClient, needed: list[Need]) -> list[str]:
+    """Return what is needed and not allowed, in words."""
+    topics = {need.name: need for need in needed if need.resource == "topic" and need.pattern == "literal"}
+    answer: Any = await admin._send_request(AllowedOperations(list(topics)))  # noqa: SLF001 - there is no public way
+    denied = []
+    for topic in answer.to_object()["topics"]:
+        allowed, operations = topic["authorized_operations"], topics[topic["topic"]].operations
+        if topic["error_code"] == errors.TopicAuthorizationFailedError.errno:
+            denied.append(f"{'/'.join(operations)} {topic['topic']}")
+        elif not topic["error_code"] and allowed != _UNTOLD:
+            lacking = [operation for operation in operations if not allowed >> _BITS[operation] & 1]
+            denied += [f"{'/'.join(lacking)} {topic['topic']}"] if lacking else []
+    for need in needed:
+        if need.resource == "group":
+            try:
+                await admin.find_coordinator(need.name)
+            except errors.GroupAuthorizationFailedError:
+                denied.append(f"{'/'.join(need.operations)} group {need.name}")
+            except errors.CoordinatorNotAvailableError:  # a new cluster: its offsets topic is being made
+                pass
+    return denied
+
+
+def _who(settings: Settings) -> str:
+    return repr(settings.kafka_sasl_username) if settings.kafka_sasl_username else "us"
