@@ -2,7 +2,12 @@
 
 ``source-partition`` and ``source-offset`` name the source record, ``source-index`` the place among that record's
 outputs (one tick can close many sessions, always in the same order). Within one partition of an output topic what
-is new never goes back in the order (offset, index); a repeated output is the same bytes at the same position.
+is new always lies after all before it in the order (offset, index), so a consumer drops whatever does not.
+
+A repeated output has the same bytes and the same source record, but its index may be lower: after a kill between two
+batches of one chunk's states, a session that was in the first batch says nothing a second time, and the record's other
+outputs move up. All of the chunk's outputs had been acked by then, since outputs come before states; so every repeat,
+moved up or not, lies behind what its reader has had, and the position that counts is always that of the first time.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,10 +1,14 @@
-"""What aiokafka does not do for a static member: notice that another process has taken its place.
+"""What aiokafka does not do for a static member: notice that it is none any more.
 
 A group knows a static member by its ``group.instance.id``. Whoever joins with the same one takes the place, and the
 broker fences the other (error 82, unknown to aiokafka). Its heartbeats don't carry the id, so it would only learn that
 its member id is gone, join again, and take the place back: two workers with one name would do so for ever.
+
+Nor does it end anything when heartbeats stay unanswered, though the group gives the partitions away after the session
+time-out. A lease is only as good as the membership, so somebody must watch it.
 """
 
+import asyncio
 from typing import Any, Final
 
 import structlog
@@ -66,14 +70,39 @@ class StaticHeartbeat(Request[HeartbeatRequestV3]):  # type: ignore[misc] # like
         return request_struct_class(*self._fields)
 
 
-def notice_fencing(coordinator: Any) -> None:
-    """Let a group coordinator's heartbeats fail for good once another process has taken its name.
+class Membership:
+    """Whether the group still counts on us, by the heartbeats it has answered.
 
-    ``coordinator`` is aiokafka's ``GroupCoordinator``; the error comes out of its ``check_errors``.
+    ``coordinator`` is aiokafka's ``GroupCoordinator``. Its heartbeats fail for good once another process has taken our
+    name; the error comes out of its ``check_errors``.
     """
-    do_heartbeat = coordinator._do_heartbeat  # noqa: SLF001 - aiokafka has no seam for it
 
-    async def heartbeat() -> bool:
+    def __init__(self, coordinator: Any, session_timeout_seconds: float) -> None:
+        self._coordinator = coordinator
+        self._session_timeout_seconds = session_timeout_seconds
+        self._do_heartbeat = coordinator._do_heartbeat  # noqa: SLF001 - aiokafka has no seam for it
+        coordinator._do_heartbeat = self._heartbeat  # noqa: SLF001
+        #: When what the group answered last was asked, by the running loop's clock.
+        self._heard_at = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the group knows us: False once it has told us that it does not."""
+        return bool(self._coordinator.member_id)
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether the group has forgotten us, or may have: it has not answered within the session time-out."""
+        silent_seconds = asyncio.get_running_loop().time() - self._heard_at
+        return not self.is_known or silent_seconds > self._session_timeout_seconds
+
+    def joined(self) -> None:
+        """Note that the group has answered with an assignment."""
+        self._heard_at = asyncio.get_running_loop().time()
+
+    async def _heartbeat(self) -> bool:
+        coordinator = self._coordinator
+        asked_at = asyncio.get_running_loop().time()
         request = StaticHeartbeat(
             coordinator.group_id,
             coordinator.generation,
@@ -86,15 +115,19 @@ def notice_fencing(coordinator: Any) -> None:
             return False  # noted and logged by the coordinator; the next one may get through
         if response.error_code == FencedInstanceIdError.errno:
             raise FencedInstanceIdError
-        return bool(await do_heartbeat())
-
-    coordinator._do_heartbeat = heartbeat  # noqa: SLF001
+        if response.error_code == errors.GroupLoadInProgressError.errno:
+            return False  # a broker that has just started; aiokafka would never send another heartbeat
+        answered = bool(await self._do_heartbeat())
+        if answered:
+            self._heard_at = asked_at
+        return answered
 
 
 def check_membership(coordinator: Any) -> bool:
     """Take note of what went wrong in the coordination, and return whether nothing did.
 
-    aiokafka halts the coordination until somebody asks, so it must be asked again and again; then it joins again.
+    aiokafka halts the coordination until somebody asks, so it must be asked again and again. Then it would go on
+    without heartbeats if it was these that failed, so it is told to join again, which also starts them anew.
 
     Raises:
         ConfigurationError: another process runs under our name, or the group may not be used by us.
@@ -110,5 +143,6 @@ def check_membership(coordinator: Any) -> bool:
         if is_denial(error):
             raise denial(error) from error
         log.warning("the group's coordinator refused; joining again", error=repr(error))
+        coordinator.request_rejoin()
         return False
     return True

@@ -20,7 +20,7 @@ from faust.types import TP, ConsumerMessage
 from tracker.errors import InvariantError
 from tracker.streaming.chunk import Chunk, cut_chunks
 from tracker.streaming.lease import Lease, LeaseBook
-from tracker.streaming.membership import check_membership, notice_fencing
+from tracker.streaming.membership import Membership, check_membership
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 FETCH_MAX_WAIT_MS: Final = 50
 #: How long one turn of the fetch loop waits for records or for a lease.
 POLL_TIMEOUT_SECONDS: Final = 0.5
+#: How often it is looked at whether the group still counts on us: far below its session time-out.
+MEMBERSHIP_CHECK_SECONDS: Final = 0.5
 #: How long a rebalance may wait for chunks at hand. Far below the rebalance time-out, and a chunk takes milliseconds.
 REVOCATION_DRAIN_SECONDS: Final = 2.0
 
@@ -46,6 +48,9 @@ def chunk_of(message: ConsumerMessage) -> Chunk:
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer's own thread: the only code that seeks."""
 
+    #: Of the consumer, once it has started.
+    membership: Membership
+
     def __post_init__(self) -> None:
         super().__post_init__()
         #: In which assignment a partition was put at its lease's offset last.
@@ -57,10 +62,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer, and let it notice when another process takes its place."""
+        """Start the consumer, and let it notice when it is no member any more."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
-        notice_fencing(coordinator)
+        self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
+        self.add_future(self._watch_membership())
         coordinator._coordination_task.add_done_callback(self._coordination_ended)  # noqa: SLF001
 
     def _coordination_ended(self, task: asyncio.Task[None]) -> None:
@@ -73,10 +79,19 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Join the group once more, so that all learn what has changed about us."""
         self._ensure_consumer()._coordinator.request_rejoin()  # noqa: SLF001
 
-    @property
-    def is_member(self) -> bool:
-        """Whether the group still knows us: False once it has told us that it does not."""
-        return bool(self._ensure_consumer()._coordinator.member_id)  # noqa: SLF001
+    async def _watch_membership(self) -> None:
+        """End all leases as soon as the group may have given their partitions away, and join again.
+
+        aiokafka does so only when the broker is back and says that it has forgotten us, which may take for ever where
+        this process reaches only some brokers.
+        """
+        leases: LeaseBook = cast("Any", self.app).leases
+        while not self.should_stop:
+            await asyncio.sleep(MEMBERSHIP_CHECK_SECONDS)
+            if self.membership.has_lapsed and leases.live():
+                log.warning("the group has not answered within the session time-out: all leases end")
+                leases.revoke_all()
+                self.join_again()
 
     async def fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
         """Return records from exactly these offsets, and for each partition the position after them."""
@@ -162,10 +177,15 @@ class DrainingListener(driver.ConsumerRebalanceListener):
         """Begin a rebalance: at once if the group has forgotten us, else once the leases are idle."""
         return self._give_up(list(revoked))
 
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin a generation, in which the group counts on us from now on."""
+        cast("ChunkConsumerThread", self._thread).membership.joined()
+        await super().on_partitions_assigned(assigned)
+
     async def _give_up(self, revoked: list[TopicPartition]) -> None:
         thread = cast("ChunkConsumerThread", self._thread)
         app = cast("Any", thread.app)
-        if revoked and thread.is_member:
+        if revoked and thread.membership.is_known:
             await _drain(app.leases, app.loop)
         await super().on_partitions_revoked(revoked)
 
