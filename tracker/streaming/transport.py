@@ -29,6 +29,9 @@ log = structlog.get_logger()
 FETCH_MAX_WAIT_MS: Final = 50
 #: How long one turn of the fetch loop waits for records or for a lease.
 POLL_TIMEOUT_SECONDS: Final = 0.5
+#: How long what has been fetched of one partition may keep the others of its broker from being fetched until somebody
+#: takes it. aiokafka says 100 ms; but what waits here is a busy partition that we have paused, and the others don't.
+PREFETCH_BACKOFF_SECONDS: Final = 0.0
 #: How often it is looked at whether the group still counts on us: far below its session time-out.
 MEMBERSHIP_CHECK_SECONDS: Final = 0.5
 #: How long a rebalance may wait for chunks at hand. Far below the rebalance time-out, and a chunk takes milliseconds.
@@ -64,7 +67,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the consumer, and let it notice when it is no member any more."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        consumer = self._ensure_consumer()
+        consumer._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS  # noqa: SLF001 - aiokafka has no setting for it
+        coordinator = consumer._coordinator  # noqa: SLF001
         self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
         self.add_future(self._watch_membership())
         coordinator._coordination_task.add_done_callback(self._coordination_ended)  # noqa: SLF001
