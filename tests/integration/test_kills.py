@@ -114,9 +114,10 @@ async def feed_over_http(stack: Stack, events: int) -> None:
 async def something_under_way(stack: Stack) -> int:
     """Wait until events are in the log that are not rows yet, and return how many."""
     async with asyncio.timeout(FEED_SECONDS):
-        while (backlog := await stack.logged() - await asyncio.to_thread(stack.written)) <= 0:
-            await asyncio.sleep(0)
-    return backlog
+        while True:
+            backlog = await stack.logged() - await asyncio.to_thread(stack.written)
+            if backlog > 0:
+                return backlog
 
 
 async def kill_at_random(stack: Stack, rng: random.Random) -> list[str]:

@@ -86,14 +86,6 @@ class LastWriteWins(SessionStore):
         return [key for key, _, _ in taken]
 
 
-class WatermarkGoesBack(SessionStore):
-    def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
-        taken = list(rows)
-        changed = super().merge([row for row in taken if row[0] != WATERMARK_KEY], position)
-        self.write([row for row in taken if row[0] == WATERMARK_KEY], position)
-        return changed
-
-
 class LeaseOutlivesRevocation(LeaseBook):
     def revoke_all(self) -> None:
         for lease in self._leases.values():
@@ -236,7 +228,6 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
     "a lease outlives its revocation": _parts(lease_book=LeaseOutlivesRevocation),
     "the stream time is not written down with W": _parts(recovery=StreamTimeLost),
     "a closed session's key is deleted at once": _parts(recovery=_with_fold(RemovedNotForgotten)),
-    "W goes back with a stale write": _parts(store=WatermarkGoesBack),
     "what a stale write has followed is not written again": _parts(
         patches=((checkpoint_module, "overwritten_rows", _never_again),)
     ),

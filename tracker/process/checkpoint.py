@@ -176,6 +176,8 @@ async def _wait_for_room(lease: SessionLease, error: DiskFullError) -> None:
     """
     log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))
     await asyncio.sleep(RETRY_SECONDS)
+    if not lease.alive:
+        return  # the store is somebody else's by now, or closed: opened here again, nobody could open it any more
     position = lease.store.position
     with suppress(DiskFullError):
         lease.store.reopen()

@@ -38,7 +38,7 @@ async def read_to_end(
     behind = {TopicPartition(topic, number): store for number, store in stores.items()}
     if not behind:
         return
-    ends = await _seek_to_positions(reader, behind)
+    ends = await _seek_to_positions(reader, behind, is_wanted)
     rows_read = dict.fromkeys(behind, 0)
     positions = {tp: store.position for tp, store in behind.items()}
     while is_wanted():
@@ -81,14 +81,20 @@ async def follow(
 
 
 async def _seek_to_positions(
-    reader: AIOKafkaConsumer, stores: Mapping[TopicPartition, SessionStore]
+    reader: AIOKafkaConsumer,
+    stores: Mapping[TopicPartition, SessionStore],
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> dict[TopicPartition, int]:
-    """Put the reader where each store ends, and return where each log ends."""
+    """Put the reader where each store ends, and return where each log ends. Touches no store that is not wanted."""
     reader.assign(list(stores))
+    # Taken before the ends are asked for: whoever holds the store by the time of the answer may have moved it on.
+    positions = {tp: store.position for tp, store in stores.items()}
     begins = await reader.beginning_offsets(list(stores))
     ends: dict[TopicPartition, int] = await reader.end_offsets(list(stores))
+    if not is_wanted():
+        return ends
     for tp, store in stores.items():
-        if store.position > ends[tp]:
+        if positions[tp] > ends[tp]:
             log.warning("local state is ahead of the changelog; it is rebuilt", partition=tp.partition)
             store.clear()
         reader.seek(tp, max(store.position, begins[tp]))
