@@ -166,6 +166,8 @@ async def _follow(
     async for line in worker.stdout:
         note(msgspec.json.decode(line, type=Progress))
     code = await worker.wait()
+    if code == -signal.SIGTERM:  # told to stop before it could say how
+        code = EXIT_INTERRUPTED
     words = (await errors).decode(errors="replace").splitlines()[-KEPT_ERROR_LINES:]
     if code in {0, EXIT_INTERRUPTED}:
         return code, ""

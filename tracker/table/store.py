@@ -38,6 +38,8 @@ class Position(msgspec.Struct, array_like=True):
     layout: int = LAYOUT
     cluster_id: str = ""
     written_ms: int = 0
+    #: Keys whose true version has to be written again: a worker that is killed before it did must not forget them.
+    overwritten: list[bytes] = msgspec.field(default_factory=list)
 
 
 class SessionStore:
@@ -88,6 +90,7 @@ class SessionStore:
             return self._rebuild(
                 "local state was away too long; it is rebuilt from the changelog", hours=away_ms // 3_600_000
             )
+        self.overwritten = set(position.overwritten)
         return position.next_offset
 
     def _rebuild(self, message: str, **details: object) -> int:
@@ -156,8 +159,9 @@ class SessionStore:
         return list(winners)
 
     def _write(self, rows: dict[bytes, bytes | None], position: int) -> None:
-        mark = msgspec.msgpack.encode(Position(position, cluster_id=self._cluster_id, written_ms=self._now_ms()))
-        self._db.write({**rows, _POSITION_KEY: mark})
+        mark = Position(position, cluster_id=self._cluster_id, written_ms=self._now_ms())
+        mark.overwritten = sorted(self.overwritten)
+        self._db.write({**rows, _POSITION_KEY: msgspec.msgpack.encode(mark)})
         self.position = position
 
 

@@ -194,3 +194,16 @@ def test_two_processes_can_not_share_a_store(path):
 
 def test_a_position_is_small(path):
     assert len(msgspec.msgpack.encode(Position(1))) < 12
+
+
+def test_what_a_stale_write_stands_over_is_known_again_after_a_restart(path):
+    store = SessionStore(path)
+    store.merge(rows(5), position=7)
+    store.merge([(b"s", 3, encode_state(3, state(3)))], position=8)
+    assert store.overwritten == {b"s"}
+    store.close()
+    again = SessionStore(path)
+    assert again.overwritten == {b"s"}
+    again.merge(rows(6), position=10)
+    again.close()
+    assert SessionStore(path).overwritten == set()
