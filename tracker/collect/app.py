@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
-from importlib import resources
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -21,14 +20,13 @@ from tracker.collect.errors import RequestError
 from tracker.collect.live import LiveFeed, check_local
 from tracker.collect.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
+from tracker.collect.pages import described, static
 from tracker.collect.producer import SourceProducer
 from tracker.collect.sessions import SessionQueries, new_http_session
 from tracker.settings import Settings
 
 #: Requests to the API that are served at the same time; beyond it they are answered 503 at once.
 MAX_INFLIGHT_REQUESTS: Final = 2_000
-#: Browsers may keep the script this long without asking.
-STATIC_MAX_AGE_SECONDS: Final = 60
 
 _API: Final = "/api/"
 _TRACK: Final = "/api/v1/events/track"
@@ -80,10 +78,17 @@ class Collector:
             Route("/demo", {"GET": static("demo.html", "text/html")}),
             Route("/live", {"GET": static("live.html", "text/html")}),
             Route("/live/data", {"GET": self.live_data}),
+            Route("/docs", {"GET": static("docs.html", "text/html")}),
+            Route("/openapi.json", {"GET": described(settings)}),
         )
         self._routes = {route.pattern: route for route in fixed}
         self._session_route = Route(f"{_SESSION}/{{id}}", {"GET": self.session_state, "DELETE": self.expire_session})
         self._flush_route = Route(f"{_SESSION}/{{id}}/flush", {"POST": self.flush_session})
+
+    @property
+    def routes(self) -> list[Route]:
+        """Every address that there is, with its methods."""
+        return [*self._routes.values(), self._session_route, self._flush_route]
 
     async def start(self) -> None:
         """Open the spill and begin to connect to Kafka; does not wait for it.
@@ -170,7 +175,8 @@ class Collector:
         route = self._routes.get(path)
         if route is not None or not path.startswith(_SESSION + "/"):
             return route
-        return self._flush_route if path.endswith("/flush") else self._session_route
+        # A session may be called flush.
+        return self._flush_route if path.removeprefix(_SESSION + "/").endswith("/flush") else self._session_route
 
     # -- Endpoints ------------------------------------------------------------------------------------------------
 
@@ -305,14 +311,3 @@ class Collector:
 def health(_: Request) -> Response:
     """Say that the process is alive."""
     return answers.json_bytes(b'{"status":"ok"}')
-
-
-def static(name: str, content_type: str) -> Endpoint:
-    """Return an endpoint for one of the package's own files, read once."""
-    body = resources.files("tracker.collect").joinpath("static", name).read_bytes()
-    headers = [("Cache-Control", f"max-age={STATIC_MAX_AGE_SECONDS}"), ("X-Content-Type-Options", "nosniff")]
-
-    def serve(_: Request) -> Response:
-        return Response(200, body, content_type=f"{content_type}; charset=utf-8", headers=list(headers))
-
-    return serve
