@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,9 +23,10 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_headers_conformance,response_schema_conformance"
 )
-#: For longer runs: TRACKER_CONTRACT_EXAMPLES=1000. A run that failed is repeated by TRACKER_CONTRACT_SEED.
+#: The same examples every time, so that a change is judged by what it changes; others and more of them by
+#: TRACKER_CONTRACT_SEED and TRACKER_CONTRACT_EXAMPLES=1000.
 EXAMPLES = os.environ.get("TRACKER_CONTRACT_EXAMPLES", "8")
-SEED = os.environ.get("TRACKER_CONTRACT_SEED") or str(secrets.randbelow(2**32))
+SEED = os.environ.get("TRACKER_CONTRACT_SEED", "1")
 TIMEOUT_SECONDS = 30 + 4 * int(EXAMPLES) * 20
 
 
