@@ -43,6 +43,8 @@ async def run_worker(
     async with AsyncExitStack() as stack:
         new_target = await _targets(settings, generation, plan, ingest, stack)
         reader = await stack.enter_async_context(_reader(settings))
+        # With nothing to read it would be stopped before its own tasks have begun, which aiokafka does not survive.
+        await asyncio.sleep(0)
         for partition_plan in plan.partitions:
             number = partition_plan.partition
             if number not in partitions or generation.result(number) is not None:
