@@ -56,7 +56,8 @@ async def test_what_a_closed_tab_left_is_sent_by_the_tab_that_stays(context, gat
     await context.set_offline(True)
     await track(first, "a")
     await first.wait_for_function("shown.some(({ status }) => status === 0)")
-    await first.close(run_before_unload=True)
+    async with first.expect_event("close"):
+        await first.close(run_before_unload=True)  # returns before the page has gone
     await context.set_offline(False)
     await track(second, "b")
     await second.wait_for_function("tracker.pending === 0")
