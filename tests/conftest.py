@@ -1,5 +1,6 @@
 """Fixtures for every test: a real broker and a local Tinybird, started when the first test asks for them."""
 
+import logging
 import signal
 
 import pytest
@@ -17,6 +18,14 @@ settings.load_profile("tracker")
 
 
 @pytest.fixture(autouse=True)
-def fresh_logging() -> None:
-    """A command that ran in this process has set logging up for streams that are closed by now."""
+def fresh_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a command that ran in this process has set up: streams that are closed by now, a hushed client.
+
+    A module's logger that is kept from its first use on would write into that first test's stream for ever.
+    """
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **chosen: configure(**{**chosen, "cache_logger_on_first_use": False})
+    )
     structlog.reset_defaults()
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)

@@ -1,7 +1,6 @@
 """``tracker dev``: the stack in one terminal, each line of output behind the name of its process."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Coroutine
@@ -13,6 +12,7 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from tracker import clock
+from tracker.log import hush_kafka_client
 from tracker.settings import Settings
 from tracker.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
 from tracker.supervise import ChildExited
@@ -32,8 +32,7 @@ def run(settings: Settings) -> int:
 
 def run_until_signalled(work: Coroutine[None, None, int]) -> int:
     """Run a coroutine; SIGTERM cancels it as Ctrl-C does, so that it can stop its children in either case."""
-    # aiokafka logs every refused connection while a broker starts; the stack says what it waits for.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    hush_kafka_client()
 
     async def supervised() -> int:
         task = asyncio.ensure_future(work)

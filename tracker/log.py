@@ -37,3 +37,8 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
+
+
+def hush_kafka_client() -> None:
+    """Keep aiokafka's line about each address that refuses from a person, to whom our own line says it once."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

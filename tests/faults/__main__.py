@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import random
 import shutil
 import sys
@@ -19,6 +18,7 @@ from tests.faults.world import Size
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
 from tracker.errors import TrackerError
 from tracker.local.kafka import LocalKafka
+from tracker.log import hush_kafka_client
 
 PIPED_WIDTH_CHARS = 160
 #: What the workers of a failed fault had to say.
@@ -28,7 +28,7 @@ LOGS_DIR = PROJECT_DIR / ".cache" / "faults"
 def main() -> int:
     arguments = _arguments()
     # Our own clients complain at length about the broker that is killed on purpose.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    hush_kafka_client()
     # Piped into a file there is no width to fit, and rich would squeeze the figures away.
     out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH_CHARS)
     console = Console(stderr=True, highlight=False) if arguments.json else out

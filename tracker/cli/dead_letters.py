@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -271,8 +270,9 @@ def _filter(
 
 
 def _run(work: Callable[["Settings"], Coroutine[Any, Any, Result]]) -> Result:
-    # aiokafka logs each address that refuses; our own line says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    from tracker.log import hush_kafka_client
+
+    hush_kafka_client()
     return asyncio.run(work(load_settings()))
 
 

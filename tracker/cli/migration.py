@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,10 +103,11 @@ def report(
 
     Times are the broker's. Example: tracker migration report --since 2026-11-25T10:00:00 --until 2026-11-25T11:00:00
     """
+    from tracker.log import hush_kafka_client
     from tracker.migration.flags import BOTH
     from tracker.migration.report import compare
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    hush_kafka_client()
     settings = load_settings(migration_file=file)
     now_ms = clock.now_ms()
     since_ms = now_ms - 3_600_000 if since is None else _ms(since)

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -169,8 +168,9 @@ def _print_acls(rows: list[dict[str, Any]]) -> None:
 
 
 def _prepare() -> "Settings":
-    # aiokafka logs each address that refuses; our own line says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    from tracker.log import hush_kafka_client
+
+    hush_kafka_client()
     return load_settings()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,11 +38,12 @@ def verify(
 
       tracker verify --workspace w1 --from 2026-11-24T00:00Z --json
     """
+    from tracker.log import hush_kafka_client
     from tracker.tinybird_sql import QueryRefused
     from tracker.verify.hashes import Scope
     from tracker.verify.run import verify as look
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    hush_kafka_client()
     scope = Scope(workspace, time_ms(since), time_ms(to))
     try:
         checks = asyncio.run(look(load_settings(), scope))
