@@ -49,7 +49,7 @@ async def _measure(names: list[str], events: int, runs: int, console: Console) -
             cache_dir=_PROJECT_DIR / Settings().cache_dir,
         )
         with LocalKafka(settings) as kafka:
-            bench = Bench(events, runs, Path(directory), kafka.bootstrap, console)
+            bench = Bench(events, runs, Path(directory), kafka.bootstrap, kafka.pid, console)
             return [figure for name in names for figure in await PARTS[name](bench)]
 
 

@@ -22,6 +22,7 @@ class Bench:
     runs: int
     work_dir: Path
     kafka_bootstrap: str
+    kafka_pid: int | None
     console: Console
 
     def settings(self, topic_prefix: str) -> Settings:
@@ -43,7 +44,7 @@ class Figure:
     """One measured figure: the median of its runs, and what it is compared with.
 
     ``ratio`` says how many times better than ``against`` it is, so that more is always better. ``goal`` is what it
-    should be at most, and ``held`` whether it is.
+    should be at most (or at least), and ``held`` whether it is.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Figure:
     against: str | None = None
     ratio: float | None = None
     goal: float | None = None
+    goal_is_least: bool = False
     held: bool | None = None
 
 
@@ -68,6 +70,11 @@ def figure(name: str, unit: str, runs: Sequence[float]) -> Figure:
 def at_most(name: str, unit: str, runs: Sequence[float], goal: float) -> Figure:
     """Return the median of the runs as a figure that has a goal, which holds if the worst of them is within it."""
     return Figure(name, median(runs), unit, tuple(runs), goal=goal, held=max(runs) <= goal)
+
+
+def at_least(name: str, unit: str, runs: Sequence[float], goal: float) -> Figure:
+    """Return the median of the runs as a figure whose goal holds if the worst of them reaches it."""
+    return Figure(name, median(runs), unit, tuple(runs), goal=goal, goal_is_least=True, held=min(runs) >= goal)
 
 
 def compared(name: str, unit: str, runs: Sequence[float], against: Figure, *, less_is_better: bool = False) -> Figure:

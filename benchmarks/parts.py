@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import hot_key, process_stage, recovery, replay, sink_stage, takeover
+from benchmarks import collect, hot_key, process_stage, recovery, replay, sink_stage, takeover
 from benchmarks.bench import Part
 
 PARTS: Final[Mapping[str, Part]] = {
@@ -13,5 +13,6 @@ PARTS: Final[Mapping[str, Part]] = {
     "takeover": takeover.measure,
     "hot_key": hot_key.measure,
     "replay": replay.measure,
+    "collect": collect.measure,
     "sink": sink_stage.measure,
 }

@@ -23,12 +23,13 @@ def print_table(console: Console, figures: Sequence[Figure]) -> None:
     for heading in ("value", "unit", "runs", "ratio"):
         table.add_column(heading, justify="left" if heading == "unit" else "right")
     table.add_column("against", no_wrap=True)
-    table.add_column("at most", justify="right")
+    table.add_column("goal", justify="right")
     table.add_column("verdict")
     for figure in figures:
         runs = " ".join(map(_short, figure.runs))
         ratio = f"{figure.ratio:.1f}x" if figure.ratio is not None else ""
-        goal = _short(figure.goal) if figure.goal is not None else ""
+        bound = "at least" if figure.goal_is_least else "at most"
+        goal = f"{bound} {_short(figure.goal)}" if figure.goal is not None else ""
         verdict = _VERDICTS[figure.held]
         table.add_row(figure.name, _short(figure.value), figure.unit, runs, ratio, figure.against or "", goal, verdict)
     console.print(table, soft_wrap=True)
