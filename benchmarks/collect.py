@@ -85,13 +85,14 @@ async def measure(bench: Bench) -> Sequence[Figure]:
     """
     settings = bench.settings("bench-collect.")
     await create_topics(settings)
-    with _other_cores(bench.kafka_pid), ExitStack() as stack:
-        servers = {}
-        for name, server in _servers(settings).items():
+    servers = _servers(settings)
+    with ExitStack() as stack:
+        for server in servers.values():
             stack.enter_context(server.worker)
             server.worker.pin_to_one_core()
             await _wait_until_ready(server)
-            servers[name] = server
+        # Only now: the servers' core is the last of those that this process may use.
+        stack.enter_context(_other_cores(bench.kafka_pid))
         await _warm_up(servers, settings.data_dir)
         rounds = [await _round(bench, number, servers, settings.data_dir) for number in range(1, bench.runs + 1)]
     return _figures(rounds)

@@ -27,7 +27,7 @@ from tracker.errors import InvariantError
 from tracker.kafka import partition_for_key
 
 #: Records that come within this time share a batch.
-LINGER_SECONDS: Final = 0.005
+LINGER_SECONDS: Final = 0.001
 #: What may be held that Kafka has neither acknowledged nor refused, whether a request still waits or not.
 MAX_UNSETTLED_RECORDS: Final = 20_000
 MAX_UNSETTLED_BYTES: Final = 64 * 1024 * 1024
@@ -161,7 +161,6 @@ class BatchSender:
                 raise InvariantError("a record that fits the topic does not fit an empty batch")
         self._unsettled_records += 1
         self._unsettled_bytes += len(key) + len(value)
-        self._metrics.records_unsettled.set(self._unsettled_records)
         if not self._touched:
             self._loop.call_later(LINGER_SECONDS, self._flush)
         self._touched.add(lane)
@@ -242,6 +241,7 @@ class BatchSender:
                 lane.shipping.cancel()
 
     def _flush(self) -> None:
+        self._metrics.records_unsettled.set(self._unsettled_records)  # here, not for each record: it takes a lock
         if self._held or self.broken is not None:
             self._touched.clear()
             return

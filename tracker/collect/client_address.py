@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from tracker.errors import ConfigurationError
 
-#: Addresses that are remembered with their verdict.
+#: Addresses that are remembered with what became of them: ipaddress is pure Python (6 us).
 CACHE_ENTRIES: Final = 8_192
 #: Proxies in a row that are believed at most.
 MAX_HOPS: Final = 32
@@ -74,6 +74,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+@lru_cache(maxsize=CACHE_ENTRIES)
 def rate_limited_as(address: str) -> str:
     """Return what an address is counted under: a household has a whole IPv6 /64 to itself."""
     if ":" not in address:
@@ -82,6 +83,7 @@ def rate_limited_as(address: str) -> str:
     return str(IPv6Network((int(parsed), 64), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
+@lru_cache(maxsize=CACHE_ENTRIES)
 def kept_ip(address: str, policy: IpPolicy) -> str:
     """Return what may be stored of an address: all of it, its network, or nothing."""
     parsed: Any = None if policy == "drop" else _address(address)

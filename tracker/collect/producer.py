@@ -120,7 +120,8 @@ class SourceProducer:
                 await self._spill.append(self._lanes.route(records)).written
                 return
             # Batches share a future, so a request that comes to harm must not cancel it for the others.
-            for accepted in [self._direct.add(*routed, headers) for routed in self._lanes.route(records)]:
+            added = [self._direct.add(*routed, headers) for routed in self._lanes.route(records)]
+            for accepted in dict.fromkeys(added):
                 await asyncio.shield(accepted)
         except (SpillFull, SpillRefused) as error:
             self._metrics.spill_refusals.inc()
