@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from topics.headers import Headers
 from tracker import clock
-from tracker.collect import answers, bodies, requests
+from tracker.collect import answers, bodies, requests, visitors
 from tracker.collect.batches import NO_HEADERS
 from tracker.collect.cookies import SessionCookie
 from tracker.collect.edge import Edge, Sender, query_fields
@@ -96,6 +96,7 @@ class Collector:
         Raises:
             ConfigurationError: the spill's directory can't be used.
         """
+        visitors.read_tables()
         await self._producer.start()
         if self._edge.keys is not None:
             self._watching = asyncio.create_task(self._edge.keys.watch(), name="collect-keys")

@@ -50,6 +50,11 @@ class Browser(NamedTuple):
     ip: str = ""  # as much of it as may be stored
 
 
+def read_tables() -> None:
+    """Have ua-parser read its tables now (0.2 s, 27 MB) instead of while the first event waits."""
+    ua_parser.parse("")
+
+
 @lru_cache(maxsize=BROWSER_CACHE_ENTRIES)
 def browser_fields(browser: Browser, *, is_anonymous: bool = False) -> bytes:
     """Return what is known of a browser as the inside of a JSON object. About 20 us, when it is new.
