@@ -122,10 +122,13 @@ async def steady(port: int, posts: Posts, per_second: float, seconds: float) -> 
 
 @contextlib.asynccontextmanager
 async def slow_clients(port: int, count: int) -> AsyncIterator[None]:
-    """Hold this many connections on which a request arrives a byte a second, and never ends."""
-    tasks = [asyncio.create_task(_be_slow(port)) for _ in range(count)]
+    """Hold this many connections on which a request arrives a byte a second, and never ends.
+
+    They take turns within the second: all at once they would hold up this process, whose own load is measured.
+    """
+    tasks = [asyncio.create_task(_be_slow(port, number / count * SLOW_BYTE_SECONDS)) for number in range(count)]
     try:
-        await asyncio.sleep(SLOW_BYTE_SECONDS)  # for all to be there
+        await asyncio.sleep(2 * SLOW_BYTE_SECONDS)  # for all to be there
         yield
     finally:
         for task in tasks:
@@ -136,7 +139,8 @@ async def slow_clients(port: int, count: int) -> AsyncIterator[None]:
             raise WorkerFailedError(f"a slow connection was refused: {outcome}")
 
 
-async def _be_slow(port: int) -> None:
+async def _be_slow(port: int, begin_after_seconds: float) -> None:
+    await asyncio.sleep(begin_after_seconds)
     while True:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
         try:
