@@ -5,7 +5,7 @@ them is a double.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -35,10 +35,18 @@ class FetchThread:
         self.assignment: frozenset[TopicPartition] | None = None
 
     async def fetch(
-        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float
+        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float, until: Coroutine[Any, Any, None]
+    ) -> dict[TopicPartition, tuple[Sequence[Record], int]]:
+        ending = asyncio.ensure_future(until)
+        try:
+            return await self._fetch(wanted, self._env.loop.time() + timeout_seconds, ending)
+        finally:
+            ending.cancel()
+
+    async def _fetch(
+        self, wanted: Mapping[TopicPartition, int], deadline: float, ending: "asyncio.Future[None]"
     ) -> dict[TopicPartition, tuple[Sequence[Record], int]]:
         env = self._env
-        deadline = env.loop.time() + timeout_seconds
         while True:
             await asyncio.sleep(env.latency())
             held = self.assignment
@@ -47,9 +55,9 @@ class FetchThread:
             found = self._fetched(wanted, held) if self._broker.is_up else {}
             if found:
                 await env.point("after a fetch")
-            if found or env.loop.time() >= deadline:
+            if found or ending.done() or env.loop.time() >= deadline:
                 return found
-            await news(env, [self._broker.log(*tp) for tp in wanted], deadline)
+            await news(env, [self._broker.log(*tp) for tp in wanted], deadline, ending)
 
     def _fetched(
         self, wanted: Mapping[TopicPartition, int], held: frozenset[TopicPartition]

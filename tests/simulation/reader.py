@@ -39,9 +39,13 @@ async def ask(env: Environment, broker: Broker, answer: Callable[[], T]) -> T:
     return await future
 
 
-async def news(env: Environment, logs: Sequence[PartitionLog], deadline: float) -> None:
-    """Wait until something was appended, as a broker holds a fetch open."""
+async def news(
+    env: Environment, logs: Sequence[PartitionLog], deadline: float, ending: "asyncio.Future[None] | None" = None
+) -> None:
+    """Wait until something was appended, as a broker holds a fetch open; or until ``ending`` has ended."""
     appended = asyncio.Event()
+    if ending is not None:
+        ending.add_done_callback(lambda _: appended.set())
     for log in logs:
         log.on_append.append(appended.set)
     timer = env.loop.call_at(deadline, appended.set, context=WORLD)

@@ -5,6 +5,7 @@ rebalance begins, even if the partition comes back. Without a live lease nothing
 """
 
 import asyncio
+from collections.abc import Sequence
 from threading import Lock
 from typing import Final
 
@@ -115,6 +116,12 @@ class LeaseBook:
         except TimeoutError:
             return []
         return self._wanting()
+
+    async def wait_for_others(self, asked: Sequence[Lease]) -> None:
+        """Wait until a lease that is not among these wants records."""
+        while all(lease in asked for lease in self._wanting()):
+            self._changed.clear()
+            await self._changed.wait()
 
     def _wanting(self) -> list[Lease]:
         return [lease for lease in self.live() if lease.wants_records] if self._fetching and not self._paused else []

@@ -7,7 +7,7 @@ lease that died meanwhile is dropped. The committed offset is for lag tools.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -98,11 +98,28 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 leases.revoke_all()
                 self.join_again()
 
-    async def fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
-        """Return records from exactly these offsets, and for each partition the position after them."""
-        return await self.call_thread(self._fetch, wanted, timeout_seconds)  # type: ignore[no-any-return]
+    async def fetch(
+        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float, until: Coroutine[Any, Any, None]
+    ) -> Fetched:
+        """Return records from exactly these offsets, and for each partition the position after them.
 
-    async def _fetch(self, wanted: Mapping[TopicPartition, int], timeout_seconds: float) -> Fetched:
+        Where there are none it waits, for the time-out or until ``until`` has ended.
+        """
+        over = asyncio.Event()  # waited for in the consumer's thread
+        ending = asyncio.ensure_future(until)
+        fetching = asyncio.ensure_future(self.call_thread(self._fetch, wanted, timeout_seconds, over))
+        try:
+            await asyncio.wait((ending, fetching), return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                self.thread_loop.call_soon_threadsafe(over.set)
+            return await fetching  # type: ignore[no-any-return]
+        finally:
+            ending.cancel()
+            fetching.cancel()
+
+    async def _fetch(
+        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float, over: asyncio.Event
+    ) -> Fetched:
         consumer = self._ensure_consumer()
         check_membership(consumer._coordinator)  # noqa: SLF001
         subscription = consumer._subscription.subscription  # noqa: SLF001 - aiokafka has no public way to see it
@@ -121,7 +138,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 return {}
             # getmany() would raise where a rebalance only means "nothing".
             try:
-                records = await consumer._fetcher.fetched_records(list(at), timeout=timeout_seconds)  # noqa: SLF001
+                records = await _first_records(consumer, list(at), timeout_seconds, over)
             except KafkaError:
                 # The coordination's errors are thrown at whoever waits for records, too.
                 if check_membership(consumer._coordinator):  # noqa: SLF001
@@ -173,6 +190,24 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     async def log_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offset after the last that each partition's log has."""
         return await self.call_thread(self._ensure_consumer().end_offsets, partitions)  # type: ignore[no-any-return]
+
+
+async def _first_records(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float, over: asyncio.Event
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return what has been fetched of some partitions, once there is something; nothing once the wait is over."""
+    fetcher = consumer._fetcher  # noqa: SLF001
+    if records := await fetcher.fetched_records(partitions):
+        return records  # type: ignore[no-any-return]
+    waiting = asyncio.ensure_future(fetcher.fetched_records(partitions, timeout=timeout_seconds))
+    ending = asyncio.ensure_future(over.wait())
+    try:
+        await asyncio.wait((waiting, ending), return_when=asyncio.FIRST_COMPLETED)
+        # It takes records and returns them in one step, so that none are lost where it is cancelled while it waits.
+        return await waiting if waiting.done() else {}
+    finally:
+        waiting.cancel()
+        ending.cancel()
 
 
 class DrainingListener(driver.ConsumerRebalanceListener):
@@ -240,7 +275,8 @@ class ChunkConsumer(driver.Consumer):
             return
         by_partition = {lease.tp: lease for lease in wanting}
         wanted = {lease.tp: lease.next_offset for lease in wanting}
-        fetched = await self._thread.fetch(wanted, timeout)
+        # A busy partition that wants more again must not wait for what idle ones don't have.
+        fetched = await self._thread.fetch(wanted, timeout, self._leases.wait_for_others(wanting))
         for tp, (records, position) in fetched.items():
             lease = by_partition[tp]
             if lease.alive:

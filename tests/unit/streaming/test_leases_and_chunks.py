@@ -49,6 +49,19 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     assert await waiting == [lease]
 
 
+async def test_who_waits_for_some_leases_learns_that_another_wants_records():
+    book = LeaseBook()
+    idle, busy = Lease(TP, book.generation, 0), Lease(TopicPartition("events.source", 1), book.generation, 0)
+    book.grant(idle)
+    book.grant(busy)
+    busy.chunks_in_flight = MAX_CHUNKS_IN_FLIGHT
+    others = asyncio.create_task(book.wait_for_others(await book.wait_for_wanting(0.01)))
+    await asyncio.sleep(0)
+    assert not others.done()
+    book.chunk_done(busy)
+    await asyncio.wait_for(others, 5)
+
+
 async def test_a_stopping_process_fetches_nothing_and_finishes_what_it_has():
     book = LeaseBook()
     lease = Lease(TP, book.generation, 0)
