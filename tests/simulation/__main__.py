@@ -3,8 +3,9 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 
-from tests.simulation.many import Summary, catch_all, run_many
+from tests.simulation.many import Catch, Summary, catch_all, run_many
 from tests.simulation.planted import PLANTED
 from tests.simulation.run import Outcome, no_bug, run_seed
 
@@ -28,8 +29,7 @@ def main() -> int:
         return _tell_one(outcome)
     if options.bugs:
         found = catch_all(seeds, jobs=options.jobs)
-        print(json.dumps(found) if options.json else "\n".join(f"seed {seed}: {bug}" for bug, seed in found.items()))
-        return int(None in found.values())
+        return _tell_bugs(found, as_json=options.json)
     summary = run_many(seeds, jobs=options.jobs, progress=_silence if options.json else _tell_progress)
     return _tell_json(summary) if options.json else _tell(summary)
 
@@ -57,6 +57,15 @@ def _tell(summary: Summary) -> int:
         print("\n".join(violations))
     print("all hold" if not summary.failures else f"{len(summary.failures)} failed")
     return int(bool(summary.failures))
+
+
+def _tell_bugs(found: dict[str, Catch | None], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({bug: catch and asdict(catch) for bug, catch in found.items()}))
+    else:
+        for bug, catch in found.items():
+            print(f"{bug}\n  {f'seed {catch.seed}: {catch.broken}' if catch else 'NOT CAUGHT'}")
+    return int(None in found.values())
 
 
 def _tell_json(summary: Summary) -> int:

@@ -15,6 +15,9 @@ from tracker.garbage import look_for_cycles_rarely
 SEEDS_AT_A_TIME = 20
 #: More failing seeds than this say nothing new.
 MAX_FAILURES = 5
+#: Errors that the planted code itself makes when the real code around it has changed.
+MISFITS = ("TypeError(", "AttributeError(", "NameError(")
+MAX_BROKEN_CHARS = 100
 
 
 @dataclass(slots=True)
@@ -55,14 +58,33 @@ def _run_some(seeds: Sequence[int]) -> list[Outcome]:
     return [run_seed(seed) for seed in seeds]
 
 
-def first_seed_that_catches(bug: str, seeds: Sequence[int]) -> int | None:
-    """Return the first seed that catches a planted bug, or None."""
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """A seed that catches a planted bug, and the promise that it found broken."""
+
+    seed: int
+    broken: str
+
+
+def first_catch(bug: str, seeds: Sequence[int]) -> Catch | None:
+    """Return the first seed that catches a planted bug, or None.
+
+    Raises:
+        TypeError: the bug does not fit the code it is planted into any more; that it "fails" says nothing.
+    """
     look_for_cycles_rarely()
-    return next((seed for seed in seeds if run_seed(seed, PLANTED[bug]).violations), None)
+    for seed in seeds:
+        violations = run_seed(seed, PLANTED[bug]).violations
+        if violations:
+            broken = violations[0].partition("\n")[0]
+            if any(mark in broken for mark in MISFITS):
+                raise TypeError(f"{bug!r} does not fit what it is planted into: {broken}")
+            return Catch(seed, broken[:MAX_BROKEN_CHARS])
+    return None
 
 
-def catch_all(seeds: Sequence[int], *, jobs: int | None = None) -> dict[str, int | None]:
+def catch_all(seeds: Sequence[int], *, jobs: int | None = None) -> dict[str, Catch | None]:
     """Return for each planted bug the first seed that catches it, or None."""
     with get_context("spawn").Pool(jobs or os.cpu_count()) as pool:
-        found = pool.starmap(first_seed_that_catches, [(bug, seeds) for bug in PLANTED], chunksize=1)
+        found = pool.starmap(first_catch, [(bug, seeds) for bug in PLANTED], chunksize=1)
     return dict(zip(PLANTED, found, strict=True))

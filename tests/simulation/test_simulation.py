@@ -88,7 +88,7 @@ def test_all_promises_hold_on_seeds_that_nobody_has_seen():
 
 
 @pytest.fixture(scope="module")
-def caught() -> dict[str, int | None]:
+def caught() -> dict[str, dict[str, Any] | None]:
     return simulate("--bugs", "--seeds", BUG_SEEDS)[1]
 
 
