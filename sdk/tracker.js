@@ -46,6 +46,7 @@ let sending; // a promise while this page sends
 let timer = 0;
 let halted = false; // the collector does not want us, and trying again would not change its mind
 let batchEvents = MAX_BATCH_EVENTS;
+let credentials = "same-origin";
 let hasWarned = false;
 
 export const tracker = {
@@ -93,6 +94,7 @@ function init(given = {}) {
   options = { auto: "pageview click scroll form leave", consent: "granted", endpoint: location.origin, ...given };
   options.auto ||= "";
   options.prefix = `tracker.${options.key ?? ""}.`;
+  if (options.key && new URL(options.endpoint, location.href).origin !== location.origin) credentials = "include";
   context = { ...options.context };
   if (options.sessionTimeoutSeconds) context.timeout_seconds = Number(options.sessionTimeoutSeconds);
   setConsent(options.consent);
@@ -233,7 +235,7 @@ function trim() {
    `carried` is context that the events take along, because what brings it to the session may come later. */
 function nextRequest(keys, maxEvents, maxBytes, carried) {
   const session = recall("session") ?? {};
-  const request = { path: TRACK, keys: [], items: [], bytes: 0, nameless: -1 };
+  const request = { path: TRACK, keys: [], items: [], bytes: 0 };
   for (const key of keys) {
     const item = recall(key);
     if (!item || hasArrived(item, key)) {
@@ -246,7 +248,6 @@ function nextRequest(keys, maxEvents, maxBytes, carried) {
     const bytes = new Blob([JSON.stringify(body)]).size;
     const isFull = request.keys.length === maxEvents || request.bytes + bytes > maxBytes;
     if (request.keys.length && (item.context || isFull)) break;
-    if (!isNamed && request.nameless < 0) request.nameless = request.keys.length;
     request.keys.push(key);
     request.items.push(body);
     request.bytes += bytes;
@@ -265,7 +266,8 @@ function hasArrived(item, key) {
 }
 
 function bodyOf({ path, items: [first], items }) {
-  return JSON.stringify(path === SESSION ? first : { batch: items });
+  // By our clock at sending the collector corrects the events' times, which are by the same clock.
+  return JSON.stringify(path === SESSION ? first : { batch: items, sent_at: new Date().toISOString() });
 }
 
 function address(path) {
@@ -320,11 +322,22 @@ async function drain() {
 
 async function post(request) {
   show({ kind: "sent", via: "fetch", ...request });
+  let answered = await ask(request);
+  if (!answered.status && credentials === "include" && navigator.onLine) {
+    // A key that any origin may use takes no cookies, and a refusal can't be read with them.
+    credentials = "omit";
+    answered = await ask(request);
+    if (!answered.status) credentials = "include";
+  }
+  return answered;
+}
+
+async function ask(request) {
   try {
     const response = await fetch(address(request.path), {
       method: "POST",
       body: bodyOf(request), // text/plain: another origin is not asked first
-      credentials: options.key ? "include" : "same-origin",
+      credentials,
       keepalive: request.bytes <= MAX_BATCH_BYTES, // it outlives the page
       signal: AbortSignal.timeout?.(REQUEST_TIMEOUT_MS),
     });
@@ -339,22 +352,37 @@ async function post(request) {
   }
 }
 
+/* What the collector says of each item. A request of one item has its verdict in the answer itself. */
+function verdicts({ path }, status, answer) {
+  const isTaken = status >= 200 && status < 300;
+  if (status === 413 || (path === SESSION && (isTaken || status === 400)))
+    return [{ ...answer, index: 0, status: isTaken ? "accepted" : "rejected" }];
+  return Array.isArray(answer.results) ? answer.results : [];
+}
+
 function settle(request, { status, answer, retryAfter }) {
   show({ kind: "answered", status, answer, ...request });
   if (consent !== "granted") return;
-  const { keys, nameless, path } = request;
+  const { keys, items, path } = request;
   if (status === 413 && keys.length > 1) {
     batchEvents = keys.length >> 1;
-  } else if ((status >= 200 && status < 300) || status === 400 || status === 413) {
-    keys.forEach(forget);
+    return;
+  }
+  const waiting = new Set(keys);
+  const results = verdicts(request, status, answer);
+  for (const { index, status: verdict } of results) {
+    if (!["accepted", "dropped", "rejected"].includes(verdict) || !waiting.delete(keys[index])) continue;
+    forget(keys[index]);
+    if (verdict !== "rejected") continue;
+    tracker.dropped += 1;
+    warnOnce("refused by the collector:", answer);
+  }
+  // The session of an item without a name is the collector's decision.
+  const told = results.find(({ index, session_id }) => session_id && items[index] && !items[index].session_id);
+  if (told) adopt(told.session_id, path === SESSION);
+  if (!waiting.size) {
     forget("pause");
-    const results = answer.results ?? [];
-    const refused = results.length ? results.filter((result) => result.reasons) : status < 300 ? [] : keys;
-    tracker.dropped += refused.length;
-    if (refused.length) warnOnce("refused by the collector:", answer);
-    const told = results.find((result) => result.index === nameless) ?? answer.accepted?.[nameless] ?? answer;
-    adopt(told.session_id, nameless, path === SESSION);
-  } else if (status === 0 || status === 408 || status === 429 || status >= 500) {
+  } else if (status < 400 || [400, 408, 429].includes(status) || status >= 500) {
     pause(1000 * (Number(retryAfter) || 0));
   } else {
     halted = true;
@@ -388,9 +416,9 @@ function onOnline() {
 }
 
 /* The collector knows better which session this is: it reads the cookie. */
-function adopt(id, nameless, isContext) {
+function adopt(id, isContext) {
   const session = recall("session");
-  if (nameless < 0 || !id || !session || id === session.id) return;
+  if (!session || id === session.id) return;
   announcedTo = isContext ? id : null;
   store("session", { id, was: session.id, at: session.at, context: isContext ? session.context : null });
   touchSession();

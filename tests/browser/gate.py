@@ -28,6 +28,7 @@ PAGE: Final = """<!doctype html><title>{title}</title>
 <style>body {{ margin: 0 }} div {{ height: 1000px }}</style>
 <script>window.shown = []; document.addEventListener("tracker", ({{ detail }}) => shown.push(detail))</script>
 <script src="{origin}/tracker.js" data-debug {attributes}></script>
+<noscript>{noscript}</noscript>
 <div><button id="buy">Buy</button> <a id="next" href="/page/next?{attributes_query}">Next</a>
 <form id="letter" action="/page/thanks"><input id="email" name="email" value=""><input type="submit" id="send"></form>
 </div><div></div><div></div>"""
@@ -47,13 +48,14 @@ class Gate:
     is_cutting: bool = False  # pass on, then end the connection instead of answering
     is_cookieless: bool = False
     max_items: int = 0  # answer 413 to larger batches
+    noscript: str = ""  # what pages have for browsers without scripts
     passing: asyncio.Event = field(default_factory=asyncio.Event)  # unset: requests wait here
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def reset(self) -> None:
         """Turn all faults off and forget what has come."""
         self.status, self.retry_after, self.is_cutting, self.is_cookieless, self.max_items = 0, "", False, False, 0
-        self.requests = []
+        self.requests, self.noscript = [], ""
         self.passing.set()
 
     @property
@@ -101,7 +103,9 @@ class Gate:
         query = request.query_string
         attributes = " ".join(f'{name}="{values[0]}"' for name, values in parse_qs(query).items())
         origin = request.query.get("data-endpoint", "")
-        text = PAGE.format(title=request.path, origin=origin, attributes=attributes, attributes_query=query)
+        text = PAGE.format(
+            title=request.path, origin=origin, attributes=attributes, attributes_query=query, noscript=self.noscript
+        )
         headers = {"Content-Security-Policy": STRICT_POLICY} if request.path == "/page/strict" else {}
         return web.Response(text=text, content_type="text/html", headers=headers)
 
