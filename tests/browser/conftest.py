@@ -48,16 +48,11 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def module_gate(collector: CollectorProcess) -> AsyncIterator[Gate]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def gate(collector: CollectorProcess) -> AsyncIterator[Gate]:
+    """Each test has a port of its own: what the last test's page sends when it is closed comes late."""
     async with running_gate(collector.url) as gate:
         yield gate
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def gate(module_gate: Gate) -> AsyncIterator[Gate]:
-    yield module_gate
-    module_gate.reset()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -59,6 +59,13 @@ async def module_gate() -> AsyncIterator[Gate]:
         yield gate
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def gate(module_gate: Gate) -> Gate:
+    """One for all tests, because the keys name its origin."""
+    module_gate.reset()
+    return module_gate
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def collector(
     kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory, module_gate: Gate
