@@ -67,7 +67,9 @@ class Group:
         self._env.loop.call_later(self._env.latency(), self._arrive, member, member.joins, context=WORLD)
 
     def _arrive(self, member: Member, join: int) -> None:
-        member.answered = max(member.answered, join)
+        if join < member.answered:
+            return  # a later one is here already; on one connection it would not have been overtaken
+        member.answered = join
         known = self._members.get(member.name)
         if known is not None and known is not member and not self._is_rebalancing:
             member.assignment, member.standbys = known.assignment, known.standbys

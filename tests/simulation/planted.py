@@ -87,16 +87,6 @@ class LastWriteWins(SessionStore):
         return [key for key, _, _ in taken]
 
 
-class WatermarkGoesBack(SessionStore):
-    """The rarest to be caught: states that know what they have had make nearly all of it harmless."""
-
-    def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
-        taken = list(rows)
-        changed = super().merge([row for row in taken if row[0] != WATERMARK_KEY], position)
-        self.write([row for row in taken if row[0] == WATERMARK_KEY], position)
-        return changed
-
-
 class LeaseOutlivesRevocation(LeaseBook):
     def revoke_all(self) -> None:
         self._paused = False
@@ -238,7 +228,6 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
     "a lease outlives its revocation": _parts(lease_book=LeaseOutlivesRevocation),
     "the stream time is not written down with W": _parts(recovery=StreamTimeLost),
     "a closed session's key is deleted at once": _parts(recovery=_with_fold(RemovedNotForgotten)),
-    "W goes back with a stale write": _parts(store=WatermarkGoesBack),
     "what a stale write has followed is not written again": _parts(
         patches=((checkpoint_module, "overwritten_rows", _never_again),)
     ),

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaTimeoutError
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC, Appended, Broker, Content
 from tests.simulation.environment import Environment
 from tests.simulation.loop import PROCESS, WORLD, Process
+from tracker.sessions.state import WATERMARK_KEY
 
 #: The client's own time-out for one batch, broker outages included.
 REQUEST_TIMEOUT_SECONDS = 40.0
@@ -65,6 +66,8 @@ class Producer:
         self._lost_ack_probability = lost_ack_probability
         self._process: Process | None = PROCESS.get()
         self._queues: dict[tuple[str, int], deque[Sent]] = {}
+        #: Partitions of the changelog whose last batch was not the end of a chunk: W was not in it.
+        self._unfinished: set[int] = set()
 
     def create_batch(self) -> Batch:
         return Batch(self._max_batch_bytes)
@@ -72,6 +75,9 @@ class Producer:
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Appended]":
         """Queue a batch; the returned future is its ack."""
         await self._env.point(self._point(topic, partition))
+        if topic == CHANGELOG_TOPIC:
+            is_last = any(key == WATERMARK_KEY for key, _, _ in batch.contents)
+            (self._unfinished.discard if is_last else self._unfinished.add)(partition)
         ack = self._env.loop.create_future()
         queue = self._queues.setdefault((topic, partition), deque())
         queue.append(Sent(batch, ack, self._env.loop.time() + REQUEST_TIMEOUT_SECONDS))
@@ -89,7 +95,7 @@ class Producer:
 
     def _point(self, topic: str, partition: int) -> str:
         if topic == CHANGELOG_TOPIC:
-            return "between changelog batches" if self._queues.get((topic, partition)) else "before the changelog"
+            return "between changelog batches" if partition in self._unfinished else "before the changelog"
         return "before a tick or forward" if topic == SOURCE_TOPIC else "before outputs"
 
     def _send_next(self, topic: str, partition: int) -> None:

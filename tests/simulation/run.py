@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC, Broker
 from tests.simulation.disk import Disk
@@ -55,6 +56,7 @@ WEATHER = (
     "clock",
     "sink killed",
     "compaction",
+    "offsets reset",
 )
 WEATHER_MAX = 14
 
@@ -217,6 +219,12 @@ class Simulation:
             removed = log.compact(self.env.broker_now_ms, self.plan.compaction_lag_ms, self.plan.delete_retention_ms)
             self.env.counters["records compacted away"] += removed
 
+    def _offsets_reset(self, kind: str) -> None:
+        """An operator moves the workers' group. Its offsets are for lag tools only: W says where to go on."""
+        log = self.env.rng.choice(self.broker.logs(SOURCE_TOPIC))
+        self.workers.committed[log.tp] = OffsetAndMetadata(self.env.rng.randint(0, log.end), "")
+        self.env.counters[kind] += 1
+
     # Rest
 
     def _calm(self) -> None:
@@ -242,19 +250,25 @@ class Simulation:
     async def _rest(self) -> None:
         env = self.env
         deadline = env.loop.time() + REST_TIMEOUT_SECONDS
-        while not (self._is_folded() and self._is_shipped()):
+        while not await self._is_at_rest():
             if self.violations or env.loop.errors:
                 return
             if env.loop.time() > deadline:
                 self.violations.append(f"not at rest after {REST_TIMEOUT_SECONDS:.0f} s: {self._unfinished()}")
                 return
             await asyncio.sleep(0.5)
-        await asyncio.sleep(LAST_BATCH_SECONDS)
         env.say("all is at rest")
+
+    async def _is_at_rest(self) -> bool:
+        """Whether all is done, and still is once the last batches and what was under way have come."""
+        if not (self._is_folded() and self._is_shipped()):
+            return False
+        await asyncio.sleep(LAST_BATCH_SECONDS)
+        return self._is_folded() and self._is_shipped()
 
     def _leases(self) -> Iterator[SessionLease]:
         for name, stage in self.stages.items():
-            if name.startswith("worker"):
+            if name.startswith("worker") and stage.process.is_running:
                 yield from stage.leases()
 
     def _is_folded(self) -> bool:

@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 600
 
 #: Kinds of faults and what they lead to: over the fixed seeds, each of them has to have happened.
 HAPPENED = (
+    "offsets reset",
     "acks lost: written, but an error reported",
     "batches sent twice",
     "broker away",

@@ -11,6 +11,8 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
+from tracker.errors import InvariantError
+
 #: Chunks of one partition that may wait or be worked on; more are not fetched.
 MAX_CHUNKS_IN_FLIGHT: Final = 2
 
@@ -76,11 +78,17 @@ class LeaseBook:
             self._leases.clear()
 
     def grant(self, lease: Lease) -> bool:
-        """Enter a lease whose recovery has ended; False if its generation has passed meanwhile."""
+        """Enter a lease whose recovery has ended; False if its generation has passed meanwhile.
+
+        Raises:
+            InvariantError: the partition has a live lease, whose chunks the new one's recovery has not seen.
+        """
         with self._lock:
             if lease.generation != self.generation:
                 lease.alive = False
                 return False
+            if lease.tp in self._leases:
+                raise InvariantError(f"{lease!r}: the partition is leased already in this generation")
             self._leases[lease.tp] = lease
         self._changed.set()
         return True

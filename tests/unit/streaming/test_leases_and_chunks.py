@@ -49,6 +49,15 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     assert await waiting == [lease]
 
 
+def test_a_partition_is_not_leased_twice_in_one_generation():
+    book = LeaseBook()
+    book.grant(Lease(TP, book.generation, 0))
+    with pytest.raises(InvariantError, match="leased already"):
+        book.grant(Lease(TP, book.generation, 0))
+    book.revoke_all()
+    assert book.grant(Lease(TP, book.generation, 0))
+
+
 async def test_who_waits_for_some_leases_learns_that_another_wants_records():
     book = LeaseBook()
     idle, busy = Lease(TP, book.generation, 0), Lease(TopicPartition("events.source", 1), book.generation, 0)
