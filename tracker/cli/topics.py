@@ -167,6 +167,28 @@ def _print_acls(rows: list[dict[str, Any]]) -> None:
         typer.echo(f"  {name:<{widths[0]}}  {allowed:<{widths[1]}}  {why}")
 
 
+@app.command()
+def asyncapi() -> None:
+    """Print the AsyncAPI 3 document of the topics, for services that produce to Kafka or read from it themselves.
+
+    Key, partitioner, headers and the schema of every value, with examples. Nothing is asked of the broker.
+
+    Example: tracker topics asyncapi > asyncapi.json && npx @asyncapi/cli start studio asyncapi.json
+    """
+    from importlib.metadata import version
+
+    from topics.asyncapi import document
+
+    settings = load_settings()
+    shown = document(
+        prefix=settings.topic_prefix,
+        partitions=settings.partitions,
+        bootstrap=settings.kafka_bootstrap,
+        version=version("event-tracker"),
+    )
+    typer.echo(json.dumps(shown, indent=2))
+
+
 def _prepare() -> "Settings":
     from tracker.log import hush_kafka_client
 
