@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
 CLIENTS = 24
-DOWN_SECONDS = 10.0
-COLLECTOR_KILLS = 2
-END_TIMEOUT_SECONDS = 120.0
+IS_LONG = os.environ.get("TRACKER_FAULTS") == "long"
+DOWN_SECONDS = 60.0 if IS_LONG else 5.0
+COLLECTOR_KILLS = 6 if IS_LONG else 2
+END_TIMEOUT_SECONDS = 300.0 if IS_LONG else 120.0
 
 
 @pytest.fixture
@@ -97,10 +99,10 @@ async def strike(visitors: Visitors, kafka: LocalKafka, collector: Stage) -> flo
     spilled = 0.0
     for _ in range(COLLECTOR_KILLS):
         await visitors.until(300)
+        await asyncio.sleep(DOWN_SECONDS / COLLECTOR_KILLS)
         spilled += await visitors.metric("tracker_collect_records_spilled_total")
         collector.kill()
         collector.start()
-    await asyncio.sleep(DOWN_SECONDS / 2)
     await visitors.until(300)
     spilled += await visitors.metric("tracker_collect_records_spilled_total")
     await asyncio.to_thread(kafka.start)
@@ -151,6 +153,7 @@ def test_every_202_is_a_row_once_and_in_order(own_kafka: LocalKafka, local_tinyb
         for stage in (collector, *others):
             stage.end()
 
+    print(f"{visitors.total} accepted, {spilled:.0f} through the spill, {COLLECTOR_KILLS + 1} kills of the collector")
     assert spilled >= 600
     rows = local_tinybird.sql(
         "SELECT session_id, session_event_sequence AS n, event_id FROM events_v1 FINAL "

@@ -31,6 +31,7 @@ _WRITING: Final[tuple[ErrorCode, ...]] = (
     *_ANYWHERE, "unauthorized", "forbidden", "rate_limited", "kafka_unavailable", "spill_full",
 )  # fmt: skip
 _BODY: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid", "unsupported_media_type")
+_PIXEL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid")
 _CONTROL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "bad_session_id")
 _READING: Final[tuple[ErrorCode, ...]] = (
     *_ANYWHERE, "bad_session_id", "unauthorized", "forbidden", "unknown_session", "rate_limited",
@@ -123,7 +124,7 @@ def _events() -> Json:
     track["responses"]["202"] = _with_cookie(taken)
     pixel = {
         **_operation(
-            "events", "trackByPixel", "Track where there is no script: always an image, the status tells", _BODY
+            "events", "trackByPixel", "Track where there is no script: always an image, the status tells", _PIXEL
         ),
         "security": [{"writeKeyQuery": []}, {}],
         "parameters": [_PIXEL_EVENT, _SESSION_QUERY],

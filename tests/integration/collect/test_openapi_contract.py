@@ -3,12 +3,15 @@
 import asyncio
 import os
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
@@ -27,6 +30,9 @@ CHECKS = (
 #: TRACKER_CONTRACT_SEED and TRACKER_CONTRACT_EXAMPLES=1000.
 EXAMPLES = os.environ.get("TRACKER_CONTRACT_EXAMPLES", "8")
 SEED = os.environ.get("TRACKER_CONTRACT_SEED", "1")
+METHODS = {"get", "post", "delete"}
+#: Answers to a broken network or clock, to too much of something, or to a fault of ours: other tests make those.
+NEED_A_FAULT = {"408", "413", "429", "431", "500", "503"}
 TIMEOUT_SECONDS = 30 + 4 * int(EXAMPLES) * 20
 
 
@@ -47,12 +53,12 @@ async def documented(collect_settings: Settings, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 async def processor(documented: CollectorProcess) -> AsyncIterator[None]:
-    """Stands where the processor would: it knows every session, as the processor's own view of one."""
+    """Stands where the processor would: it knows every session, half of them of another workspace."""
 
     async def session(request: web.Request) -> web.Response:
         key = request.match_info["id"]
         state = SessionState(session_id=key, ordinal=1, created_ms=1, last_activity_ms=1, timeout_ms=60_000)
-        state.context["workspace_id"] = "w1"
+        state.context["workspace_id"] = "w1" if len(key) % 2 else "w2"
         return web.json_response(session_view(key, state, rules=Rules(), now_ms=2, source_offset=7, place={}))
 
     app = web.Application()
@@ -76,16 +82,41 @@ async def schemathesis(collector: CollectorProcess, cwd: Path, *arguments: str) 
     return process.returncode, output.decode()
 
 
+def told_by(document: dict[str, Any]) -> dict[str, set[str]]:
+    """The statuses that the document has for each address of the API."""
+    return {
+        path: {status for method in METHODS & item.keys() for status in item[method]["responses"]}
+        for path, item in document["paths"].items()
+        if path.startswith("/api/")
+    }
+
+
+def answered(exposition: str) -> dict[str, set[str]]:
+    """The statuses that each address has answered with, by the collector's own figures."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            if sample.name == "tracker_collect_requests_total" and sample.value:
+                seen[sample.labels["endpoint"]].add(sample.labels["status"])
+    return seen
+
+
 @pytest.mark.usefixtures("processor")
 async def test_every_answer_is_one_that_the_document_knows(documented: CollectorProcess, tmp_path: Path):
     print(f"seed: TRACKER_CONTRACT_SEED={SEED}")
     runs = (
         ("--exclude-operation-id", "getSession", "-H", f"X-Write-Key: {WRITE_KEY}"),
         ("--include-operation-id", "getSession", "-H", f"Authorization: Bearer {READ_KEY}"),
-        # Without a key, what needs one is refused, and the refusal is documented.
+        # Without a key, what needs one is refused, as is the wrong kind of key; and the refusals are documented.
         ("--include-path-regex", "^/api/", "--max-examples", "1"),
+        ("--include-path-regex", "^/api/", "--max-examples", "1", "-H", f"X-Write-Key: {READ_KEY}"),
+        ("--include-operation-id", "getSession", "--max-examples", "1", "-H", f"X-Write-Key: {WRITE_KEY}"),
     )
     for arguments in runs:
         code, output = await schemathesis(documented, tmp_path, *arguments)
         assert code == 0, output
         print(output)
+    document = orjson.loads(await documented.until_status("/openapi.json", 200))
+    seen = answered(await documented.until_status("/metrics", 200))
+    unseen = {path: told - NEED_A_FAULT - seen[path] for path, told in told_by(document).items()}
+    assert {path: statuses for path, statuses in unseen.items() if statuses} == {}
