@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 import orjson
@@ -18,10 +19,11 @@ from tracker.collect.cookies import SessionCookie
 from tracker.collect.edge import Edge, Sender, query_fields
 from tracker.collect.errors import RequestError
 from tracker.collect.live import LiveFeed, check_local
-from tracker.collect.messages import Request, Response
+from tracker.collect.messages import Answer, Pending, Request, Response
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.pages import described, static
 from tracker.collect.producer import SourceProducer
+from tracker.collect.routes import PIXEL, SESSION, TRACK, Route, Routes
 from tracker.collect.sessions import SessionQueries, new_http_session
 from tracker.settings import Settings
 
@@ -29,20 +31,7 @@ from tracker.settings import Settings
 MAX_INFLIGHT_REQUESTS: Final = 2_000
 
 _API: Final = "/api/"
-_TRACK: Final = "/api/v1/events/track"
-_SESSION: Final = "/api/v1/events/session"
-_PIXEL: Final = "/api/v1/events/pixel.gif"
 _log = structlog.get_logger(__name__)
-
-Answer = Coroutine[Any, Any, Response]
-Endpoint = Callable[[Request], Response | Answer]
-
-
-class Route(NamedTuple):
-    """What an address takes. ``pattern`` stands for it in the figures, without anybody's id."""
-
-    pattern: str
-    methods: Mapping[str, Endpoint]
 
 
 class Collector:
@@ -68,9 +57,9 @@ class Collector:
         self._watching: asyncio.Task[None] | None = None
         self._inflight_requests = 0
         fixed = (
-            Route(_TRACK, {"POST": self.track}),
-            Route(_SESSION, {"POST": self.open_session}),
-            Route(_PIXEL, {"GET": self.pixel}),
+            Route(TRACK, {"POST": self.track}),
+            Route(SESSION, {"POST": self.open_session}),
+            Route(PIXEL, {"GET": self.pixel}),
             Route("/healthz", {"GET": health}),
             Route("/readyz", {"GET": self.ready}),
             Route("/metrics", {"GET": self.show_metrics}),
@@ -81,14 +70,11 @@ class Collector:
             Route("/docs", {"GET": static("docs.html", "text/html")}),
             Route("/openapi.json", {"GET": described(settings)}),
         )
-        self._routes = {route.pattern: route for route in fixed}
-        self._session_route = Route(f"{_SESSION}/{{id}}", {"GET": self.session_state, "DELETE": self.expire_session})
-        self._flush_route = Route(f"{_SESSION}/{{id}}/flush", {"POST": self.flush_session})
-
-    @property
-    def routes(self) -> list[Route]:
-        """Every address that there is, with its methods."""
-        return [*self._routes.values(), self._session_route, self._flush_route]
+        self.routes = Routes(
+            fixed,
+            session={"GET": self.session_state, "DELETE": self.expire_session},
+            flush={"POST": self.flush_session},
+        )
 
     async def start(self) -> None:
         """Open the spill and begin to connect to Kafka; does not wait for it.
@@ -117,9 +103,9 @@ class Collector:
         await self._resources.aclose()
         self._edge.close()
 
-    def handle(self, request: Request) -> Response | Answer:
-        """Answer whatever comes, at once or with a coroutine that does not raise, and count it."""
-        route = self._route(request.path)
+    def handle(self, request: Request) -> Answer:
+        """Answer whatever comes, at once or later but without an error, and count it."""
+        route = self.routes.find(request.path)
         pattern = "unknown" if route is None else route.pattern
         try:
             answer = self._dispatch(route, request)
@@ -127,13 +113,15 @@ class Collector:
             answer = self._failed(request, error)
         if isinstance(answer, Response):
             return self._answered(answer, request, pattern)
+        self._inflight_requests += 1
+        if isinstance(answer, Pending):
+            return Pending(answer.settled, partial(self._resolve, answer, request, pattern))
         return self._finish(answer, request, pattern)
 
-    def _dispatch(self, route: Route | None, request: Request) -> Response | Answer:
+    def _dispatch(self, route: Route | None, request: Request) -> Answer:
         if route is None:
             raise RequestError("not_found", "there is nothing at this address")
-        # HEAD is GET without a body, which the connection leaves out.
-        endpoint = route.methods.get("GET" if request.method == "HEAD" else request.method)
+        endpoint = route.endpoint(request.method)
         if endpoint is None:
             if request.method == "OPTIONS" and request.path.startswith(_API):
                 return self._edge.preflight(request)
@@ -144,8 +132,15 @@ class Collector:
             raise RequestError("overloaded", "too many requests at once")
         return endpoint(request)
 
-    async def _finish(self, answer: Answer, request: Request, pattern: str) -> Response:
-        self._inflight_requests += 1
+    def _resolve(self, pending: Pending, request: Request, pattern: str) -> Response:
+        self._inflight_requests -= 1
+        try:
+            response = pending.resolve()
+        except Exception as error:  # noqa: BLE001 - likewise
+            response = self._failed(request, error)
+        return self._answered(response, request, pattern)
+
+    async def _finish(self, answer: Coroutine[Any, Any, Response], request: Request, pattern: str) -> Response:
         try:
             response = await answer
         except Exception as error:  # noqa: BLE001 - likewise
@@ -167,26 +162,14 @@ class Collector:
         _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
         return answers.failed(RequestError("internal", "this is a fault of ours; it has been logged"))
 
-    def pattern_of(self, path: str) -> str:
-        """Return what stands for an address in figures and traces."""
-        route = self._route(path)
-        return "unknown" if route is None else route.pattern
-
-    def _route(self, path: str) -> Route | None:
-        route = self._routes.get(path)
-        if route is not None or not path.startswith(_SESSION + "/"):
-            return route
-        # A session may be called flush.
-        return self._flush_route if path.removeprefix(_SESSION + "/").endswith("/flush") else self._session_route
-
     # -- Endpoints ------------------------------------------------------------------------------------------------
 
-    def track(self, request: Request) -> Response | Answer:
+    def track(self, request: Request) -> Answer:
         """Take one event, or a batch of them."""
         sender = self._edge.sender(request)
         return self._track(self._fields(request), sender)
 
-    def pixel(self, request: Request) -> Response | Answer:
+    def pixel(self, request: Request) -> Answer:
         """Take one event from the query, where there is no script; the answer is an image, come what may."""
         try:
             sender = self._edge.sender(request)
@@ -197,13 +180,13 @@ class Collector:
             return answers.pixel(answers.failed(error))
         return answers.pixel(answer) if isinstance(answer, Response) else self._pixel(answer)
 
-    async def _pixel(self, answer: Answer) -> Response:
+    async def _pixel(self, answer: Pending | Coroutine[Any, Any, Response]) -> Response:
         try:
             return answers.pixel(await answer)
         except RequestError as error:
             return answers.pixel(answers.failed(error))
 
-    def _track(self, fields: dict[str, Any], sender: Sender) -> Response | Answer:
+    def _track(self, fields: dict[str, Any], sender: Sender) -> Answer:
         events = len(requests.batch_events(fields)) if "batch" in fields else None
         self._edge.charge(sender.key, events or 1)
         if sender.policy == "drop":
@@ -222,7 +205,7 @@ class Collector:
         kept = next((record for record in batch.records if record.cookie), batch.records[0])
         return self._deliver(batch.records, self._keeping(response, kept, sender, max_age_seconds))
 
-    def open_session(self, request: Request) -> Response | Answer:
+    def open_session(self, request: Request) -> Answer:
         """Open a session, or add to its context."""
         sender = self._edge.sender(request)
         fields = self._fields(request)
@@ -238,7 +221,7 @@ class Collector:
     async def session_state(self, request: Request) -> Response:
         """Answer with a session's state, as its owner sees it now; a read key sees its own workspace's only."""
         reader = self._edge.reader(request)
-        session_id = requests.session_id_from_path(request.path.removeprefix(_SESSION + "/"))
+        session_id = requests.session_id_from_path(request.path.removeprefix(SESSION + "/"))
         if self._queries is None:
             raise RequestError("processor_unavailable", "the collector is starting")
         state = await self._queries.state(session_id, None if reader is None else reader.workspace_id)
@@ -248,11 +231,11 @@ class Collector:
 
     def expire_session(self, request: Request) -> Answer:
         """Close a session at this place in the log, if it belongs to the key's workspace."""
-        return self._control("expire", request, request.path.removeprefix(_SESSION + "/"))
+        return self._control("expire", request, request.path.removeprefix(SESSION + "/"))
 
     def flush_session(self, request: Request) -> Answer:
         """Have what is numbered of a session so far shipped without waiting for a batch to fill."""
-        return self._control("flush", request, request.path.removeprefix(_SESSION + "/").removesuffix("/flush"))
+        return self._control("flush", request, request.path.removeprefix(SESSION + "/").removesuffix("/flush"))
 
     def _control(self, type_: Literal["expire", "flush"], request: Request, raw_id: str) -> Answer:
         sender = self._edge.sender(request)
@@ -277,8 +260,15 @@ class Collector:
         response.headers.append(("Cache-Control", "no-store"))
         return response
 
-    async def _deliver(self, records: list[requests.Outgoing], response: Response) -> Response:
-        await self._producer.deliver(records, self._record_headers())
+    def _deliver(self, records: list[requests.Outgoing], response: Response) -> Pending:
+        """Answer once the records are safe. Nearly always they share one batch: then it costs no task."""
+        taken = self._producer.take(records, self._record_headers())
+        settled = taken[0] if len(taken) == 1 else asyncio.ensure_future(_all_settled(taken))
+        return Pending(settled, partial(self._safe, taken, response))
+
+    def _safe(self, taken: "list[asyncio.Future[None]]", response: Response) -> Response:
+        for each in taken:
+            self._producer.require_safe(each)
         return response
 
     def _fields(self, request: Request) -> dict[str, Any]:
@@ -307,6 +297,10 @@ class Collector:
             if cookie is not None:
                 response.headers.append(("Set-Cookie", cookie))
         return response
+
+
+async def _all_settled(taken: "list[asyncio.Future[None]]") -> None:
+    await asyncio.wait(taken)
 
 
 def health(_: Request) -> Response:

@@ -5,49 +5,26 @@ aiohttp's parser (llhttp) reads; what is left of a web framework is here (docs/d
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from tracker.collect import answers
 from tracker.collect.errors import ErrorCode, RequestError
-from tracker.collect.messages import Request, Response, render
+from tracker.collect.messages import Pending, Request, Response, render
+from tracker.collect.serving import (
+    LINGER_SECONDS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    REQUEST_TIMEOUT_SECONDS,
+    WRITE_TIMEOUT_SECONDS,
+    Server,
+)
 
-#: The longest request line, and the longest header.
-MAX_LINE_BYTES: Final = 8_190
-MAX_HEADERS: Final = 100
-#: The request line and all headers together.
-MAX_HEAD_BYTES: Final = 32_768
-#: From a request's first byte to its last.
-REQUEST_TIMEOUT_SECONDS: Final = 10.0
-#: A client that does not take its answers is given up after this.
-WRITE_TIMEOUT_SECONDS: Final = 10.0
-#: What a refused client still sends is read and dropped this long, so that it gets to see its answer.
-LINGER_SECONDS: Final = 1.0
 #: Far above what one read brings, so that a body's reader never asks to pause: it is emptied after each read.
 _PAYLOAD_BUFFER_BYTES: Final = 1 << 22
-
-#: Answers at once, or with a coroutine that must not raise.
-Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
-
-
-class Server(Protocol):
-    """What a connection needs of the server that has accepted it."""
-
-    handle: Handler
-    max_body_bytes: int
-    date: str
-    is_stopping: bool
-    #: Told the status of what the application never sees.
-    on_refused: Callable[[int], None]
-
-    def joined(self, connection: "HttpConnection") -> bool:
-        """Take a connection in; False if there are too many."""
-
-    def left(self, connection: "HttpConnection") -> None:
-        """Forget a connection that is closed."""
 
 
 class _NoFlowControl:
@@ -80,10 +57,10 @@ class HttpConnection(asyncio.Protocol):
         "_peer",
         "_server",
         "_since",
-        "_task",
         "_transport",
         "_unparsed",
         "_unread_head_bytes",
+        "_waiting",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -107,7 +84,8 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._unparsed = b""
         self._unread_head_bytes = 0
-        self._task: asyncio.Task[Response] | None = None
+        #: What the request under way waits for: nobody else may hold on to it.
+        self._waiting: asyncio.Task[Response] | Pending | None = None
         self._is_busy = False
         self._is_lingering = False
         self._is_writing_paused = False
@@ -228,12 +206,21 @@ class HttpConnection(asyncio.Protocol):
         answer = self._server.handle(Request(message.method, path, query, message.headers, body, self._peer))
         if isinstance(answer, Response):
             self._answer(answer)
-            return
-        self._task = self._loop.create_task(answer)
-        self._task.add_done_callback(self._answered)
+        elif isinstance(answer, Pending):
+            self._waiting = answer
+            answer.settled.add_done_callback(self._settled)
+        else:
+            self._waiting = self._loop.create_task(answer)
+            self._waiting.add_done_callback(self._answered)
+
+    def _settled(self, _: "asyncio.Future[None]") -> None:
+        pending = cast("Pending", self._waiting)
+        self._waiting = None
+        self._answer(pending.resolve())
+        self._go_on()
 
     def _answered(self, task: "asyncio.Task[Response]") -> None:
-        self._task = None
+        self._waiting = None
         self._answer(task.result())
         self._go_on()
 

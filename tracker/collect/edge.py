@@ -16,7 +16,7 @@ from tracker.collect.cookies import proposed_session, session_from_cookie
 from tracker.collect.errors import RequestError
 from tracker.collect.geo import NOWHERE, GeoDatabase, GeoHeaders, Place
 from tracker.collect.key_file import WatchedKeys
-from tracker.collect.keys import OriginVerdict, ReadKey, WriteKey
+from tracker.collect.keys import KeyRing, OriginVerdict, ReadKey, WriteKey
 from tracker.collect.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.rate_limits import RateLimits
@@ -27,6 +27,8 @@ from tracker.settings import Settings
 QUERY_CACHE_ENTRIES: Final = 1_024
 MAX_CACHED_QUERY_CHARS: Final = 512
 MAX_QUERY_FIELDS: Final = 16
+#: Pages whose answers' headers are remembered; only what they may read, not whether they may send.
+CORS_CACHE_ENTRIES: Final = 1_024
 
 _BEARER: Final = "bearer "
 _OPEN: Final = "open"
@@ -150,14 +152,19 @@ class Edge:
             raise RequestError("forbidden", "no key may be used from this origin")
         return Response(204, headers=cors.preflight_headers())
 
-    def cors_headers(self, request: Request) -> list[tuple[str, str]]:
+    def cors_headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return what lets the page that sent this read its answer; nothing if it was no page of another origin."""
         origin = request.headers.get("Origin")
-        if origin is None or cors.is_same_origin(origin, request.headers.get("Host")):
-            return []
-        presented = _presented_key(request) if self.keys is not None else None
-        key = self.keys.ring.write_key(presented) if self.keys is not None and presented else None
-        return cors.answer_headers(origin, self._origin_verdict(request, key))
+        if origin is None:
+            return ()
+        ring = self._ring
+        return _cors_headers(
+            ring, None if ring is None else _presented_key(request), origin, request.headers.get("Host")
+        )
+
+    @property
+    def _ring(self) -> KeyRing | None:
+        return None if self.keys is None else self.keys.ring
 
     def _write_key(self, request: Request) -> WriteKey | None:
         if self.keys is None:
@@ -172,12 +179,7 @@ class Edge:
         return key
 
     def _origin_verdict(self, request: Request, key: WriteKey | None) -> OriginVerdict:
-        origin = request.headers["Origin"]
-        if cors.is_same_origin(origin, request.headers.get("Host")):
-            return "credentials"
-        if self.keys is None:
-            return cors.open_verdict(origin)
-        return self.keys.ring.any_verdict(origin) if key is None else key.origin_verdict(origin)
+        return _verdict(self._ring, key, request.headers["Origin"], request.headers.get("Host"))
 
     def _browser(self, request: Request, ip: str, *, is_anonymous: bool) -> bytes:
         headers = request.headers
@@ -198,6 +200,24 @@ class Edge:
             if any(place):
                 return place
         return NOWHERE if self._geo_database is None else self._geo_database.place(ip)
+
+
+def _verdict(ring: KeyRing | None, key: WriteKey | None, origin: str, host: str | None) -> OriginVerdict:
+    if cors.is_same_origin(origin, host):
+        return "credentials"
+    if ring is None:
+        return cors.open_verdict(origin)
+    return ring.any_verdict(origin) if key is None else key.origin_verdict(origin)
+
+
+@lru_cache(maxsize=CORS_CACHE_ENTRIES)
+def _cors_headers(
+    ring: KeyRing | None, presented: str | None, origin: str, host: str | None
+) -> tuple[tuple[str, str], ...]:
+    if cors.is_same_origin(origin, host):
+        return ()
+    key = ring.write_key(presented) if ring is not None and presented else None
+    return tuple(cors.answer_headers(origin, _verdict(ring, key, origin, host)))
 
 
 def query_fields(query: str) -> Mapping[str, str]:

@@ -69,7 +69,7 @@ async def _serve_until(
     on_ready: Callable[[], None] | None,
 ) -> None:
     collector = Collector(settings) if tracing is None else Collector(settings, tracing.record_headers)
-    handle = collector.handle if tracing is None else traced(collector.handle, collector.pattern_of, tracing)
+    handle = collector.handle if tracing is None else traced(collector.handle, collector.routes.pattern, tracing)
     server = HttpServer(
         handle,
         max_connections=settings.collect_max_connections,

@@ -1,9 +1,10 @@
 """A request as it has arrived whole, and an answer before it is bytes."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from multidict import CIMultiDictProxy
 
@@ -35,6 +36,29 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
     close: bool = False
 
+
+class Pending:
+    """An answer that only waits for one thing, which others may wait for too: it costs no task, unlike a coroutine.
+
+    ``settled`` must not be cancelled. Once it has ended, ``resolve`` makes the answer, or raises what became of it.
+    """
+
+    __slots__ = ("resolve", "settled")
+
+    def __init__(self, settled: "asyncio.Future[None]", resolve: Callable[[], Response]) -> None:
+        self.settled = settled
+        self.resolve = resolve
+
+    def __await__(self) -> Generator[Any, Any, Response]:
+        """Wait for it as for a coroutine."""
+        return self._answer().__await__()
+
+    async def _answer(self) -> Response:
+        await asyncio.wait((self.settled,))  # which leaves it alone when the waiting is cancelled
+        return self.resolve()
+
+
+Answer = Response | Pending | Coroutine[Any, Any, Response]
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 #: Answers without a body must not announce one (RFC 9110, 8.6).

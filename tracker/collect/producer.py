@@ -1,4 +1,4 @@
-"""The way into Kafka, or, while Kafka is away, onto the disk: ``deliver`` returns when a record is safe.
+"""The way into Kafka, or, while Kafka is away, onto the disk: ``take`` says when a record is safe.
 
 There are two modes. *Direct*: records go to Kafka. *Spilling*: all records go to the spill, behind what is there, and a
 drain sends the oldest to Kafka. The change from direct to spilling takes everything along that Kafka has not
@@ -48,7 +48,7 @@ _log = structlog.get_logger(__name__)
 class SourceProducer:
     """Takes source records and returns when they are safe.
 
-    Call ``start`` in a running loop and ``stop`` at the end; ``deliver`` in between, whatever Kafka's state.
+    Call ``start`` in a running loop and ``stop`` at the end; ``take`` in between, whatever Kafka's state.
     """
 
     def __init__(
@@ -105,27 +105,36 @@ class SourceProducer:
             await spill.close()
         self._directories.release()
 
-    async def deliver(self, records: Sequence[Outgoing], headers: Headers = NO_HEADERS) -> None:
-        """Take records in order and return when all are safe: acknowledged by Kafka, or on disk.
+    def take(self, records: Sequence[Outgoing], headers: Headers = NO_HEADERS) -> "list[asyncio.Future[None]]":
+        """Take records in order; once each of the futures has ended well, all are safe: in Kafka, or on disk.
 
-        ``headers`` are for tracing only: what goes through the spill arrives without them.
+        Requests share these futures, so nobody may cancel them; what they fail with is for ``refusal``. ``headers``
+        are for tracing only: what goes through the spill arrives without them.
 
         Raises:
-            RequestError: ``kafka_unavailable``, ``spill_full`` or ``overloaded``. Some may arrive all the same.
+            RequestError: ``spill_full``: nothing has been taken.
         """
         if self._direct is not None and self._direct.is_full:
             self._divert("more is under way than may be")
+        routed = self._lanes.route(records)
+        if self._direct is not None:
+            return list(dict.fromkeys([self._direct.add(*record, headers) for record in routed]))
         try:
-            if self._direct is None:
-                await self._spill.append(self._lanes.route(records)).written
-                return
-            # Batches share a future, so a request that comes to harm must not cancel it for the others.
-            added = [self._direct.add(*routed, headers) for routed in self._lanes.route(records)]
-            for accepted in dict.fromkeys(added):
-                await asyncio.shield(accepted)
-        except (SpillFull, SpillRefused) as error:
-            self._metrics.spill_refusals.inc()
-            raise self._refusal(error) from None
+            return [self._spill.append(routed).written]
+        except SpillFull as error:
+            raise self.refusal(error) from None
+
+    def require_safe(self, taken: "asyncio.Future[None]") -> None:
+        """Make sure that what was taken is safe, once its future has ended.
+
+        Raises:
+            RequestError: it is not, or nobody knows: it may arrive all the same.
+        """
+        error = taken.exception()
+        if isinstance(error, SpillFull | SpillRefused):
+            raise self.refusal(error)
+        if error is not None:
+            raise error
 
     async def until_direct(self, limit_seconds: float) -> None:
         """Wait until records go to Kafka directly, but not longer than this."""
@@ -169,7 +178,9 @@ class SourceProducer:
         accepted = [spill.oldest_ms for spill in (*self._orphans, self._spill) if spill.oldest_ms is not None]
         return max(0, clock.now_ms() - min(accepted)) / 1_000 if accepted else 0.0
 
-    def _refusal(self, error: SpillFull | SpillRefused) -> RequestError:
+    def refusal(self, error: SpillFull | SpillRefused) -> RequestError:
+        """Return what a client is told when the spill takes nothing, and count it."""
+        self._metrics.spill_refusals.inc()
         if isinstance(error, SpillFull) and self._spill.max_bytes:
             wait = SPILL_FULL_RETRY_AFTER_SECONDS
             message = "Kafka is away, and there is no room for what waits for it; repeat it with the same event_id"

@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tracker.collect.app import Answer
-from tracker.collect.messages import Request, Response
+from tracker.collect.messages import Answer, Request, Response
 
 if TYPE_CHECKING:
     from tracker.spans import Tracing
 
 
 def traced(
-    handle: Callable[[Request], Response | Answer], pattern_of: Callable[[str], str], tracing: "Tracing"
-) -> Callable[[Request], Response | Answer]:
+    handle: Callable[[Request], Answer], pattern_of: Callable[[str], str], tracing: "Tracing"
+) -> Callable[[Request], Answer]:
     """Return a handler that traces the API's requests, in the trace that their ``traceparent`` names, if any."""
 
     async def serve(request: Request) -> Response:

@@ -66,13 +66,20 @@ class Collector:
     async def deliver(self, records: list[Outgoing]) -> bool:
         """Whether they were accepted; False also if the process died over it."""
         await self._started.wait()
-        call = asyncio.create_task(self.producer.deliver(records))
+        call = asyncio.create_task(safe(self.producer, records))
         self._calls.add(call)
         await asyncio.wait([call])
         self._calls.discard(call)
         error = asyncio.CancelledError() if call.cancelled() else call.exception()
         assert error is None or isinstance(error, RequestError | asyncio.CancelledError), error
         return error is None
+
+
+async def safe(producer: SourceProducer, records: list[Outgoing]) -> None:
+    """What a request does."""
+    for taken in producer.take(records):
+        await asyncio.wait([taken])
+        producer.require_safe(taken)
 
 
 async def visit(collector: Collector, session: str, accepted: list[bytes], stop: asyncio.Event) -> None:
