@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 from rich.console import Console
 
+from tests.integration.collect.collector_process import running_collector
+from tests.integration.collect.test_collect_access import READ, keys_file
+from tests.output_rows import write_session
+from tracker import clock
+from tracker.admin import create_topics
 from tracker.demo.browser import find_chromium, open_browser
 from tracker.demo.check import isolated
 from tracker.demo.logs import LogFiles
+from tracker.local.kafka import LocalKafka
+from tracker.local.ports import free_port
 from tracker.settings import Settings
 from tracker.stack import running_stack
 
@@ -49,3 +57,45 @@ async def test_a_sessions_timeline_grows_as_somebody_clicks(tmp_path: Path) -> N
         await expect(live.locator("#process-health")).to_have_text("ok")
         assert await live.inner_text("#problem") == ""
     logs.close()
+
+
+@pytest.fixture
+async def guarded_settings(kafka_broker: LocalKafka, tmp_path: Path) -> Settings:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(keys_file())
+    settings = Settings(
+        kafka_bootstrap=kafka_broker.bootstrap,
+        topic_prefix=f"live-{clock.new_id()}.",
+        partitions=1,
+        collect_port=free_port(),
+        process_url=f"http://127.0.0.1:{free_port()}",
+        data_dir=tmp_path,
+        keys_file=keys,
+    )
+    await create_topics(settings)
+    return settings
+
+
+async def test_where_there_are_keys_the_page_asks_for_one_and_keeps_it_in_the_tab(guarded_settings, tmp_path) -> None:
+    for workspace in ("w1", "w2"):
+        await write_session(guarded_settings, f"{workspace}-session", workspace, 2)
+    async with (
+        running_collector(guarded_settings, tmp_path / "collect.log") as collector,
+        open_browser(find_chromium(None)) as browser,
+    ):
+        page = await (await browser.new_context()).new_page()
+        await page.goto(f"{collector.url}/live")
+        await expect(page.locator("#key-form")).to_be_visible()
+        await expect(page.locator("main")).to_be_hidden()
+        await page.fill("#key", "wrong-key-0123456789")
+        await page.click("#key-form button")
+        await expect(page.locator("#problem")).to_contain_text("not a read key")
+        await page.fill("#key", READ["w1"])
+        await page.click("#key-form button")
+        await expect(page.locator("#sessions tr")).to_have_count(1)
+        await expect(page.locator("#session")).to_have_text("w1-session")
+        await expect(page.locator("#key-form")).to_be_hidden()
+        assert READ["w1"] not in page.url
+        await page.reload()
+        await expect(page.locator("#session")).to_have_text("w1-session")
+    assert READ["w1"] not in (tmp_path / "collect.log").read_text()

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -254,9 +253,12 @@ class Collector:
         return Response(200, self.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
     async def live_data(self, request: Request) -> Response:
-        """Answer with what ``/live`` shows, to somebody on this machine."""
-        check_local(request)
-        response = answers.json_bytes(self._live.data(dict(parse_qsl(request.query)).get("session", "")))
+        """Answer with what ``/live`` shows: a read key's workspace, or all where there are no keys, on this machine."""
+        reader = self._edge.reader(request)
+        if reader is None:
+            check_local(request)
+        workspace = None if reader is None else reader.workspace_id
+        response = answers.json_bytes(self._live.data(workspace, query_fields(request.query).get("session", "")))
         response.headers.append(("Cache-Control", "no-store"))
         return response
 

@@ -25,6 +25,8 @@ from tracker.settings import Settings
 
 #: Nobody has asked for so long: the reader ends, and what it knew is forgotten.
 WATCHED_SECONDS: Final = 15.0
+#: Workspaces that are watched at the same time, each with a window of its own.
+MAX_WATCHED_WORKSPACES: Final = 16
 #: Records before the end of each partition that are read first, so that the page does not begin empty.
 LOOKBACK_RECORDS: Final = 500
 #: Records of one fetch that are looked into; of a busier moment the rest is only counted.
@@ -66,19 +68,25 @@ def _is_loopback(peer: str) -> bool:
 
 
 class LiveFeed:
-    """Follows the output topics while it is asked."""
+    """Follows the output topics while it is asked, for each workspace that is asked for; None stands for all."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._window = LiveWindow(settings.session_timeout_ms)
+        self._windows: dict[str | None, LiveWindow] = {}
+        self._watched_until: dict[str | None, float] = {}
+        #: Somebody has begun to watch another workspace: what was read before has to be read again for them.
+        self._begins_anew = False
         self._progress = {group: Progress() for group in _GROUPS}
-        self._watched_until = 0.0
         self._problem = "connecting"
         self._task: asyncio.Task[None] | None = None
 
-    def data(self, key: str) -> bytes:
-        """Return what the page shows as JSON, with the timeline of one session, and keep the reader going."""
-        self._watched_until = time.monotonic() + WATCHED_SECONDS
+    def data(self, workspace: str | None, key: str) -> bytes:
+        """Return what the page shows as JSON, with the timeline of one session, and keep the reader going.
+
+        Raises:
+            RequestError: ``overloaded``: too many workspaces are watched.
+        """
+        window = self._watch_workspace(workspace)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="live-feed")
         now_ms = clock.now_ms()
@@ -86,7 +94,7 @@ class LiveFeed:
             name: {"lag": progress.lag, "health": progress.health(now_ms, STALLED_AFTER_MS)}
             for name, progress in self._progress.items()
         }
-        return orjson.dumps({**self._window.snapshot(now_ms, key), "groups": groups, "problem": self._problem})
+        return orjson.dumps({**window.snapshot(now_ms, key), "groups": groups, "problem": self._problem})
 
     async def stop(self) -> None:
         """End the reader."""
@@ -94,19 +102,33 @@ class LiveFeed:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def _watch_workspace(self, workspace: str | None) -> LiveWindow:
+        now = time.monotonic()
+        if workspace not in self._windows:
+            self._windows = {name: kept for name, kept in self._windows.items() if now < self._watched_until[name]}
+            if len(self._windows) >= MAX_WATCHED_WORKSPACES:
+                raise RequestError("overloaded", "too many workspaces are watched at once")
+            self._windows[workspace] = LiveWindow(self._settings.session_timeout_ms)
+            self._begins_anew = True
+        self._watched_until[workspace] = now + WATCHED_SECONDS
+        return self._windows[workspace]
+
     @property
     def _is_watched(self) -> bool:
-        return time.monotonic() < self._watched_until
+        now = time.monotonic()
+        return any(now < self._watched_until[name] for name in self._windows)
 
     async def _watch(self) -> None:
         while self._is_watched:
+            self._begins_anew = False
+            self._windows = {name: LiveWindow(self._settings.session_timeout_ms) for name in self._windows}
             try:
                 await self._follow()
             except (KafkaError, OSError, RetryableError) as error:
                 self._problem = f"can't read from Kafka ({type(error).__name__})"
                 _log.warning("live_feed_interrupted", error=repr(error))
                 await asyncio.sleep(RECONNECT_DELAY_SECONDS)
-        self._window = LiveWindow(self._settings.session_timeout_ms)
+        self._windows, self._watched_until = {}, {}
         self._problem = "connecting"
 
     async def _follow(self) -> None:
@@ -117,7 +139,7 @@ class LiveFeed:
             client = await stack.enter_async_context(admin.connect(self._settings, timeout_seconds=WATCHED_SECONDS * 4))
             await self._assign(reader)
             next_lag = 0.0
-            while self._is_watched:
+            while self._is_watched and not self._begins_anew:
                 found = await reader.getmany(timeout_ms=FETCH_WAIT_MS, max_records=4 * MAX_DETAILED_RECORDS)
                 self._take(record for records in found.values() for record in records)
                 if time.monotonic() >= next_lag:
@@ -137,13 +159,13 @@ class LiveFeed:
         for place, record in enumerate(records):
             if record.value is None or any(name == FLUSH for name, _ in record.headers):
                 continue
-            is_event = record.topic == sequenced
-            if is_event:
-                self._window.count(record.timestamp)
-            if place >= MAX_DETAILED_RECORDS:
-                continue
             row: dict[str, Any] = orjson.loads(record.value)
-            (self._window.add_event if is_event else self._window.add_session)(row, record.timestamp)
+            for window in filter(None, map(self._windows.get, (None, row["workspace_id"]))):
+                is_event = record.topic == sequenced
+                if is_event:
+                    window.count(record.timestamp)
+                if place < MAX_DETAILED_RECORDS:
+                    (window.add_event if is_event else window.add_session)(row, record.timestamp)
 
     async def _note_lag(self, reader: AIOKafkaConsumer, client: AIOKafkaAdminClient) -> None:
         for name, topics in _GROUPS.items():

@@ -62,7 +62,7 @@ Answer = Response | Pending | Coroutine[Any, Any, Response]
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 #: Answers without a body must not announce one (RFC 9110, 8.6).
-_NO_CONTENT: Final = 204
+_NO_CONTENT: Final = frozenset({204, 304})
 
 
 def render(response: Response, date: str, *, close: bool, with_body: bool) -> bytes:
@@ -72,7 +72,7 @@ def render(response: Response, date: str, *, close: bool, with_body: bool) -> by
         InvariantError: a header would end its line early: what came from outside must never be able to add one.
     """
     head = [_STATUS_LINES[response.status], "Date: ", date, "\r\n"]
-    if response.status != _NO_CONTENT:
+    if response.status not in _NO_CONTENT:
         head += ("Content-Type: ", response.content_type, "\r\nContent-Length: ", str(len(response.body)), "\r\n")
     for name, value in response.headers:
         if "\r" in value or "\n" in value:

@@ -38,6 +38,9 @@ _READING: Final[tuple[ErrorCode, ...]] = (
     "processor_unavailable",
 )  # fmt: skip
 
+_WATCHING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden", "rate_limited")
+
+_UNCHANGED: Final[Json] = {"description": "You have it already, as If-None-Match says."}
 _WRITE_KEY: Final[list[Json]] = [{"writeKey": []}, {"writeKeyBearer": []}, {"writeKeyQuery": []}, {}]
 _READ_KEY: Final[list[Json]] = [{"readKey": []}, {}]
 _EVENT: Final = {
@@ -190,20 +193,23 @@ def _pages() -> Json:
         ("/tracker.js", "getScript", "The script for pages", "text/javascript"),
         ("/docs", "getDocs", "This document, for people", "text/html"),
         ("/demo", "getDemo", "A page that tracks itself", "text/html"),
-        ("/live", "getLive", "What is numbered, as it happens; on this machine only", "text/html"),
+        ("/live", "getLive", "What is numbered, as it happens", "text/html"),
     ):
         page = _operation("pages", name, summary, _ANYWHERE)
         page["responses"]["200"] = _text("The file.", media_type)
+        page["responses"]["304"] = _UNCHANGED
         paths[path] = {"get": page}
     for path, name, summary, codes in (
         ("/openapi.json", "getOpenapi", "This document, for programs", _ANYWHERE),
-        ("/live/data", "getLiveData", "What /live shows; on this machine only", (*_ANYWHERE, "forbidden")),
+        ("/live/data", "getLiveData", "What /live shows: a read key's own workspace", _WATCHING),
     ):
         page = _operation("pages", name, summary, codes)
         page["responses"]["200"] = {
             "description": "JSON.", "content": {"application/json": {"schema": {"type": "object"}}},
         }  # fmt: skip
         paths[path] = {"get": page}
+    paths["/openapi.json"]["get"]["responses"]["304"] = _UNCHANGED
+    paths["/live/data"]["get"]["security"] = _READ_KEY
     return paths
 
 

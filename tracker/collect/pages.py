@@ -1,5 +1,7 @@
 """What the collector serves that never changes: the script, the pages and the description of the API."""
 
+import gzip
+import hashlib
 from collections.abc import Callable
 from importlib import resources
 from typing import Final
@@ -12,6 +14,9 @@ from tracker.settings import Settings
 
 #: Browsers may keep these this long without asking.
 STATIC_MAX_AGE_SECONDS: Final = 60
+#: And so long while they ask again behind the page's back.
+STATIC_STALE_SECONDS: Final = 86_400
+ETAG_CHARS: Final = 32
 
 Unchanging = Callable[[Request], Response]
 
@@ -31,10 +36,34 @@ def described(settings: Settings) -> Unchanging:
 
 
 def unchanging(body: bytes, content_type: str) -> Unchanging:
-    """Return an endpoint that always gives the same."""
-    headers = [("Cache-Control", f"max-age={STATIC_MAX_AGE_SECONDS}"), ("X-Content-Type-Options", "nosniff")]
+    """Return an endpoint that always gives the same: packed once for who takes gzip, nothing for who has it."""
+    kept = [
+        ("Cache-Control", f"public, max-age={STATIC_MAX_AGE_SECONDS}, stale-while-revalidate={STATIC_STALE_SECONDS}"),
+        ("Vary", "Accept-Encoding"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    mark = hashlib.sha256(body).hexdigest()[:ETAG_CHARS]
+    plain = (f'"{mark}"', body, kept)
+    packed = (f'"{mark}-gzip"', gzip.compress(body, 9, mtime=0), [*kept, ("Content-Encoding", "gzip")])
 
-    def serve(_: Request) -> Response:
-        return Response(200, body, content_type=content_type, headers=list(headers))
+    def serve(request: Request) -> Response:
+        etag, content, headers = packed if _takes_gzip(request.headers.get("Accept-Encoding", "")) else plain
+        if _has(etag, request.headers.get("If-None-Match", "")):
+            return Response(304, headers=[*kept, ("ETag", etag)])
+        return Response(200, content, content_type=content_type, headers=[*headers, ("ETag", etag)])
 
     return serve
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for each in accepted.lower().split(","):
+        name, _, weight = each.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _has(etag: str, known: str) -> bool:
+    """Return whether a client has this already. Proxies that pack by themselves mark it as weak."""
+    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
+    return etag in tags or "*" in tags
