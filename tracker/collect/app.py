@@ -4,19 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from topics.headers import Headers
-from tracker import clock
-from tracker.collect import answers, bodies, requests, visitors
-from tracker.collect.batches import NO_HEADERS
-from tracker.collect.cookies import SessionCookie
-from tracker.collect.edge import Edge, Sender, query_fields
+from tracker.collect import answers, requests, visitors
+from tracker.collect.batch import NO_HEADERS
+from tracker.collect.edge import Edge, query_fields
 from tracker.collect.errors import RequestError
+from tracker.collect.intake import Intake
 from tracker.collect.live import LiveFeed, check_local
 from tracker.collect.messages import Answer, Pending, Request, Response
 from tracker.collect.metrics import CollectMetrics
@@ -43,22 +42,19 @@ class Collector:
             ConfigurationError: a file that the settings name can't be used.
         """
         self._settings = settings
-        self._record_headers = record_headers
         self.metrics = CollectMetrics()
         self._edge = Edge(settings, self.metrics)
         self._producer = SourceProducer(settings, self.metrics)
         self._queries: SessionQueries | None = None
         self._live = LiveFeed(settings)
-        self._cookie = SessionCookie(
-            settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
-        )
         self._resources = contextlib.AsyncExitStack()
         self._watching: asyncio.Task[None] | None = None
         self._inflight_requests = 0
+        intake = Intake(settings, self._edge, self._producer, self.metrics, record_headers)
         fixed = (
-            Route(TRACK, {"POST": self.track}),
-            Route(SESSION, {"POST": self.open_session}),
-            Route(PIXEL, {"GET": self.pixel}),
+            Route(TRACK, {"POST": intake.track}),
+            Route(SESSION, {"POST": intake.open_session}),
+            Route(PIXEL, {"GET": intake.pixel}),
             Route("/healthz", {"GET": health}),
             Route("/readyz", {"GET": self.ready}),
             Route("/metrics", {"GET": self.show_metrics}),
@@ -71,8 +67,8 @@ class Collector:
         )
         self.routes = Routes(
             fixed,
-            session={"GET": self.session_state, "DELETE": self.expire_session},
-            flush={"POST": self.flush_session},
+            session={"GET": self.session_state, "DELETE": intake.expire_session},
+            flush={"POST": intake.flush_session},
         )
 
     async def start(self) -> None:
@@ -163,60 +159,6 @@ class Collector:
 
     # -- Endpoints ------------------------------------------------------------------------------------------------
 
-    def track(self, request: Request) -> Answer:
-        """Take one event, or a batch of them."""
-        sender = self._edge.sender(request)
-        return self._track(self._fields(request), sender)
-
-    def pixel(self, request: Request) -> Answer:
-        """Take one event from the query, where there is no script; the answer is an image, come what may."""
-        try:
-            sender = self._edge.sender(request)
-            answer = self._track(
-                bodies.parse_object(bodies.from_base64url(query_fields(request.query).get("d"))), sender
-            )
-        except RequestError as error:
-            return answers.pixel(answers.failed(error))
-        return answers.pixel(answer) if isinstance(answer, Response) else self._pixel(answer)
-
-    async def _pixel(self, answer: Pending | Coroutine[Any, Any, Response]) -> Response:
-        try:
-            return answers.pixel(await answer)
-        except RequestError as error:
-            return answers.pixel(answers.failed(error))
-
-    def _track(self, fields: dict[str, Any], sender: Sender) -> Answer:
-        events = len(requests.batch_events(fields)) if "batch" in fields else None
-        self._edge.charge(sender.key, events or 1)
-        if sender.policy == "drop":
-            self.metrics.events_dropped.labels(sender.signal).inc(events or 1)
-            return answers.dropped(sender.signal, events)
-        context = self._context(sender)
-        max_age_seconds = self._settings.session_timeout_seconds
-        if events is None:
-            record = requests.event_record(fields, context)
-            return self._deliver([record], self._keeping(answers.accepted(record), record, sender, max_age_seconds))
-        batch = requests.event_batch(fields, context)
-        self.metrics.events_rejected.inc(events - len(batch.records))
-        response = answers.batch_verdicts(batch)
-        if not batch.records:
-            return response
-        kept = next((record for record in batch.records if record.cookie), batch.records[0])
-        return self._deliver(batch.records, self._keeping(response, kept, sender, max_age_seconds))
-
-    def open_session(self, request: Request) -> Answer:
-        """Open a session, or add to its context."""
-        sender = self._edge.sender(request)
-        fields = self._fields(request)
-        self._edge.charge(sender.key, 1)
-        if sender.policy == "drop":
-            self.metrics.events_dropped.labels(sender.signal).inc()
-            return answers.dropped(sender.signal, None)
-        default_seconds = self._settings.session_timeout_seconds
-        record = requests.session_record(fields, self._context(sender), default_timeout_seconds=default_seconds)
-        max_age_seconds = fields.get("timeout_seconds", default_seconds)
-        return self._deliver([record], self._keeping(answers.accepted(record), record, sender, max_age_seconds))
-
     async def session_state(self, request: Request) -> Response:
         """Answer with a session's state, as its owner sees it now; a read key sees its own workspace's only."""
         reader = self._edge.reader(request)
@@ -227,22 +169,6 @@ class Collector:
         response = answers.json_bytes(state)
         response.headers.append(("Cache-Control", "no-store"))
         return response
-
-    def expire_session(self, request: Request) -> Answer:
-        """Close a session at this place in the log, if it belongs to the key's workspace."""
-        return self._control("expire", request, request.path.removeprefix(SESSION + "/"))
-
-    def flush_session(self, request: Request) -> Answer:
-        """Have what is numbered of a session so far shipped without waiting for a batch to fill."""
-        return self._control("flush", request, request.path.removeprefix(SESSION + "/").removesuffix("/flush"))
-
-    def _control(self, type_: Literal["expire", "flush"], request: Request, raw_id: str) -> Answer:
-        sender = self._edge.sender(request)
-        self._edge.charge(sender.key, 1)
-        workspace_id = "" if sender.key is None else sender.key.workspace_id
-        session_id = requests.session_id_from_path(raw_id)
-        record = requests.control_record(type_, session_id, clock.now_iso(), workspace_id)
-        return self._deliver([record], answers.accepted(record))
 
     async def ready(self, _: Request) -> Response:
         """Say whether events can be accepted now, and if not, why."""
@@ -261,48 +187,6 @@ class Collector:
         response = answers.json_bytes(self._live.data(workspace, query_fields(request.query).get("session", "")))
         response.headers.append(("Cache-Control", "no-store"))
         return response
-
-    def _deliver(self, records: list[requests.Outgoing], response: Response) -> Pending:
-        """Answer once the records are safe. Nearly always they share one batch: then it costs no task."""
-        taken = self._producer.take(records, self._record_headers())
-        settled = taken[0] if len(taken) == 1 else asyncio.ensure_future(_all_settled(taken))
-        return Pending(settled, partial(self._safe, taken, response))
-
-    def _safe(self, taken: "list[asyncio.Future[None]]", response: Response) -> Response:
-        for each in taken:
-            self._producer.require_safe(each)
-        return response
-
-    def _fields(self, request: Request) -> dict[str, Any]:
-        bodies.check_media_type(request.headers.get("Content-Type"))
-        body, encoding = request.body, request.headers.get("Content-Encoding")
-        if encoding is not None:
-            body = bodies.unpack(body, encoding, self._settings.collect_max_body_bytes)
-        return bodies.parse_object(body)
-
-    def _context(self, sender: Sender) -> requests.Context:
-        key = sender.key
-        return requests.Context(
-            clock.now_iso(),
-            clock.new_id,
-            sender.session_id,
-            "" if key is None else key.workspace_id,
-            "" if key is None else key.project_id,
-            sender.browser,
-            sender.policy == "anonymous",
-        )
-
-    def _keeping(self, response: Response, record: requests.Outgoing, sender: Sender, max_age_seconds: int) -> Response:
-        """Set the cookie, or move its end, if the record's session came from there or was minted."""
-        if record.cookie and sender.policy == "ignore" and self._settings.cookie_write:
-            cookie = self._cookie.header(record.session_id, max_age_seconds)
-            if cookie is not None:
-                response.headers.append(("Set-Cookie", cookie))
-        return response
-
-
-async def _all_settled(taken: "list[asyncio.Future[None]]") -> None:
-    await asyncio.wait(taken)
 
 
 def health(_: Request) -> Response:

@@ -12,16 +12,15 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from topics.headers import Headers
+from tracker.collect.batch import NO_HEADERS, Batch, Routed
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.spill import Ticket
 from tracker.collect.spill_store import SpilledRecord
 from tracker.errors import InvariantError
 from tracker.kafka import partition_for_key
@@ -31,61 +30,8 @@ LINGER_SECONDS: Final = 0.001
 #: What may be held that Kafka has neither acknowledged nor refused, whether a request still waits or not.
 MAX_UNSETTLED_RECORDS: Final = 20_000
 MAX_UNSETTLED_BYTES: Final = 64 * 1024 * 1024
-#: What most records have; one list for all of them.
-NO_HEADERS: Final[Headers] = []
 #: Keys whose partition is remembered.
 PARTITION_CACHE_KEYS: Final = 32_768
-
-
-class Batch:
-    """Records of one partition that share their fate.
-
-    ``accepted`` ends when the requests have their answer; what became of the batch in Kafka may be known later.
-    """
-
-    __slots__ = ("accepted", "builder", "deadline", "key_counts", "records", "size_bytes", "started", "ticket", "topic")
-
-    def __init__(self, topic: str, builder: BatchBuilder, deadline: asyncio.TimerHandle | None) -> None:
-        self.topic = topic
-        self.builder = builder
-        self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.accepted.add_done_callback(_retrieve)
-        self.started = time.monotonic()
-        self.deadline = deadline
-        self.records: list[tuple[str, bytes, bytes]] = []
-        self.key_counts: dict[bytes, int] = {}
-        self.size_bytes = 0
-        #: Where it is in the spill, if it had to go there.
-        self.ticket: Ticket | None = None
-
-    def add(self, key: bytes, value: bytes, max_key_records: int, headers: Headers) -> bool:
-        """Add a record; False if the batch is full, or has as many of this session as the processor can tell apart."""
-        count = self.key_counts.get(key, 0)
-        if count >= max_key_records:
-            return False
-        if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
-            return False
-        self.key_counts[key] = count + 1
-        self.records.append((self.topic, key, value))
-        self.size_bytes += len(key) + len(value)
-        return True
-
-    def stop_clock(self) -> None:
-        """Let it take the time that it takes."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-
-    def accept(self) -> None:
-        """Tell everyone who still waits that the records are safe."""
-        self.stop_clock()
-        if not self.accepted.done():
-            self.accepted.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell everyone who still waits that this did not work out."""
-        self.stop_clock()
-        if not self.accepted.done():
-            self.accepted.set_exception(error)
 
 
 class _Lane:
@@ -149,22 +95,34 @@ class BatchSender:
         """Whether as much is under way as may be."""
         return self._unsettled_records >= MAX_UNSETTLED_RECORDS or self._unsettled_bytes >= MAX_UNSETTLED_BYTES
 
-    def add(self, topic: str, key: bytes, value: bytes, headers: Headers) -> "asyncio.Future[None]":
-        """Put a record into its partition's next batch; the future ends when the batch is safe, or has failed."""
-        lanes = self._lanes[topic]
-        lane = lanes[_partition_for_key(key, len(lanes))]
-        waiting = lane.waiting
-        if not waiting or not waiting[-1].add(key, value, self._max_key_records, headers):
-            overdue = self._loop.call_later(self._ack_timeout_seconds, self._on_trouble, "Kafka does not acknowledge")
-            waiting.append(Batch(topic, self.producer.create_batch(), overdue))
-            if not waiting[-1].add(key, value, self._max_key_records, headers):
-                raise InvariantError("a record that fits the topic does not fit an empty batch")
-        self._unsettled_records += 1
-        self._unsettled_bytes += len(key) + len(value)
+    def add(self, records: Iterable[Routed], headers: Headers) -> "list[asyncio.Future[None]]":
+        """Put records into their partitions' next batches.
+
+        Returns:
+            What ends when their batches are safe, or have failed; each once.
+        """
+        accepted: dict[asyncio.Future[None], None] = {}
+        max_key_records = self._max_key_records
         if not self._touched:
             self._loop.call_later(LINGER_SECONDS, self._flush)
-        self._touched.add(lane)
-        return waiting[-1].accepted
+        for record in records:
+            topic, key, value = record
+            lanes = self._lanes[topic]
+            lane = lanes[_partition_for_key(key, len(lanes))]
+            waiting = lane.waiting
+            if not waiting or not waiting[-1].add(record, max_key_records, headers):
+                waiting.append(self._new_batch())
+                if not waiting[-1].add(record, max_key_records, headers):
+                    raise InvariantError("a record that fits the topic does not fit an empty batch")
+            self._unsettled_records += 1
+            self._unsettled_bytes += len(key) + len(value)
+            self._touched.add(lane)
+            accepted[waiting[-1].accepted] = None
+        return list(accepted)
+
+    def _new_batch(self) -> Batch:
+        overdue = self._loop.call_later(self._ack_timeout_seconds, self._on_trouble, "Kafka does not acknowledge")
+        return Batch(self.producer.create_batch(), overdue)
 
     def hold(self) -> None:
         """Gather records, but send none until they are released: something older goes first."""
@@ -218,8 +176,8 @@ class BatchSender:
             lanes = self._lanes[record.topic]
             lane = lanes[_partition_for_key(record.key, len(lanes))]
             if lane not in batches:
-                batches[lane] = Batch(record.topic, self.producer.create_batch(), None)
-            if not batches[lane].add(record.key, record.value, self._max_key_records, NO_HEADERS):
+                batches[lane] = Batch(self.producer.create_batch(), None)
+            if not batches[lane].add((record.topic, record.key, record.value), self._max_key_records, NO_HEADERS):
                 break
             sent += 1
         if not sent:
@@ -296,9 +254,3 @@ class BatchSender:
 
 #: murmur2 is pure Python (8 us), and a session sends more than one event.
 _partition_for_key = functools.lru_cache(maxsize=PARTITION_CACHE_KEYS)(partition_for_key)
-
-
-def _retrieve(accepted: "asyncio.Future[None]") -> None:
-    """Mark a failure as seen: a batch may fail after all its requests have gone."""
-    if not accepted.cancelled():
-        accepted.exception()

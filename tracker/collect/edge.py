@@ -64,7 +64,10 @@ class Edge:
         )
         self._geo_database = None if settings.geo_database is None else GeoDatabase(settings.geo_database)
         burst = settings.collect_burst_seconds
-        per_ip, per_key = settings.collect_ip_requests_per_second, settings.collect_key_events_per_second
+        #: The kernel spreads connections evenly, so each of the processes on the port allows its share.
+        self._share = 1 / max(1, settings.collect_processes)
+        per_ip = settings.collect_ip_requests_per_second * self._share
+        per_key = settings.collect_key_events_per_second * self._share
         self._ip_limits = RateLimits(per_ip, per_ip * burst)
         self._key_limits = RateLimits(per_key, per_key * burst)
 
@@ -118,7 +121,8 @@ class Edge:
             RequestError: ``rate_limited``; none of them may be taken.
         """
         name, rate = (_OPEN, None) if key is None else (key.key_sha256, key.events_per_second)
-        wait_seconds = self._key_limits.take(name, events, time.monotonic(), rate)
+        share = None if rate is None else rate * self._share
+        wait_seconds = self._key_limits.take(name, events, time.monotonic(), share)
         if wait_seconds:
             raise _rate_limited("this key sends too many events", wait_seconds)
 
@@ -158,9 +162,11 @@ class Edge:
         if origin is None:
             return ()
         ring = self._ring
-        return _cors_headers(
-            ring, None if ring is None else _presented_key(request), origin, request.headers.get("Host")
-        )
+        try:
+            presented = None if ring is None else _presented_key(request)
+        except RequestError:
+            presented = None  # a query that can't be read, which is what the answer says
+        return _cors_headers(ring, presented, origin, request.headers.get("Host"))
 
     @property
     def _ring(self) -> KeyRing | None:

@@ -10,15 +10,13 @@ import structlog
 from topics.catalog import LEGACY, SOURCE
 from topics.queue import queue_value
 from tracker import clock
+from tracker.collect.batch import Routed
 from tracker.collect.requests import Outgoing
 from tracker.errors import ConfigurationError
 from tracker.migration.flags import Flags, read_flags
 from tracker.settings import Settings
 
 _log: Final = structlog.get_logger(__name__)
-
-#: A record on its way: topic, key, value.
-Routed = tuple[str, bytes, bytes]
 
 
 class Lanes:

@@ -21,7 +21,8 @@ from aiokafka.errors import KafkaError
 
 from topics.headers import Headers
 from tracker import clock
-from tracker.collect.batches import NO_HEADERS, Batch, BatchSender
+from tracker.collect.batch import NO_HEADERS, Batch
+from tracker.collect.batches import BatchSender
 from tracker.collect.errors import RequestError
 from tracker.collect.kafka_connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
 from tracker.collect.lanes import Lanes
@@ -118,7 +119,7 @@ class SourceProducer:
             self._divert("more is under way than may be")
         routed = self._lanes.route(records)
         if self._direct is not None:
-            return list(dict.fromkeys([self._direct.add(*record, headers) for record in routed]))
+            return self._direct.add(routed, headers)
         try:
             return [self._spill.append(routed).written]
         except SpillFull as error:
@@ -156,18 +157,14 @@ class SourceProducer:
             if self._spill.is_refusing or self._spill.size_bytes >= self._spill.max_bytes:
                 raise RequestError("spill_full", f"{reason}; and the spill takes nothing more")
         migration = {} if self._lanes.problem is None else {"migration": self._lanes.problem}
-        return {
-            "status": "ready",
-            "kafka": reason or "ok",
-            **migration,
-            "spill": {
-                "records": self._spilled_records,
-                "bytes": self._spill.size_bytes,
-                "max_bytes": self._spill.max_bytes,
-                "oldest_age_seconds": self._oldest_age_seconds,
-                "draining": bool(self._spilled_records) and reason is None,
-            },
+        spill = {
+            "records": self._spilled_records,
+            "bytes": self._spill.size_bytes,
+            "max_bytes": self._spill.max_bytes,
+            "oldest_age_seconds": self._oldest_age_seconds,
+            "draining": bool(self._spilled_records) and reason is None,
         }
+        return {"status": "ready", "kafka": reason or "ok", **migration, "spill": spill}
 
     @property
     def _spilled_records(self) -> int:
@@ -186,10 +183,8 @@ class SourceProducer:
             message = "Kafka is away, and there is no room for what waits for it; repeat it with the same event_id"
             return RequestError("spill_full", message, retry_after_seconds=wait)
         reason = self._connection.reason if self._direct is None else "Kafka did not acknowledge in time"
-        return RequestError(
-            "kafka_unavailable",
-            f"can't accept events now: {reason}; it may still arrive, repeat it with the same event_id",
-        )
+        message = f"can't accept events now: {reason}; it may still arrive, repeat it with the same event_id"
+        return RequestError("kafka_unavailable", message)
 
     def _divert(self, reason: str) -> None:
         """Change to spilling, and take along what Kafka has not acknowledged."""

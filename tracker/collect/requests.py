@@ -13,9 +13,9 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
+from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, are_source_values, decode_source
 from topics.fields import SessionId
-from tracker.collect.clock_skew import corrected, parse_time
+from tracker.collect.clock_skew import corrected, iso_time, parse_time
 from tracker.collect.errors import RequestError, from_rejection
 from tracker.collect.visitors import page_fields, visitor_json
 
@@ -42,7 +42,7 @@ class Outgoing(NamedTuple):
 class Context(NamedTuple):
     """What a record takes from outside its body: the present, fresh ids, the cookie's session, the key, the visitor."""
 
-    now_iso: str
+    now_ms: int
     new_id: Callable[[], str]
     cookie_session_id: str | None
     #: The write key's; empty: the body may name any.
@@ -53,6 +53,13 @@ class Context(NamedTuple):
     is_anonymous: bool = False
     #: When the client says that it sent this.
     sent_at: datetime | None = None
+
+
+class _Draft(NamedTuple):
+    """A record whose bytes are made, but not checked, and the page and referrer that it names."""
+
+    record: Outgoing
+    page: tuple[Any, Any]
 
 
 class Batch(NamedTuple):
@@ -66,7 +73,7 @@ def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     """Make the source record of one event from its flat fields, minting what is missing."""
     if "sent_at" in fields:
         context = context._replace(sent_at=_sent_at(fields))
-    return _event(fields, context)
+    return _checked(_event(fields, context), context, "event")
 
 
 def event_batch(fields: dict[str, Any], context: Context) -> Batch:
@@ -82,11 +89,16 @@ def event_batch(fields: dict[str, Any], context: Context) -> Batch:
         context = context._replace(sent_at=_sent_at(fields))
     if context.cookie_session_id is None:
         context = context._replace(cookie_session_id=context.new_id())
+    drafts = [_event_or_error(event, context) for event in events]
+    values = [draft.record.value for draft in drafts if isinstance(draft, _Draft)]
+    finish = _with_visitor if are_source_values(values) else _checked
     results: list[dict[str, Any]] = []
     records: list[Outgoing] = []
-    for index, event in enumerate(events):
+    for index, draft in enumerate(drafts):
         try:
-            record = _event(event, context)
+            if isinstance(draft, RequestError):
+                raise draft
+            record = finish(draft, context, "event")
         except RequestError as error:
             results.append({"index": index, "status": "rejected", "reasons": error.reasons})
             continue
@@ -124,7 +136,8 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
     if not page_url:
         context = context._replace(browser=None)
-    record = _checked("session", fields, context, None, (page_url, referrer_url))
+    page = tuple(url if isinstance(url, str) else "" for url in (page_url, referrer_url))
+    record = _checked(_drafted("session", fields, context, None, page), context, "session")
     timeout_seconds = fields.get("timeout_seconds", default_timeout_seconds)
     low = min(MIN_TIMEOUT_SECONDS, default_timeout_seconds)
     high = max(MAX_TIMEOUT_SECONDS, default_timeout_seconds)
@@ -134,12 +147,12 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     return record
 
 
-def control_record(type_: Literal["expire", "flush"], session_id: str, now_iso: str, workspace_id: str) -> Outgoing:
+def control_record(type_: Literal["expire", "flush"], session_id: str, now_ms: int, workspace_id: str) -> Outgoing:
     """Make the record that closes a session (the workspace's own, if one is given) or flushes its events."""
-    envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": now_iso}
+    envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": iso_time(now_ms)}
     if workspace_id and type_ == "expire":
         envelope["data"] = {"workspace_id": workspace_id}
-    return Outgoing(session_id.encode(), orjson.dumps(envelope), session_id, None, cookie=False)
+    return Outgoing(session_id.encode(), orjson.dumps(envelope), session_id, None, False)  # noqa: FBT003 - a field
 
 
 def session_id_from_path(raw: str) -> str:
@@ -161,23 +174,30 @@ def _sent_at(fields: dict[str, Any]) -> datetime:
     return sent_at
 
 
-def _event(fields: Any, context: Context) -> Outgoing:
+def _event_or_error(fields: Any, context: Context) -> _Draft | RequestError:
+    try:
+        return _event(fields, context)
+    except RequestError as error:
+        return error
+
+
+def _event(fields: Any, context: Context) -> _Draft:
     if not isinstance(fields, dict):
         raise RequestError("invalid", "this is not a valid event", reasons=["event: must be a JSON object"])
     event_id = fields.get("event_id", "")
     if event_id == "":
         event_id = fields["event_id"] = context.new_id()
-    return _checked("event", fields, context, event_id, (fields.get("page_url"), fields.get("referrer_url")))
+    return _drafted("event", fields, context, event_id, (fields.get("page_url"), fields.get("referrer_url")))
 
 
-def _checked(
+def _drafted(
     type_: Literal["event", "session"],
     fields: dict[str, Any],
     context: Context,
     event_id: str | None,
-    page: tuple[Any, Any],
-) -> Outgoing:
-    """Put the record around its data, serialise it and check the bytes."""
+    page: tuple[Any, ...],
+) -> _Draft:
+    """Put the record around its data and serialise it."""
     in_body = "session_id" in fields
     # A null in the body is refused further down, not replaced: somebody meant to name a session.
     session_id = fields.pop("session_id") if in_body else context.cookie_session_id or context.new_id()
@@ -192,30 +212,34 @@ def _checked(
         fields.pop("user_id", None)
     try:
         value = orjson.dumps(envelope)
-        # An id that is no string is refused by the decoder; until then it only needs some key.
-        key = session_id.encode() if isinstance(session_id, str) else b""
-        decode_source(key, value)
     except orjson.JSONEncodeError:
         raise RequestError("invalid", f"this is not a valid {type_}", reasons=["nested too deeply"]) from None
+    # An id that is no string is refused by the decoder; until then it only needs some key.
+    key = session_id.encode() if isinstance(session_id, str) else b""
+    return _Draft(Outgoing(key, value, session_id, event_id, not in_body), page)
+
+
+def _checked(draft: _Draft, context: Context, type_: str) -> Outgoing:
+    """Check the bytes, and add the visitor."""
+    try:
+        decode_source(draft.record.key, draft.record.value)
     except RejectedRecord as rejected:
         raise from_rejection(rejected, type_=type_) from None
-    if context.browser is not None:
-        value = _with_visitor(value, context.browser, page, type_)
-    return Outgoing(key, value, session_id, event_id, cookie=not in_body)
+    return _with_visitor(draft, context, type_)
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Context) -> None:
     """Set when it happened: the client's own word, unless ``sent_at`` tells how wrong its clock is."""
     timestamp = fields.pop("timestamp", None)
     if timestamp is None:
-        envelope["timestamp"] = context.now_iso
+        envelope["timestamp"] = iso_time(context.now_ms)
         return
     envelope["timestamp"] = timestamp
     if context.sent_at is None:
         return
-    time, received = parse_time(timestamp), parse_time(context.now_iso)
-    if time is not None and received is not None:
-        envelope["timestamp"] = corrected(time, sent_at=context.sent_at, received=received)
+    time = parse_time(timestamp)
+    if time is not None:
+        envelope["timestamp"] = corrected(time, sent_at=context.sent_at, received_ms=context.now_ms)
         envelope["client_timestamp"] = timestamp
 
 
@@ -226,13 +250,17 @@ def _claim(fields: dict[str, Any], name: str, owner: str, type_: str) -> None:
     fields[name] = owner
 
 
-def _with_visitor(value: bytes, browser: bytes, page: tuple[Any, Any], type_: str) -> bytes:
-    page_url, referrer_url = (url if isinstance(url, str) else "" for url in page)
-    visitor = visitor_json(browser, page_fields(page_url, referrer_url))
+def _with_visitor(draft: _Draft, context: Context, type_: str) -> Outgoing:
+    """Splice the visitor into a record that has been checked, so its page and referrer are texts or nothing."""
+    record = draft.record
+    if context.browser is None:
+        return record
+    page_url, referrer_url = draft.page
+    visitor = visitor_json(context.browser, page_fields(page_url or "", referrer_url or ""))
     if not visitor:
-        return value
-    value = value[:-1] + b',"visitor":' + visitor + b"}"
+        return record
+    value = b"".join((record.value[:-1], b',"visitor":', visitor, b"}"))
     if len(value) > MAX_SOURCE_VALUE_BYTES:
         detail = f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}"
         raise RequestError("oversized", f"this {type_} is too large", reasons=[detail])
-    return value
+    return Outgoing(record.key, value, record.session_id, record.event_id, record.cookie)

@@ -5,11 +5,6 @@ from typing import Any, Final, Protocol
 
 from tracker.collect.messages import Answer, Request
 
-#: The longest request line, and the longest header.
-MAX_LINE_BYTES: Final = 8_190
-MAX_HEADERS: Final = 100
-#: The request line and all headers together.
-MAX_HEAD_BYTES: Final = 32_768
 #: From a request's first byte to its last.
 REQUEST_TIMEOUT_SECONDS: Final = 10.0
 #: A client that does not take its answers is given up after this.

@@ -15,12 +15,13 @@ from tracker.collect import bodies, requests
 from tracker.collect.errors import RequestError
 
 NOW = "2026-01-02T03:04:05.678Z"
+NOW_MS = 1_767_323_045_678
 DEFAULT_SECONDS = 1_800
 
 
 def context(cookie: str | None = None) -> requests.Context:
     ids = iter(f"minted-{number}" for number in range(1, 100))
-    return requests.Context(NOW, lambda: next(ids), cookie)
+    return requests.Context(NOW_MS, lambda: next(ids), cookie)
 
 
 def event(body: object, cookie: str | None = None) -> requests.Outgoing:
@@ -302,3 +303,15 @@ def test_whatever_is_accepted_passes_the_processors_decoder(body, cookie, is_ses
     assert record["session_id"] == outgoing.session_id
     if record["type"] == "event":
         assert record["data"]["event_id"] == outgoing.event_id
+
+
+@pytest.mark.parametrize("bad", [None, 0, 1, 2])
+def test_a_batch_that_is_checked_as_a_whole_gives_the_records_of_its_events_one_by_one(bad: int | None):
+    events = [{"session_id": f"s{n}", "event_id": f"e{n}", "event_type": "click", "timestamp": NOW} for n in range(3)]
+    if bad is not None:
+        events[bad]["scroll_percentage"] = 101
+    browser = context()._replace(browser=b'"country":"AT"')
+    batch = requests.event_batch({"batch": orjson.loads(orjson.dumps(events))}, browser)
+    good = [requests.event_record(dict(one), browser) for n, one in enumerate(events) if n != bad]
+    assert batch.records == good
+    assert [result["status"] == "rejected" for result in batch.results] == [n == bad for n in range(3)]

@@ -1,0 +1,150 @@
+"""From a connection's bytes to whole requests, held to their limits. No socket, no clock.
+
+aiohttp's parser (llhttp) reads; what is left of a web framework is here and in ``connection.py`` (docs/decisions/0013).
+"""
+
+import asyncio
+from typing import Any, Final, NamedTuple, cast
+
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from tracker.collect.errors import RequestError
+
+#: The longest request line, and the longest header.
+MAX_LINE_BYTES: Final = 8_190
+MAX_HEADERS: Final = 100
+#: The request line and all headers together.
+MAX_HEAD_BYTES: Final = 32_768
+#: Far above what one read brings, so that a body's reader never asks to pause: it is emptied after each read.
+_PAYLOAD_BUFFER_BYTES: Final = 1 << 22
+
+
+class _NoFlowControl:
+    """What the parser's body readers may call; bodies are emptied after each read and need none of it."""
+
+    def pause_reading(self) -> None:
+        """Do nothing."""
+
+    def resume_reading(self, *, resume_parser: bool = True) -> None:
+        """Do nothing."""
+
+
+_NO_FLOW_CONTROL: Final = cast("Any", _NoFlowControl())
+
+
+class Whole(NamedTuple):
+    """A request that has arrived: the parser's head, and all of its body."""
+
+    head: Any
+    body: bytes
+
+
+class RequestReader:
+    """Reads one request at a time; what stands behind it waits until ``consumed`` is called."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_head",
+        "_max_body_bytes",
+        "_parser",
+        "_payload",
+        "_unread_head_bytes",
+        "asked",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, max_body_bytes: int) -> None:
+        self._parser = HttpRequestParser(
+            _NO_FLOW_CONTROL,
+            loop,
+            _PAYLOAD_BUFFER_BYTES,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+            auto_decompress=False,
+            max_msg_queue_size=1,
+        )
+        self._max_body_bytes = max_body_bytes
+        self._head: Any = None
+        self._payload: Any = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._unread_head_bytes = 0
+        #: Whether the client waits for a word before it sends its body (100-continue); for the caller to reset.
+        self.asked = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a request is here."""
+        return self._head is not None or self._unread_head_bytes > 0
+
+    def consumed(self) -> None:
+        """Go on to what stands behind the last request, with the next ``feed``."""
+        self._parser.message_consumed()
+
+    def feed(self, data: bytes) -> Whole | None:
+        """Take bytes; return the request that they complete, if they do.
+
+        Raises:
+            RequestError: the request is refused, and nothing that follows it can be read.
+        """
+        try:
+            messages, is_upgraded, _ = self._parser.feed_data(data)
+        except LineTooLong:
+            message = f"a line of the head is longer than {MAX_LINE_BYTES} bytes"
+            raise RequestError("headers_too_large", message) from None
+        except (HttpProcessingError, ValueError):
+            raise RequestError("bad_request", "this is not HTTP/1.1") from None
+        if messages:
+            self._begin(messages[0], len(data), is_upgraded=is_upgraded)
+        elif self._head is None:
+            self._unread_head_bytes += len(data)
+            if self._unread_head_bytes > MAX_HEAD_BYTES:
+                raise _head_too_large()
+            return None
+        return self._take_body()
+
+    def _begin(self, message: Any, fed_bytes: int, *, is_upgraded: bool) -> None:
+        """Look at a head."""
+        self._head, self._payload = message
+        fed_bytes += self._unread_head_bytes
+        self._unread_head_bytes = 0
+        if fed_bytes > MAX_HEAD_BYTES and _head_bytes(self._head) > MAX_HEAD_BYTES:
+            raise _head_too_large()
+        if is_upgraded or self._head.upgrade:
+            raise RequestError("bad_request", "this server speaks HTTP/1.1 only")
+        if self._payload.is_eof():
+            return
+        headers = self._head.headers
+        if int(headers.get("Content-Length", 0)) > self._max_body_bytes:
+            raise self._body_too_large()
+        self.asked = headers.get("Expect", "").lower() == "100-continue"
+
+    def _take_body(self) -> Whole | None:
+        payload = self._payload
+        data = payload.read_nowait(-1)
+        self._body_bytes += len(data)
+        if self._body_bytes > self._max_body_bytes:
+            raise self._body_too_large()
+        if not payload.is_eof():
+            self._body.append(data)
+            return None
+        # Nearly always it has come with its head.
+        whole = Whole(self._head, b"".join([*self._body, data]) if self._body else data)
+        self._head = self._payload = None
+        self._body = []
+        self._body_bytes = 0
+        return whole
+
+    def _body_too_large(self) -> RequestError:
+        return RequestError("oversized", f"the body is larger than {self._max_body_bytes} bytes")
+
+
+def _head_too_large() -> RequestError:
+    return RequestError("headers_too_large", f"the head is larger than {MAX_HEAD_BYTES} bytes")
+
+
+def _head_bytes(head: Any) -> int:
+    """Return how large a head is, about: names, values, the line, and four bytes around each header."""
+    return len(head.path) + sum(len(name) + len(value) + 4 for name, value in head.raw_headers)
