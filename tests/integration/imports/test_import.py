@@ -43,6 +43,9 @@ class Importer:
             "TRACKER_TINYBIRD_TOKEN": tinybird.token,
         }
 
+    def set_environment(self, **environment: str) -> None:
+        self._environment.update(environment)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tracker", "import", *arguments],
