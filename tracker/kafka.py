@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -79,9 +79,22 @@ def is_passing(error: KafkaError) -> bool:
     return bool(error.retriable) or isinstance(error, KafkaConnectionError | KafkaTimeoutError)
 
 
+class Reader(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is untyped
+    """A consumer that closes also where it is given up while it starts, as a recovery is by the next rebalance."""
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+
 def new_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaConsumer:
     """Return an unstarted consumer without a group: the caller assigns partitions and seeks."""
-    return AIOKafkaConsumer(
+    return Reader(
         **client_options(settings, client_id),
         **{"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "earliest", **options},
     )
