@@ -150,6 +150,7 @@ async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
             (await client.send_rows(datasource, lines)).require_all()
 
         promotion = await look(rows, plan)
+        promotion.require_own_sessions()
         show_promotion(promotion)
         if promotion.changes_nothing:
             return 0

@@ -57,7 +57,10 @@ def show_promotion(promotion: Promotion) -> None:
     say = typer.echo
     say(f"1. append {promotion.replayed_sessions:,} ended sessions with their {promotion.replayed_events:,} events")
     say(f"   from {promotion.events} and {promotion.sessions} to {LIVE_EVENTS} and {LIVE_SESSIONS}:")
-    say(f"   {promotion.new_events:,} events are new there, the others collapse with what is there")
+    say(f"   {promotion.new_events:,} events and {promotion.new_sessions:,} session rows are new or differ there,")
+    say(
+        "   the others collapse with what is there; until step 2 is done, both a wrong event and its right one are seen"
+    )
     say(f"2. delete {promotion.removed_events:,} events from {LIVE_EVENTS} WHERE {promotion.delete_events}")
     say(f"3. delete the rows of {promotion.removed_sessions:,} sessions, and older versions of replayed ones,")
     say(f"   from {LIVE_SESSIONS} WHERE {promotion.delete_sessions}")

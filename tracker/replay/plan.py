@@ -49,6 +49,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sessions_from_ms: int
     sessions_to_ms: int
     partitions: tuple[PartitionPlan, ...]
+    #: From here on every record of every partition is folded; 0: from the beginning of the log.
+    complete_from_ms: int = 0
+    #: Up to here, not included, no session can have begun unseen: the log's end when this was planned.
+    complete_to_ms: int = 0
 
     @property
     def records(self) -> int:

@@ -17,6 +17,8 @@ EARLIEST: Final = "earliest"
 LATEST: Final = "latest"
 #: Later than any stream time.
 END_OF_TIME_MS: Final = 2**62
+#: How far the clocks of the brokers, which stamp the log, may be apart.
+BROKERS_APART_MS: Final = 500
 
 
 async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsumer) -> Plan:
@@ -52,6 +54,8 @@ async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsum
             )
             for tp in tps
         ),
+        complete_from_ms=await _complete_from(reader, request, starts) if whole_sessions else 0,
+        complete_to_ms=await _complete_to(reader, starts, ends) if whole_sessions else 0,
     )
 
 
@@ -139,6 +143,23 @@ async def _warm_starts(
         at = (await reader.offsets_for_times(wanted)).get(tp)
         warm[tp] = min(begins[tp], max(start, at.offset if at is not None else ends[tp]))
     return warm
+
+
+async def _complete_from(reader: AIOKafkaConsumer, request: Request, starts: dict[TopicPartition, int]) -> int:
+    """Return since when the fold sees every record: since the warm-up begins, and the log was last cut off."""
+    chosen_ms = 0
+    if request.warm_up_seconds is not None:
+        chosen_ms = max(0, _time_or(request.begin, 0) - request.warm_up_seconds * 1000)
+    return max([chosen_ms, *[await _time_at(reader, tp, start) for tp, start in starts.items() if start]])
+
+
+async def _complete_to(
+    reader: AIOKafkaConsumer, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> int:
+    """Return before when a session must have begun to be within the ends: what comes later is stamped later."""
+    lasts = [await _time_at(reader, tp, end - 1) for tp, end in ends.items() if end > starts[tp]]
+    newest_ms = max(lasts, default=0)
+    return max(0, newest_ms - BROKERS_APART_MS)
 
 
 async def _time_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> int:

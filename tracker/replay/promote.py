@@ -1,12 +1,16 @@
 """Promoting a replay: the sessions that it wrote into datasources of their own take the place of the live ones.
 
 Only sessions that have ended are touched, on both sides, so nothing that is being written is. Rows are appended first
-and what they replace is deleted afterwards: at no moment is a session missing. Every step may be repeated, so a
-promotion that was interrupted is simply run again.
+and what they replace is deleted afterwards: at no moment is a session missing, but until then readers see both a wrong
+event and the one in its place. Every step may be repeated, so a promotion that was interrupted is simply run again.
+
+What the replay can't know is never deleted: live sessions that began before the fold saw the whole log, or after the
+log's end as it was when the replay was planned.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from tracker.errors import ConfigurationError
@@ -17,6 +21,11 @@ from tracker.tinybird_sql import Rows, quoted
 
 LIVE_EVENTS: Final = "events_v1"
 LIVE_SESSIONS: Final = "session_v1"
+#: Rows that are one: by the sorting keys of the two datasources, the session's with its version.
+EVENT_KEY: Final = "(workspace_id, session_id, session_event_sequence, id)"
+SESSION_KEY: Final = "(session_id, version)"
+#: The whole row, NULLs as well.
+CONTENT: Final = "toString(tuple(*))"
 #: Rows that are copied with one query, about.
 COPY_ROWS: Final = 20_000
 
@@ -34,8 +43,12 @@ class Promotion:
     open_sessions: int
     removed_sessions: int
     replayed_events: int
+    #: Replayed rows that live does not have with the same content.
     new_events: int
+    new_sessions: int
     removed_events: int
+    #: Live sessions with the id of a replayed one that began outside of the range: they forbid the promotion.
+    foreign_sessions: int
     #: The events to delete from live, and the session rows, after the replayed ones have been appended.
     delete_events: str
     delete_sessions: str
@@ -43,24 +56,63 @@ class Promotion:
     @property
     def changes_nothing(self) -> bool:
         """Whether live holds exactly the replayed sessions and events already."""
-        return not (self.new_events or self.removed_events or self.removed_sessions)
+        return not (self.new_events or self.new_sessions or self.removed_events or self.removed_sessions)
+
+    def require_own_sessions(self) -> None:
+        """Refuse to overwrite sessions of another time.
+
+        Raises:
+            ConfigurationError: live has some of the replayed sessions' ids outside of the range.
+        """
+        if self.foreign_sessions:
+            raise ConfigurationError(
+                f"{self.foreign_sessions:,} replayed sessions have the ids of live ones that began outside of the "
+                "range: the fold began too late to count their keys' sessions, or --from and --to cut them off; "
+                "replay a wider range, without --warm-up-seconds"
+            )
 
 
 def promotable(generation: Generation) -> Plan:
     """Return the generation's plan, if it can be promoted.
 
     Raises:
-        ConfigurationError: it is missing, not finished, or not in datasources.
+        ConfigurationError: it is missing, not finished, not in datasources, or does not know all sessions of its range.
     """
     plan = generation.plan
     if plan is None:
         raise ConfigurationError(f"there is no generation {generation.name!r}")
     if plan.request.target != "datasource":
         raise ConfigurationError("only a replay into --datasource can be promoted")
+    require_whole(plan)
     left = [each.partition for each in plan.partitions if generation.result(each.partition) is None]
     if left:
         raise ConfigurationError(f"partitions {left} are not finished: run the replay again to go on")
     return plan
+
+
+def require_whole(plan: Plan) -> None:
+    """Refuse a replay that saw only a part of the sessions of its range: promoting it would delete the others.
+
+    Raises:
+        ConfigurationError: it did; says how to replay instead.
+    """
+    request = plan.request
+    if request.events_datasource == LIVE_EVENTS or request.sessions_datasource == LIVE_SESSIONS:
+        raise ConfigurationError("a replay into the live datasources is there already: nothing to promote")
+    if request.partitions:
+        raise ConfigurationError(
+            "a replay of some --partitions can't be promoted: the sessions of the others would be taken for wrong"
+        )
+    # A session that was open when the fold began may have begun its whole length before.
+    first_ms = plan.complete_from_ms + plan.rules["max_length_ms"] if plan.complete_from_ms else 0
+    if plan.sessions_from_ms < first_ms:
+        since = (
+            "the log no longer has" if request.warm_up_seconds is None else "the warm-up (or the log) does not cover"
+        )
+        raise ConfigurationError(
+            f"{since} the whole of the sessions that began at --from {request.begin}: "
+            f"only what began from {_iso(first_ms)} on can be promoted; replay with --from that"
+        )
 
 
 async def look(rows: Rows, plan: Plan) -> Promotion:
@@ -72,28 +124,33 @@ async def look(rows: Rows, plan: Plan) -> Promotion:
     events, sessions = plan.request.events_datasource, plan.request.sessions_datasource
     ended = f"SELECT session_id FROM {sessions} FINAL WHERE is_expired"
     still_open = f"SELECT session_id FROM {sessions} FINAL WHERE NOT is_expired"
-    live = _live_sessions(plan)
-    concerned = f"(session_id IN ({live}) OR session_id IN ({ended})) AND session_id NOT IN ({still_open})"
-    delete_events = f"{concerned} AND id NOT IN (SELECT id FROM {events} WHERE session_id IN ({ended}))"
-    delete_sessions = f"{concerned} AND (session_id, version) NOT IN (SELECT session_id, version FROM {sessions} FINAL)"
+    of_ended = f"session_id IN ({ended})"
+    concerned = f"(session_id IN ({_live_sessions(plan)}) OR {of_ended}) AND session_id NOT IN ({still_open})"
+    delete_events = f"{concerned} AND {EVENT_KEY} NOT IN (SELECT {EVENT_KEY} FROM {events} WHERE {of_ended})"
+    delete_sessions = f"{concerned} AND {SESSION_KEY} NOT IN (SELECT {SESSION_KEY} FROM {sessions} FINAL)"
 
-    async def count(query: str) -> int:
-        (row,) = await rows.select(query)
+    async def count(what: str) -> int:
+        (row,) = await rows.select(f"SELECT count() AS n FROM {what}")
         return int(row["n"])
 
-    of_ended = f"FROM {events} FINAL WHERE session_id IN ({ended})"
+    async def new(replayed: str, live: str) -> int:
+        """Count rows by their whole content: a fix may change what stands in a row and not its id."""
+        contents = f"SELECT {CONTENT} FROM {live} FINAL WHERE {of_ended}"
+        return await count(f"{replayed} FINAL WHERE {of_ended} AND {CONTENT} NOT IN ({contents})")
+
     return Promotion(
         events=events,
         sessions=sessions,
-        replayed_sessions=await count(f"SELECT count() AS n FROM ({ended})"),
-        open_sessions=await count(f"SELECT count() AS n FROM ({still_open})"),
+        replayed_sessions=await count(f"({ended})"),
+        open_sessions=await count(f"({still_open})"),
         removed_sessions=await count(
-            f"SELECT count() AS n FROM {LIVE_SESSIONS} FINAL "
-            f"WHERE {concerned} AND session_id NOT IN (SELECT session_id FROM {sessions})"
+            f"{LIVE_SESSIONS} FINAL WHERE {concerned} AND session_id NOT IN (SELECT session_id FROM {sessions})"
         ),
-        replayed_events=await count(f"SELECT count() AS n {of_ended}"),
-        new_events=await count(f"SELECT count() AS n {of_ended} AND id NOT IN (SELECT id FROM {LIVE_EVENTS})"),
-        removed_events=await count(f"SELECT count() AS n FROM {LIVE_EVENTS} FINAL WHERE {delete_events}"),
+        replayed_events=await count(f"{events} FINAL WHERE {of_ended}"),
+        new_events=await new(events, LIVE_EVENTS),
+        new_sessions=await new(sessions, LIVE_SESSIONS),
+        removed_events=await count(f"{LIVE_EVENTS} FINAL WHERE {delete_events}"),
+        foreign_sessions=await count(f"{LIVE_SESSIONS} FINAL WHERE {of_ended} AND NOT ({_in_range(plan)})"),
         delete_events=delete_events,
         delete_sessions=delete_sessions,
     )
@@ -118,12 +175,23 @@ async def promote(rows: Rows, admin: DatasourceAdmin, append: Append, promotion:
 
 
 def _live_sessions(plan: Plan) -> str:
-    """The live sessions that began in the replayed stretch of time and have ended."""
+    """The live sessions that have ended, and that the replay must know if they are right."""
     query = (
-        f"SELECT session_id FROM {LIVE_SESSIONS} FINAL WHERE is_expired "
-        f"AND toUnixTimestamp64Milli(created_at) >= {plan.sessions_from_ms} "
-        f"AND toUnixTimestamp64Milli(created_at) < {plan.sessions_to_ms}"
+        f"SELECT session_id FROM {LIVE_SESSIONS} FINAL WHERE is_expired AND {_in_range(plan)} "
+        f"AND toUnixTimestamp64Milli(created_at) < {plan.complete_to_ms}"
     )
     if plan.request.workspace:
         query += f" AND workspace_id = {quoted(plan.request.workspace)}"
     return query
+
+
+def _in_range(plan: Plan) -> str:
+    at = "toUnixTimestamp64Milli(created_at)"
+    return f"{at} >= {plan.sessions_from_ms} AND {at} < {plan.sessions_to_ms}"
+
+
+def _iso(time_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):  # the end of time: a partition has lost all it had
+        return "a later log"

@@ -54,9 +54,18 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
     # Live as a bug would have left it: a session missing, a number given to another event, a session nobody had.
     wrong = [event for event in events if event["session_id"] != gone]
     wrong = [{**event, "id": "wrong"} if event["session_id"] == other else event for event in wrong]
+    # Another has the right ids and a wrong page.
+    wrong = [
+        {**event, "page_url": "wrong"} if event["session_id"] == sessions[0]["session_id"] else event for event in wrong
+    ]
     phantom = {**sessions[-1], "session_id": "phantom", "session_key": "phantom"}
+    # What the replay can't know of: what began before the range, and after the log's end.
+    unknown = [
+        {**sessions[-1], "session_id": name, "session_key": name, "created_at": f"{year}-01-01T00:00:00.000Z"}
+        for name, year in (("before", 2019), ("later", 2090))
+    ]
     tinybird.append("events_v1", b"\n".join(json.dumps(event).encode() for event in wrong))
-    tinybird.append("session_v1", b"\n".join(json.dumps(row).encode() for row in [*sessions, phantom]))
+    tinybird.append("session_v1", b"\n".join(json.dumps(row).encode() for row in [*sessions, phantom, *unknown]))
     environment = {"TRACKER_TINYBIRD_URL": tinybird.url, "TRACKER_TINYBIRD_TOKEN": tinybird.token}
     datasources = ("--name", "fix", "--datasource", "events_fix,session_fix", "--from", "2020-01-01T00:00Z")
 
@@ -67,12 +76,36 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
     assert "delete" in said.stdout
     assert "phantom" not in {row["session_id"] for row in rows_of(tinybird, "session_v1")}
     assert rows_of(tinybird, "events_v1") == rows_of(tinybird, "events_fix")
-    assert rows_of(tinybird, "session_v1") == rows_of(tinybird, "session_fix")
+    kept = [row for row in rows_of(tinybird, "session_v1") if row["session_id"] not in {"before", "later"}]
+    assert kept == rows_of(tinybird, "session_fix")
+    assert len(rows_of(tinybird, "session_v1")) == len(kept) + len(unknown)
     numbers = tinybird.sql("SELECT id FROM events_v1 FINAL ORDER BY id")
     assert [row["id"] for row in numbers] == sorted(event["id"] for event in events)
 
     again = log.command("replay", "promote", "fix", "--yes", **environment)
     assert "nothing to do" in again.stdout
+
+
+def test_only_a_difference_in_content_is_promoted_too_and_a_session_of_another_time_forbids_it(
+    log: ProcessedLog, tinybird: LocalTinybird
+) -> None:
+    events = [json.loads(r.value) for r in asyncio.run(read_all(log.settings, SEQUENCED)) if r.value]
+    sessions = [json.loads(r.value) for r in asyncio.run(read_all(log.settings, SESSIONS))]
+    wrong = [{**event, "page_url": "wrong"} for event in events]
+    tinybird.append("events_v1", b"\n".join(json.dumps(event).encode() for event in wrong))
+    tinybird.append("session_v1", b"\n".join(json.dumps(row).encode() for row in sessions))
+    environment = {"TRACKER_TINYBIRD_URL": tinybird.url, "TRACKER_TINYBIRD_TOKEN": tinybird.token}
+    datasources = ("--datasource", "events_fix,session_fix", "--from", "2020-01-01T00:00Z")
+    assert log.replay("--name", "content", *datasources, **environment)[0] == 0
+    said = log.command("replay", "promote", "content", "--yes", **environment)
+    assert said.returncode == 0, said.stderr
+    assert rows_of(tinybird, "events_v1") == rows_of(tinybird, "events_fix")
+
+    old = {**sessions[0], "version": 2**60, "created_at": "2019-01-01T00:00:00.000Z"}
+    tinybird.append("session_v1", json.dumps(old).encode())
+    said = log.command("replay", "promote", "content", "--yes", **environment)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "1 replayed sessions have the ids of live ones" in said.stderr
 
 
 def test_without_a_yes_nothing_is_changed(log: ProcessedLog, tinybird: LocalTinybird) -> None:
