@@ -144,6 +144,10 @@ class Settings(BaseSettings):
         default="http://localhost:7181", description="base address of Tinybird or of the local one"
     )
     tinybird_token: SecretStr = Field(default=SecretStr("local"), description="token with DATASOURCE:APPEND")
+    tinybird_read_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="token with DATASOURCE:READ, for what only reads (verify, session); default: tinybird_token",
+    )
     tinybird_timeout_seconds: float = Field(
         default=60.0, ge=0.1, le=600, description="longest wait for an answer; then the rows are sent again"
     )
@@ -223,6 +227,11 @@ class Settings(BaseSettings):
         if self.cookie_same_site == "none" and not self.cookie_secure:
             raise ValueError("browsers refuse TRACKER_COOKIE_SAME_SITE=none without TRACKER_COOKIE_SECURE=true")
         return self
+
+    @property
+    def tinybird_reader(self) -> SecretStr:
+        """The token of what only reads."""
+        return self.tinybird_read_token if self.tinybird_read_token.get_secret_value() else self.tinybird_token
 
     @property
     def session_timeout_ms(self) -> int:

@@ -60,7 +60,7 @@ class Rows:
 @asynccontextmanager
 async def open_rows(settings: Settings, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> AsyncIterator[Rows]:
     """Yield the query API of the Tinybird in the settings."""
-    headers = {"Authorization": f"Bearer {settings.tinybird_token.get_secret_value()}"}
+    headers = {"Authorization": f"Bearer {settings.tinybird_reader.get_secret_value()}"}
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         yield Rows(settings.tinybird_url, http)

@@ -18,6 +18,14 @@ def test_a_child_reads_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) -
     assert Settings() == settings
 
 
+def test_what_only_reads_has_a_token_of_its_own_or_the_common_one() -> None:
+    common = Settings(tinybird_token=SecretStr("append"), _env_file=None)
+    assert common.tinybird_reader.get_secret_value() == "append"
+    own = common.model_copy(update={"tinybird_read_token": SecretStr("read")})
+    assert own.tinybird_reader.get_secret_value() == "read"
+    assert "read" not in repr(own.tinybird_read_token)
+
+
 def test_addresses_show_the_local_token_and_no_other() -> None:
     assert "Bearer local'" in addresses(Settings())["SQL"]
     shown = " ".join(addresses(Settings(tinybird_token=SecretStr("p.secret"))).values())

@@ -48,7 +48,9 @@ def verify(
     try:
         checks = asyncio.run(look(load_settings(), scope))
     except QueryRefused as error:
-        needed = "TRACKER_TINYBIRD_TOKEN needs DATASOURCE:READ for events_v1 and session_v1"
+        needed = (
+            "TRACKER_TINYBIRD_READ_TOKEN (or TRACKER_TINYBIRD_TOKEN) needs DATASOURCE:READ for events_v1 and session_v1"
+        )
         raise ConfigurationError(f"{error}; {needed}") from error
     holds = all(check.holds for check in checks)
     if as_json:

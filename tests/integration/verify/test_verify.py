@@ -24,13 +24,16 @@ from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import Output
 from tracker.settings import Settings
 
+#: All of this is done with a token that may only read.
+READ_TOKEN = "a-token-that-reads"
+
 Row = dict[str, Any]
 Change = Callable[[Row], Row | None]
 
 
 @pytest.fixture(scope="module")
 def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird]:
-    tinybird = LocalTinybird(tmp_path_factory.mktemp("verify"))
+    tinybird = LocalTinybird(tmp_path_factory.mktemp("verify"), TRACKER_TINYBIRD_READ_TOKEN=READ_TOKEN)
     tinybird.start()
     yield tinybird
     tinybird.stop()
@@ -94,7 +97,8 @@ class Deployment:
             "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
             "TRACKER_PARTITIONS": "1",
             "TRACKER_TINYBIRD_URL": self.tinybird.url,
-            "TRACKER_TINYBIRD_TOKEN": self.tinybird.token,
+            "TRACKER_TINYBIRD_TOKEN": "append-only",
+            "TRACKER_TINYBIRD_READ_TOKEN": READ_TOKEN,
         }
         result = CliRunner(env=env).invoke(app, ["verify", "--json", "--workspace", self.workspace, *arguments])
         assert result.exit_code in {0, 3}, result.output
@@ -109,6 +113,12 @@ class Deployment:
 @pytest.fixture
 def deployment(kafka_broker: LocalKafka, tinybird: LocalTinybird) -> Deployment:
     return Deployment(kafka_broker, tinybird)
+
+
+def test_a_token_that_reads_may_do_nothing_else(tinybird: LocalTinybird):
+    assert tinybird.request("/v0/sql?q=SELECT+1", token=READ_TOKEN).status == 200
+    assert tinybird.request("/v0/events?name=events_v1", b"{}", token=READ_TOKEN).status == 403
+    assert tinybird.request("/v0/datasources/events_v1/delete", b"delete_condition=1", token=READ_TOKEN).status == 403
 
 
 def test_all_holds_where_all_is_well_though_rows_were_sent_twice(deployment: Deployment):
