@@ -113,6 +113,7 @@ def _servers(settings: Settings) -> dict[str, Server]:
         "TRACKER_PARTITIONS": str(settings.partitions),
         "TRACKER_DATA_DIR": str(work_dir),
         "TRACKER_COLLECT_PORT": str(ports["collector"]),
+        "TRACKER_COLLECT_METRICS_PORT": str(free_port()),
         "TRACKER_KEYS_FILE": str(keys_file),
         "TRACKER_COLLECT_IP_REQUESTS_PER_SECOND": _FAR_ABOVE,
         "TRACKER_COLLECT_KEY_EVENTS_PER_SECOND": _FAR_ABOVE,

@@ -92,7 +92,7 @@ async def measure(bench: Bench) -> Sequence[Figure]:
         update={
             "tinybird_url": f"http://{LOOPBACK}:{free_port()}",
             "tinybird_project_dir": PROJECT_DIR / "tinybird",
-            **{f"{stage}_port": free_port() for stage in ("collect", "process", "sink")},
+            **{f"{stage}_port": free_port() for stage in ("collect", "collect_metrics", "process", "sink")},
         }
     )
     await create_topics(settings)

@@ -31,6 +31,7 @@ class Stage:
             **os.environ,
             "PYTHONPATH": str(PROJECT_DIR),
             "TRACKER_DATA_DIR": str(data_dir),
+            "TRACKER_COLLECT_METRICS_PORT": str(free_port()),
             "TRACKER_SINK_PORT": str(free_port()),
             **environment,
         }

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     # Collect
     collect_host: str = Field(default="127.0.0.1", description="address that the collector listens on")
     collect_port: int = Field(default=8000, ge=1, le=65535, description="port that the collector listens on")
+    collect_metrics_host: str = Field(
+        default="127.0.0.1", description="address that the collector shows its metrics on; keep it from the world"
+    )
+    collect_metrics_port: int = Field(default=6065, ge=1, le=65535, description="port of the collector's metrics")
     collect_max_body_bytes: int = Field(default=262_144, ge=1_024, description="largest request body")
     collect_max_connections: int = Field(default=10_000, ge=1, description="open connections at most; then 503")
     collect_ack_timeout_ms: int = Field(

@@ -47,6 +47,7 @@ async def running_stack(settings: Settings, *, write_line: LineWriter, say: Say)
         RetryableError: something did not become ready in time.
     """
     require_free_port(settings.collect_port, "TRACKER_COLLECT_PORT")
+    require_free_port(settings.collect_metrics_port, "TRACKER_COLLECT_METRICS_PORT")
     require_free_port(settings.process_port, "TRACKER_PROCESS_PORT")
     require_free_port(settings.sink_port, "TRACKER_SINK_PORT")
     supervisor = Supervisor(environment(settings), write_line)

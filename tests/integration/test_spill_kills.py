@@ -35,6 +35,7 @@ class Visitors:
 
     def __init__(self, settings: Settings) -> None:
         self._url = f"http://{LOOPBACK}:{settings.collect_port}"
+        self._metrics_url = f"http://{LOOPBACK}:{settings.collect_metrics_port}/metrics"
         self._workspace = settings.topic_prefix
         self.accepted: dict[str, list[str]] = defaultdict(list)
         self.stop = asyncio.Event()
@@ -72,7 +73,7 @@ class Visitors:
 
     async def metric(self, name: str) -> float:
         """One figure of the collector that runs now."""
-        async with aiohttp.ClientSession(self._url) as http, http.get("/metrics") as answer:
+        async with aiohttp.ClientSession() as http, http.get(self._metrics_url) as answer:
             lines = (await answer.text()).splitlines()
         return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
@@ -120,6 +121,7 @@ def test_every_202_is_a_row_once_and_in_order(own_kafka: LocalKafka, local_tinyb
         topic_prefix=f"spill-{free_port()}.",
         partitions=4,
         collect_port=free_port(),
+        collect_metrics_port=free_port(),
         process_port=free_port(),
         sink_port=free_port(),
     )

@@ -46,6 +46,7 @@ async def test_a_taken_port_is_refused_before_anything_starts() -> None:
 async def test_an_absent_broker_on_another_machine_is_not_started_here() -> None:
     settings = Settings(
         collect_port=free_port(),
+        collect_metrics_port=free_port(),
         process_port=free_port(),
         sink_port=free_port(),
         kafka_bootstrap="kafka.invalid:9092",

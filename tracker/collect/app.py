@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from topics.headers import Headers
 from tracker.collect import answers, requests, visitors
@@ -57,7 +56,6 @@ class Collector:
             Route(PIXEL, {"GET": intake.pixel}),
             Route("/healthz", {"GET": health}),
             Route("/readyz", {"GET": self.ready}),
-            Route("/metrics", {"GET": self.show_metrics}),
             Route("/tracker.js", {"GET": static("tracker.js", "text/javascript")}),
             Route("/demo", {"GET": static("demo.html", "text/html")}),
             Route("/live", {"GET": static("live.html", "text/html")}),
@@ -173,10 +171,6 @@ class Collector:
     async def ready(self, _: Request) -> Response:
         """Say whether events can be accepted now, and if not, why."""
         return answers.json_bytes(orjson.dumps(await self._producer.readiness()))
-
-    def show_metrics(self, _: Request) -> Response:
-        """Show the figures in Prometheus' text format."""
-        return Response(200, self.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
     async def live_data(self, request: Request) -> Response:
         """Answer with what ``/live`` shows: a read key's workspace, or all where there are no keys, on this machine."""

@@ -1,6 +1,7 @@
 """The collector as a process: listens until it is told to stop, then finishes what it has begun."""
 
 import asyncio
+import contextlib
 import gc
 import resource
 import signal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import uvloop
 
+from tracker.collect import metrics_page
 from tracker.collect.app import Collector
 from tracker.collect.exposure import check_exposure
 from tracker.collect.server import HttpServer
@@ -78,19 +80,24 @@ async def _serve_until(
     )
     await collector.start()
     spare_garbage_collection()
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(_stop, server, collector, settings)
         if on_ready is None:
             await _listen(server, settings)
-        else:
+            host, port = settings.collect_metrics_host, settings.collect_metrics_port
+            await stack.enter_async_context(metrics_page.serving(host, port, collector.metrics.exposition))
+        else:  # the parent shows the figures of all
             await collector.until_direct(KAFKA_WAIT_SECONDS)
             for bound in sockets:
                 await server.listen("", 0, sock=bound)
             on_ready()
         await stop.wait()
         _log.info("collector_stopping")
-    finally:
-        await server.stop(settings.collect_ack_timeout_ms / 1000 + SHUTDOWN_GRACE_SECONDS)
-        await collector.stop()
+
+
+async def _stop(server: HttpServer, collector: Collector, settings: Settings) -> None:
+    await server.stop(settings.collect_ack_timeout_ms / 1000 + SHUTDOWN_GRACE_SECONDS)
+    await collector.stop()
 
 
 async def _listen(server: HttpServer, settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """What the collector counts. One registry an app, so that two apps in one process don't share figures."""
 
-import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -10,7 +10,7 @@ _PRODUCE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 
 class CollectMetrics:
-    """The collector's figures, with the registry that ``/metrics`` shows."""
+    """The collector's figures, with their registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -112,13 +112,16 @@ class CollectMetrics:
         child.inc()
 
     def exposition(self) -> bytes:
-        """Return all figures in Prometheus' text format; those of all processes on the port, if there are several."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-        return generate_latest(everybody)
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self.registry)
 
     def count_refused(self, status: int) -> None:
         """Count a request that was refused before anybody knew what it was for."""
         self.count_request("refused", status)
+
+
+def exposition_of_all(figures: Path) -> bytes:
+    """Return the figures of all processes that write theirs into this directory, those that have ended included."""
+    everybody = CollectorRegistry()
+    MultiProcessCollector(everybody, str(figures))  # type: ignore[no-untyped-call]
+    return generate_latest(everybody)

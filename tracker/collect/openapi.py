@@ -182,9 +182,7 @@ def _operations() -> Json:
         "operations", "getReadiness", "Can events be accepted?", (*_ANYWHERE, "kafka_unavailable", "spill_full")
     )
     ready["responses"]["200"] = _answer("Yes; and where they go.", "Readiness")
-    metrics = _operation("operations", "getMetrics", "The figures, for Prometheus", _ANYWHERE)
-    metrics["responses"]["200"] = _text("Prometheus' text format.", "text/plain")
-    return {"/healthz": {"get": health}, "/readyz": {"get": ready}, "/metrics": {"get": metrics}}
+    return {"/healthz": {"get": health}, "/readyz": {"get": ready}}
 
 
 def _pages() -> Json:

@@ -14,13 +14,16 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
+from tracker.collect import metrics_page
 from tracker.collect.exposure import check_exposure
+from tracker.collect.metrics import exposition_of_all
 from tracker.collect.server import LISTEN_BACKLOG
 from tracker.deathsig import dies_with_parent
 from tracker.errors import ConfigurationError
@@ -61,7 +64,13 @@ def run(settings: Settings, overrides: Mapping[str, object]) -> int:
     environment["PROMETHEUS_MULTIPROC_DIR"] = str(figures.resolve())
     host, port = settings.collect_host, settings.collect_port
     _log.info("collector_listening", url=f"http://{host}:{port}", processes=settings.collect_processes)
-    return asyncio.run(Parent(sockets, environment, figures).run())
+    return asyncio.run(_run(settings, Parent(sockets, environment, figures), figures))
+
+
+async def _run(settings: Settings, parent: "Parent", figures: Path) -> int:
+    host, port = settings.collect_metrics_host, settings.collect_metrics_port
+    async with metrics_page.serving(host, port, partial(exposition_of_all, figures)):
+        return await parent.run()
 
 
 def listen(settings: Settings) -> list[socket.socket]:

@@ -80,6 +80,7 @@ def isolated(settings: Settings, data_dir: Path) -> Settings:
         kafka_bootstrap=f"localhost:{free_port()}",
         tinybird_url=f"http://localhost:{free_port()}",
         collect_port=free_port(),
+        collect_metrics_port=free_port(),
         process_port=process_port,
         sink_port=free_port(),
         process_url=f"http://localhost:{process_port}",

@@ -14,6 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from topics.catalog import SOURCE
 from tracker.kafka import new_reader
+from tracker.local.ports import free_port
 from tracker.settings import Settings
 
 START_TIMEOUT_SECONDS = 30
@@ -33,7 +34,7 @@ class CollectorProcess:
         self.http = aiohttp.ClientSession(self.url, cookie_jar=aiohttp.DummyCookieJar())
 
     async def until_status(self, path: str, status: int, *, saying: str = "") -> str:
-        """Ask until the path answers with this status and these words, and return the answer's text."""
+        """Ask until a path or address answers with this status and these words, and return the text."""
         last = "no answer"
         try:
             async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
@@ -50,6 +51,12 @@ class CollectorProcess:
         except TimeoutError:
             raise AssertionError(f"{path} never answered {status}; last: {last}") from None
 
+    async def until_figures(self, saying: str = "") -> str:
+        """Ask until the collector's figures have this in them, and return them."""
+        return await self.until_status(
+            f"http://127.0.0.1:{self.settings.collect_metrics_port}/metrics", 200, saying=saying
+        )
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -62,6 +69,7 @@ async def spawn(settings: Settings, log_file: Path) -> asyncio.subprocess.Proces
     """Start ``tracker collect`` with these settings; its output goes to the file."""
     names = settings.model_fields_set
     env = {f"TRACKER_{name.upper()}": str(getattr(settings, name)) for name in names}
+    env.setdefault("TRACKER_COLLECT_METRICS_PORT", str(free_port()))
     with log_file.open("wb") as log:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tracker", "collect", env={**os.environ, **env}, stdout=log, stderr=log

@@ -20,6 +20,7 @@ def collect_settings(kafka_broker: LocalKafka, tmp_path: Path) -> Settings:
         topic_prefix=f"collect-{clock.new_id()}.",
         partitions=4,
         collect_port=free_port(),
+        collect_metrics_port=free_port(),
         process_url=f"http://127.0.0.1:{free_port()}",
         data_dir=tmp_path,
     )

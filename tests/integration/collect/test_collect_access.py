@@ -148,7 +148,7 @@ async def test_keys_are_reloaded_and_a_broken_file_keeps_the_old_ones(guarded):
     await until("a-new-write-key-of-w1", 202)
     await until(WRITE["w1"], 401)
     path.write_bytes(b'{"write_keys": [{"key": "hunter2-hunter2-hunter2"}]}')
-    await guarded.until_status("/metrics", 200, saying="tracker_collect_keys_file_valid 0.0")
+    await guarded.until_figures("tracker_collect_keys_file_valid 0.0")
     assert (await track(guarded, X_Write_Key="a-new-write-key-of-w1"))[0] == 202
     path.write_bytes(keys_file())
     await until(WRITE["w1"], 202)

@@ -149,7 +149,7 @@ async def test_cookies_objections_and_clocks_follow_the_settings(collect_setting
             verdict = orjson.loads(body)
             assert (status, verdict.get("results", [verdict])[0]["status"]) == (202, "dropped")
             assert "Set-Cookie" not in headers
-        text = await collector.until_status("/metrics", 200)
+        text = await collector.until_figures()
         assert 'tracker_collect_events_dropped_total{signal="dnt"} 2.0' in text
         assert len(await sources(settings)) == 1
 

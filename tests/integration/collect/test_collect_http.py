@@ -207,11 +207,13 @@ async def test_a_bad_event_of_a_batch_costs_its_neighbours_nothing(collector):
 async def test_metrics_count_requests_by_endpoint_and_acked_records(collector):
     await post(collector, TRACK, CLICK)
     await post(collector, TRACK, {})
-    text = await collector.until_status("/metrics", 200)
+    text = await collector.until_figures()
     assert f'tracker_collect_requests_total{{endpoint="{TRACK}",status="202"}} 1.0' in text
     assert f'tracker_collect_requests_total{{endpoint="{TRACK}",status="400"}} 1.0' in text
     assert "tracker_collect_records_acked_total 1.0" in text
     assert "tracker_collect_records_unsettled 0.0" in text
+    async with collector.http.get("/metrics") as answer:  # the port for events is the world's
+        assert answer.status == 404
 
 
 async def test_the_script_and_the_demo_are_served(collector):

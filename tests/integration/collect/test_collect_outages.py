@@ -18,6 +18,7 @@ from tests.integration.collect.collector_process import (
 )
 from tracker.admin import create_topics
 from tracker.local.kafka import LocalKafka
+from tracker.local.ports import free_port
 from tracker.settings import Settings
 
 TRACK = "/api/v1/events/track"
@@ -76,7 +77,7 @@ async def test_it_starts_without_kafka_and_what_it_accepts_arrives_when_kafka_an
         await create_topics(own_settings)
         await collector.until_status("/readyz", 200, saying='"records":0')
         assert await track(collector, "in-time") == 202
-        await collector.until_status("/metrics", 200, saying="tracker_collect_records_drained_total 2.0")
+        await collector.until_figures("tracker_collect_records_drained_total 2.0")
     assert sorted(await event_ids(own_settings)) == ["in-time", "no-topic", "too-early"]
 
 
@@ -116,7 +117,7 @@ async def test_a_broker_that_falls_silent_costs_nobody_an_event_and_sends_nothin
             answer = orjson.loads(await collector.until_status("/readyz", 200, saying="does not answer"))
             # The first were under way to Kafka when it froze, and are in the spill all the same.
             assert answer["spill"]["records"] == 20
-            await collector.until_status("/metrics", 200, saying="tracker_collect_records_spilled_total 20.0")
+            await collector.until_figures("tracker_collect_records_spilled_total 20.0")
         finally:
             os.kill(own_kafka.pid, signal.SIGCONT)
         await collector.until_status("/readyz", 200, saying='"records":0')
@@ -155,14 +156,17 @@ async def test_a_stop_answers_what_is_under_way_and_loses_nothing_that_was_accep
     assert set(statuses) <= set(found)
 
 
-async def test_a_port_that_is_taken_is_one_clear_line(collector, tmp_path):
+@pytest.mark.parametrize("taken", ["collect_port", "collect_metrics_port"])
+async def test_a_port_that_is_taken_is_one_clear_line(collector, tmp_path, taken):
     log_file = tmp_path / "second.log"
-    second = await spawn(collector.settings, log_file)
+    ports = {name: free_port() for name in {"collect_port", "collect_metrics_port"} - {taken}}
+    fields = collector.settings.model_dump(include=collector.settings.model_fields_set)
+    second = await spawn(Settings(**{**fields, **ports, "log_level": "error"}), log_file)
     async with asyncio.timeout(30):
         assert await second.wait() == 1
     lines = log_file.read_text().splitlines()
     assert len(lines) == 1
-    assert "TRACKER_COLLECT_PORT" in lines[0]
+    assert f"TRACKER_{taken.upper()}" in lines[0]
 
 
 async def test_a_broker_far_away_at_the_stop_does_not_hold_it_up(own_settings, tmp_path):

@@ -107,7 +107,7 @@ async def test_a_restart_under_load_refuses_and_loses_nothing(collector):
     assert load.failures == Counter()
     found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
     assert sorted(found) == sorted(load.accepted)
-    metrics = await collector.until_status("/metrics", 200, saying="tracker_collect_requests_total")
+    metrics = await collector.until_figures("tracker_collect_requests_total")
     counted = f'tracker_collect_requests_total{{endpoint="{TRACK}",status="202"}} {float(len(load.accepted))}'
     assert counted in metrics  # those of the processes that have ended, too
 

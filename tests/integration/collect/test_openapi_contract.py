@@ -117,6 +117,6 @@ async def test_every_answer_is_one_that_the_document_knows(documented: Collector
         assert code == 0, output
         print(output)
     document = orjson.loads(await documented.until_status("/openapi.json", 200))
-    seen = answered(await documented.until_status("/metrics", 200))
+    seen = answered(await documented.until_figures())
     unseen = {path: told - NEED_A_FAULT - seen[path] for path, told in told_by(document).items()}
     assert {path: statuses for path, statuses in unseen.items() if statuses} == {}
