@@ -6,9 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from honcho.environ import parse_procfile
 from typer.testing import CliRunner, Result
 
@@ -24,16 +27,24 @@ def run(*arguments: str, **environment: str) -> Result:
     return CliRunner(env={"NO_COLOR": "1", **environment}).invoke(app, arguments, prog_name="tracker")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        (),
-        *(("collect",), ("process",), ("sink",), ("dev",), ("demo",)),
-        *(("local", name) for name in ("kafka", "tinybird")),
-        *(("topics", name) for name in ("create", "check", "describe", "acls")),
-    ],
-    ids=" ".join,
-)
+def commands() -> list[tuple[str, ...]]:
+    """Every command that a person finds in the help, and the one without a name."""
+
+    def below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if not hasattr(command, "commands"):
+            yield path
+            return
+        for name, each in command.commands.items():
+            yield from () if each.hidden else below(each, (*path, name))
+
+    return [(), *below(typer.main.get_command(app), ())]
+
+
+def test_the_commands_that_are_walked_are_all_of_them() -> None:
+    assert {("collect",), ("verify",), ("topics", "asyncapi"), ("replay", "promote")} <= set(commands())
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0

@@ -50,7 +50,10 @@ def tracker(
 
 @app.command()
 def version() -> None:
-    """Print the installed version."""
+    """Print the installed version.
+
+    Example: tracker version
+    """
     typer.echo(f"tracker {installed_version('event-tracker')}")
 
 

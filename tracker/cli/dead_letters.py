@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 import typer
 
 from topics.dead_letter import RejectReason, Stage
-from tracker.cli.options import load_settings, time_ms
+from tracker.cli.options import command_settings, time_ms
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -270,10 +270,7 @@ def _filter(
 
 
 def _run(work: Callable[["Settings"], Coroutine[Any, Any, Result]]) -> Result:
-    from tracker.log import hush_kafka_client
-
-    hush_kafka_client()
-    return asyncio.run(work(load_settings()))
+    return asyncio.run(work(command_settings()))
 
 
 def _print_table(shown: "list[StoredLetter]") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.options import DataDir, load_settings
+from tracker.cli.options import DataDir, command_settings
 from tracker.cli.replay import datasource_names, valid_name
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def import_(
     require_files(files)
     what = Import(valid_name(name), files, file_format, RowMapper(read_mapping(mapping)), window_rows)
     names = None if log_only else datasource_names(datasource)
-    settings = load_settings(data_dir=data_dir)
+    settings = command_settings(data_dir=data_dir)
     path = None if dry_run else rejects_file or Path(f"{name}.rejects.ndjson")
     with Rejects(path) as rejects:
         code = _import(settings, what, rejects, names, processes, dry_run=dry_run, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tracker import clock
-from tracker.cli.options import load_settings
+from tracker.cli.options import command_settings, load_settings
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -103,12 +103,10 @@ def report(
 
     Times are the broker's. Example: tracker migration report --since 2026-11-25T10:00:00 --until 2026-11-25T11:00:00
     """
-    from tracker.log import hush_kafka_client
     from tracker.migration.flags import BOTH
     from tracker.migration.report import compare
 
-    hush_kafka_client()
-    settings = load_settings(migration_file=file)
+    settings = command_settings(migration_file=file)
     now_ms = clock.now_ms()
     since_ms = now_ms - 3_600_000 if since is None else _ms(since)
     until_ms = now_ms - 60_000 if until is None else _ms(until)

@@ -20,6 +20,18 @@ def load_settings(**overrides: Any) -> Settings:
     return Settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
+def command_settings(**overrides: Any) -> Settings:
+    """Return the settings for a command that a person waits for: our own line says once what goes wrong with Kafka.
+
+    Raises:
+        pydantic.ValidationError: likewise.
+    """
+    from tracker.log import hush_kafka_client
+
+    hush_kafka_client()
+    return load_settings(**overrides)
+
+
 def time_ms(text: str | None) -> int | None:
     """Return a time that was given as an option, in milliseconds since the epoch.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.options import DataDir, load_settings
+from tracker.cli.options import DataDir, command_settings, load_settings
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def replay(
         events_datasource=events,
         sessions_datasource=sessions,
     )
-    settings = load_settings(data_dir=data_dir)
+    settings = command_settings(data_dir=data_dir)
     raise typer.Exit(asyncio.run(carry_out(settings, request, processes, max_rate, dry_run=dry_run, as_json=as_json)))
 
 
@@ -127,7 +127,7 @@ def promote(
 
     Example: tracker replay promote fix
     """
-    raise typer.Exit(asyncio.run(_promote(load_settings(data_dir=data_dir), valid_name(name), yes=yes)))
+    raise typer.Exit(asyncio.run(_promote(command_settings(data_dir=data_dir), valid_name(name), yes=yes)))
 
 
 async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
@@ -173,7 +173,7 @@ def discard(
     """
     from tracker.replay.discard import discard as remove
 
-    removed = asyncio.run(remove(load_settings(data_dir=data_dir), valid_name(name)))
+    removed = asyncio.run(remove(command_settings(data_dir=data_dir), valid_name(name)))
     typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracker.cli.options import load_settings
+from tracker.cli.options import command_settings
 
 if TYPE_CHECKING:
     from tracker.settings import Settings
@@ -38,7 +38,7 @@ def session(
       tracker session 0193b2b4-… --tinybird --json
     """
     show = _JsonShow() if as_json else _PersonShow()
-    settings = load_settings()
+    settings = command_settings()
     if tinybird:
         from tracker.timeline import written
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from topics.catalog import CATALOG
-from tracker.cli.options import load_settings
+from tracker.cli.options import command_settings, load_settings
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from tracker.admin import Drift
-    from tracker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Make, compare and show the topics of topics/catalog.py.")
 
@@ -30,7 +29,7 @@ def create() -> None:
     """
     from tracker.admin import create_topics
 
-    settings = _prepare()
+    settings = command_settings()
     for name, verdict in asyncio.run(create_topics(settings)).items():
         did = f"created, {settings.partitions} partitions" if verdict == "created" else "exists, left alone"
         typer.echo(f"{name}: {did}")
@@ -46,7 +45,7 @@ def check(*, as_json: Json = False) -> None:
 
     from tracker.admin import check_topics
 
-    settings = _prepare()
+    settings = command_settings()
     drifts = asyncio.run(check_topics(settings))
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(drift) for drift in drifts], indent=2))
@@ -73,7 +72,7 @@ def describe(
     """
     from tracker.admin import describe_broker
 
-    settings = _prepare()
+    settings = command_settings()
     found = asyncio.run(describe_broker(settings)) if broker else None
     rows = []
     for topic in CATALOG:
@@ -187,13 +186,6 @@ def asyncapi() -> None:
         version=version("event-tracker"),
     )
     typer.echo(json.dumps(shown, indent=2))
-
-
-def _prepare() -> "Settings":
-    from tracker.log import hush_kafka_client
-
-    hush_kafka_client()
-    return load_settings()
 
 
 def _table(drifts: "list[Drift]") -> "Table":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.options import load_settings, time_ms
+from tracker.cli.options import command_settings, time_ms
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,15 +38,13 @@ def verify(
 
       tracker verify --workspace w1 --from 2026-11-24T00:00Z --json
     """
-    from tracker.log import hush_kafka_client
     from tracker.tinybird_sql import QueryRefused
     from tracker.verify.hashes import Scope
     from tracker.verify.run import verify as look
 
-    hush_kafka_client()
     scope = Scope(workspace, time_ms(since), time_ms(to))
     try:
-        checks = asyncio.run(look(load_settings(), scope))
+        checks = asyncio.run(look(command_settings(), scope))
     except QueryRefused as error:
         needed = (
             "TRACKER_TINYBIRD_READ_TOKEN (or TRACKER_TINYBIRD_TOKEN) needs DATASOURCE:READ for events_v1 and session_v1"

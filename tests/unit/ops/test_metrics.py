@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -80,6 +81,18 @@ def test_each_expression_uses_metrics_and_labels_that_exist(expression: str) -> 
 def test_descriptions_of_alerts_name_metrics_that_exist() -> None:
     names = re.findall(r"\btracker_(?:collect|process|sink)_\w+", ALERTS)
     assert {re.sub(r"_bucket$", "", name) for name in names} <= set(registered())
+
+
+def pages() -> list[Path]:
+    return sorted(
+        [PROJECT_DIR / "README.md", *(PROJECT_DIR / "docs").glob("*.md"), *(PROJECT_DIR / "ops").rglob("*.md")]
+    )
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_page_names_metrics_that_exist_as_they_are_scraped(page: Path) -> None:
+    names = re.findall(r"\btracker_(?:collect|process|sink)_[a-z0-9_]*[a-z0-9]\b(?!\*)", page.read_text())
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in names} <= set(registered())
 
 
 def test_every_alert_says_how_grave_it_is_what_is_wrong_and_what_to_do() -> None:
