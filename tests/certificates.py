@@ -67,9 +67,11 @@ class Authority:
         file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         return file
 
-    def issue(self, name: str) -> Issued:
-        """Make a certificate that is good for localhost."""
+    def issue(self, name: str, host: str = "localhost") -> Issued:
+        """Make a certificate that is good for localhost, or for another host only."""
         key = ec.generate_private_key(ec.SECP256R1())
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        hosts: list[x509.GeneralName] = [x509.DNSName(host)]
+        if host == "localhost":
+            hosts.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         builder = _builder(name, self.name, key).add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         return Issued(name, builder.sign(self._key, hashes.SHA256()), key)

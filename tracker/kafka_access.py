@@ -34,6 +34,8 @@ _DENIED: Final = (
     errors.GroupAuthorizationFailedError,
     errors.ClusterAuthorizationFailedError,
 )
+#: OpenSSL's codes of a certificate that is for another host, and for another address.
+_MISNAMED: Final = frozenset({62, 64})
 _API_KEY: Final = 3
 
 
@@ -188,7 +190,8 @@ def _in_words(  # noqa: PLR0911 - a table of what can be refused
     protocol = f"TRACKER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
     match error:
         case ssl.SSLCertVerificationError():
-            setting = "TRACKER_KAFKA_SSL_CHECK_HOSTNAME" if "ostname" in str(error) else "TRACKER_KAFKA_SSL_CA_FILE"
+            is_misnamed = error.verify_code in _MISNAMED
+            setting = "TRACKER_KAFKA_SSL_CHECK_HOSTNAME" if is_misnamed else "TRACKER_KAFKA_SSL_CA_FILE"
             return f"shows a certificate that is not trusted ({error.verify_message}): see {setting}"
         case ssl.SSLError(reason=str(reason)) if "CERTIFICATE" in reason:
             return f"refuses our certificate ({reason}): see TRACKER_KAFKA_SSL_CERT_FILE"

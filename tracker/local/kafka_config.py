@@ -23,7 +23,8 @@ SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 class Guard:
     """Lets only those into the broker who log in over TLS, each to what ACLs allow. For tests of our clients.
 
-    Who comes through the second, open listener on ``open_port`` may do everything: it is for making ACLs.
+    Who comes through the second, open listener on ``open_port`` may do everything: it is for making ACLs. The third, on
+    ``mutual_port``, knows its clients by certificates of ``client_ca``, and shows one of its own for another host.
     """
 
     #: PEM: the broker's key and certificate.
@@ -31,6 +32,10 @@ class Guard:
     #: Passwords by user name, for PLAIN and SCRAM alike.
     users: Mapping[str, str]
     open_port: int
+    mutual_port: int
+    client_ca: Path
+    #: PEM: key and certificate for a name that the broker is not reached by.
+    misnamed_keystore: Path
 
     def properties(self, port: int) -> dict[str, object]:
         """Return what differs from a broker that everybody may use."""
@@ -38,11 +43,17 @@ class Guard:
         security = "org.apache.kafka.common.security"
         listener = "listener.name.guarded"
         return {
-            "listeners": f"GUARDED://{LOOPBACK}:{port},PLAINTEXT://{LOOPBACK}:{self.open_port}",
+            "listeners": f"GUARDED://{LOOPBACK}:{port},PLAINTEXT://{LOOPBACK}:{self.open_port},"
+            f"MUTUAL://{LOOPBACK}:{self.mutual_port}",
             "inter.broker.listener.name": "PLAINTEXT",
-            "listener.security.protocol.map": "GUARDED:SASL_SSL,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "GUARDED:SASL_SSL,MUTUAL:SSL,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.keystore,
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.mutual.ssl.keystore.type": "PEM",
+            "listener.name.mutual.ssl.keystore.location": self.misnamed_keystore,
+            "listener.name.mutual.ssl.truststore.type": "PEM",
+            "listener.name.mutual.ssl.truststore.location": self.client_ca,
             f"{listener}.sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM_MECHANISMS)),
             f"{listener}.plain.sasl.jaas.config": f"{security}.plain.PlainLoginModule required {logins};",
             **{

@@ -58,6 +58,7 @@ class World:
     tinybird: LocalTinybird
     #: A listener without any guard, for the administrator that the test is.
     open_door: Settings
+    mutual: str
 
     def environment(self, user: str, mechanism: str = "SCRAM-SHA-512", **changes: str) -> dict[str, str]:
         return {
@@ -81,6 +82,16 @@ class World:
         request = (CreateAclsRequest if is_given else DeleteAclsRequest)(*what)
         async with connect(self.open_door, timeout_seconds=60) as admin:
             await admin._send_to_controller(request)
+
+    def by_certificate(self, name: str, **changes: str) -> dict[str, str]:
+        """As who a certificate says, without a login."""
+        own = {"kafka_ssl_cert_file": str(self.directory / f"{name}.pem")} if name else {}
+        own |= {"kafka_ssl_key_file": str(self.directory / f"{name}.key")} if name else {}
+        mutual = {
+            "kafka_bootstrap": self.mutual, "kafka_security_protocol": "ssl", "kafka_sasl_mechanism": "",
+            "kafka_sasl_username": "", "kafka_sasl_password": "", "kafka_ssl_check_hostname": "false",
+        }  # fmt: skip
+        return self.environment("", **{**mutual, **own, **changes})
 
     def start(self, command: str, environment: dict[str, str]) -> subprocess.Popen[str]:
         ports = {f"TRACKER_{stage}_PORT": str(free_port()) for stage in ("COLLECT", "PROCESS", "SINK")}
@@ -113,9 +124,16 @@ def world(tmp_path_factory: pytest.TempPathFactory, local_tinybird: LocalTinybir
     certificate, key = authority.issue("broker").write(directory)
     keystore = directory / "keystore.pem"
     keystore.write_text(key.read_text() + certificate.read_text())
-    Authority("stranger").write(directory)
+    stranger = Authority("stranger")
+    stranger.write(directory)
+    stranger.issue("unknown").write(directory)
+    authority.issue("tracker-topics").write(directory)
+    named = "".join(file.read_text() for file in reversed(authority.issue("other", "other.example").write(directory)))
+    misnamed = directory / "misnamed.pem"
+    misnamed.write_text(named)
     users = dict.fromkeys([*(f"tracker-{process}" for process in PROCESSES), NOBODY], PASSWORD)
-    guard = Guard(keystore, users, free_port())
+    ca = authority.write(directory)
+    guard = Guard(keystore, users, free_port(), free_port(), ca, misnamed)
     with LocalKafka(kafka_settings(directory), guard) as broker:
         listed = subprocess.run(
             [sys.executable, "-m", "tracker", "topics", "acls", "--json"],
@@ -124,8 +142,12 @@ def world(tmp_path_factory: pytest.TempPathFactory, local_tinybird: LocalTinybir
         open_door = Settings(
             kafka_bootstrap=f"{LOOPBACK}:{guard.open_port}", topic_prefix=PREFIX, partitions=2, _env_file=None
         )
-        asyncio.run(provide(open_door, json.loads(listed.stdout)))
-        yield World(directory, broker.bootstrap, authority.write(directory), local_tinybird, open_door)
+        acls = json.loads(listed.stdout)
+        by_certificate = [
+            {**acl, "principal": "User:CN=tracker-topics"} for acl in acls if acl["principal"] == "User:tracker-topics"
+        ]
+        asyncio.run(provide(open_door, [*acls, *by_certificate]))
+        yield World(directory, broker.bootstrap, ca, local_tinybird, open_door, f"{LOOPBACK}:{guard.mutual_port}")
 
 
 def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, tmp_path: Path) -> None:
@@ -239,6 +261,7 @@ REFUSALS = {
         for command, topic in {
             "collect": "secured.events", "process": "secured.events", "sink": "secured.events.sequenced",
             "verify": "secured.sessions", "dead-letters list": "secured.dead-letters",
+            "migration report --all": "secured.events", "replay --name no": "secured.events",
         }.items()
     },
     "sink: may read but not write": ("sink", "tracker-verify", {}, "'tracker-verify' Write secured.dead-letters: see"),
@@ -274,3 +297,34 @@ def test_who_is_not_let_in_says_why_in_a_line_and_ends(world: World) -> None:
         assert "Traceback" not in err, what
         assert "wrong" not in said[0].split("TRACKER_")[0].split(), what
         assert re.search(REFUSALS[what][3], said[0]), f"{what}: {said[0]}"
+
+
+CERTIFICATE_REFUSALS = {
+    "without one": ("", {}, "refuses our certificate .*TRACKER_KAFKA_SSL_CERT_FILE"),
+    "of a stranger": ("unknown", {}, "refuses our certificate .*TRACKER_KAFKA_SSL_CERT_FILE"),
+    "for another host": (
+        "tracker-topics", {"kafka_ssl_check_hostname": "true"}, "not trusted .*TRACKER_KAFKA_SSL_CHECK_HOSTNAME",
+    ),
+}  # fmt: skip
+
+
+def test_a_client_is_known_by_its_certificate_and_a_wrong_one_on_either_side_is_a_line(world: World) -> None:
+    running = {
+        "let in": world.start("topics check", world.by_certificate("tracker-topics")),
+        **{
+            what: world.start("topics check", world.by_certificate(name, **changes))
+            for what, (name, changes, _) in CERTIFICATE_REFUSALS.items()
+        },
+    }
+    try:
+        ended = {what: (process.communicate(timeout=END_SECONDS), process) for what, process in running.items()}
+    finally:
+        for process in running.values():
+            process.kill()
+    (out, err), process = ended.pop("let in")
+    assert process.returncode == 0, f"{out}\n{err}"
+    for what, ((_, err), process) in ended.items():
+        said = [line for line in err.splitlines() if line.startswith("tracker: ")]
+        assert (process.returncode, len(said)) == (1, 1), f"{what}: {process.returncode}\n{err}"
+        assert "Traceback" not in err, what
+        assert re.search(CERTIFICATE_REFUSALS[what][2], said[0]), f"{what}: {said[0]}"
