@@ -81,6 +81,8 @@ async def running_collector(
     settings: Settings, log_file: Path, *, is_ready: bool = True
 ) -> AsyncIterator[CollectorProcess]:
     """Run a collector; it is alive, and ready unless told otherwise, when the block begins."""
+    if "collect_metrics_port" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"collect_metrics_port": free_port()})
     collector = CollectorProcess(await spawn(settings, log_file), settings, log_file)
     try:
         await collector.until_status("/readyz" if is_ready else "/healthz", 200)

@@ -94,7 +94,9 @@ class World:
         return self.environment("", **{**mutual, **own, **changes})
 
     def start(self, command: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-        ports = {f"TRACKER_{stage}_PORT": str(free_port()) for stage in ("COLLECT", "PROCESS", "SINK")}
+        ports = {
+            f"TRACKER_{stage}_PORT": str(free_port()) for stage in ("COLLECT", "COLLECT_METRICS", "PROCESS", "SINK")
+        }
         data_dir = self.directory / f"{command.replace(' ', '-')}-{free_port()}"
         given = {**os.environ, "NO_COLOR": "1", "TRACKER_DATA_DIR": str(data_dir), **ports, **environment}
         return subprocess.Popen(
