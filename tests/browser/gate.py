@@ -89,7 +89,7 @@ class Gate:
         dropped = _HOP_HEADERS | ({"cookie", "set-cookie"} if self.is_cookieless else set())
         headers = {name: value for name, value in request.headers.items() if name.lower() not in dropped}
         async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as http,
             http.request(request.method, self.collector_url + request.path_qs, data=body, headers=headers) as answer,
         ):
             content = await answer.read()

@@ -164,10 +164,10 @@ async def _complete_to(
 
 async def _time_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> int:
     """Return the log's time of the first record at or after an offset; the end of time if there is none."""
-    if (await reader.end_offsets([tp]))[tp] <= offset:
-        return END_OF_TIME_MS
+    end = (await reader.end_offsets([tp]))[tp]
     reader.assign([tp])
     reader.seek(tp, offset)
-    while True:
+    while await reader.position(tp) < end:  # also where retention deletes it meanwhile
         for record in (await reader.getmany(tp, timeout_ms=500, max_records=1)).get(tp, ()):
             return int(record.timestamp)
+    return END_OF_TIME_MS

@@ -1,5 +1,6 @@
 """Files of old events into Tinybird: the sessions that they would have been live, once, however often it is run."""
 
+import asyncio
 import csv
 import gzip
 import json
@@ -14,15 +15,23 @@ from typing import Any
 import pyarrow
 import pytest
 import zstandard
+from aiokafka.errors import UnknownTopicOrPartitionError
 from pyarrow import parquet
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
+from tests.source_log import end_offsets
+from tests.stages import wait_until
+from topics.catalog import SOURCE
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
+from tracker.settings import Settings
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 TIMEOUT_SECONDS = 120
+PARTITIONS = 4
+#: Several record batches in each partition.
+MANY_EVENTS = 30_000
 
 
 class Importer:
@@ -37,7 +46,7 @@ class Importer:
             "PYTHONPATH": str(PROJECT_DIR),
             "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
             "TRACKER_TOPIC_PREFIX": f"{self.workspace}.",
-            "TRACKER_PARTITIONS": "4",
+            "TRACKER_PARTITIONS": str(PARTITIONS),
             "TRACKER_DATA_DIR": str(directory / "data"),
             "TRACKER_TINYBIRD_URL": tinybird.url,
             "TRACKER_TINYBIRD_TOKEN": tinybird.token,
@@ -61,6 +70,18 @@ class Importer:
         process = self.start(*arguments)
         out, errors = process.communicate(typed, timeout=TIMEOUT_SECONDS)
         return process.returncode, out, errors
+
+    def log_records(self) -> int:
+        """How many records the log of the import named "again" holds."""
+        settings = Settings(
+            kafka_bootstrap=self._environment["TRACKER_KAFKA_BOOTSTRAP"],
+            topic_prefix=f"{self.workspace}.import.again.",
+            partitions=PARTITIONS,
+        )
+        try:
+            return sum(asyncio.run(end_offsets(settings, SOURCE)).values())
+        except UnknownTopicOrPartitionError:
+            return 0
 
     def rows(self) -> list[tuple[str, int, str]]:
         """Session, number and event id of each row, without FINAL: a row that was written twice is seen."""
@@ -191,20 +212,22 @@ def test_a_row_that_comes_too_late_for_the_window_is_rejected_not_misplaced(impo
 
 
 def test_an_import_that_is_killed_or_repeated_doubles_nothing(importer: Importer) -> None:
-    events = importer.events(300)
-    pieces = ndjson(events)
-    half = pieces[: len(pieces) // 2].rpartition(b"\n")[0] + b"\n"
-    # A pipe that breaks off: what had been read is in the log, without its end.
-    broken = importer.start("--name", "again", "--window-rows", "1", "-")
-    assert broken.stdin is not None
-    broken.stdin.write(half.decode())
-    broken.stdin.flush()
-    broken.kill()
-    broken.communicate()
+    events = importer.events(MANY_EVENTS)
+    (importer.directory / "many.ndjson").write_bytes(ndjson(events))
+    run = ("--name", "again", "many.ndjson")
+    # Killed while it writes its log, and again while its rows go into Tinybird.
+    for is_under_way in (lambda: importer.log_records() > 0, lambda: len(importer.rows()) > 0):
+        killed = importer.start(*run)
+        wait_until(is_under_way, "something to interrupt", TIMEOUT_SECONDS)
+        assert killed.poll() is None
+        killed.kill()
+        killed.communicate()
+    written = importer.log_records()
     for _ in range(2):
-        code, out, errors = importer.run("--name", "again", "--window-rows", "1", "-", typed=pieces.decode())
+        code, out, errors = importer.run(*run)
         assert code == 0, out + errors
-    assert "300 were there already" in out
+    assert f"{MANY_EVENTS:,} were there already" in out
+    assert importer.log_records() == MANY_EVENTS + PARTITIONS >= written  # and a closing tick each
     assert sorted(event_id for *_, event_id in importer.rows()) == sorted(event["event_id"] for event in events)
 
 
