@@ -2,8 +2,8 @@
 
 A woken zombie's writes are stale, but they come last. Last write wins would let them overrule what came after; the
 offset that each version carries does not. Merging is commutative and idempotent, so it does not matter who reads a
-stretch of the changelog, how often, or in which pieces. A removal leaves no offset to compare with: there the log's order
-counts, and for the time of the compaction lag the forgotten state that comes before it.
+stretch of the changelog, how often, or in which pieces. A removal leaves no offset to compare with: there the log's
+order counts, and for the time of the compaction lag the forgotten state that comes before it.
 """
 
 from tracker.sessions.state import offset_of
