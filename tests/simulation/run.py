@@ -289,7 +289,7 @@ class Simulation:
         taken = {
             lease.tp: lease.next_offset
             for name, stage in self.stages.items()
-            if name.startswith("sink")
+            if name.startswith("sink") and stage.process.is_running
             for lease in stage.leases()
             if lease.chunks_in_flight == 0
         }

@@ -87,7 +87,10 @@ class Checkpoint:
             metrics.CHUNKS_DROPPED.inc()
             return
         lease.watermark = chunk.end - 1
-        lease.table.keep(result.changed)
+        if lease.contested:
+            lease.take_in(result.changed)  # not ours but the store's: somebody else's may have won
+        else:
+            lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
         metrics.observe_chunk(len(chunk.records), result.counts)
         if self._tracing is not None:
