@@ -43,10 +43,12 @@ class PartitionLog:
         self.end = 0
         self.on_append: list[Callable[[], None]] = []
         self._offsets: list[int] = []
+        #: Where the batch that came last begins.
+        self._last_batch = 0
 
     def append(self, contents: Iterable[Content], timestamp_ms: int) -> int:
         """Append a batch and return its base offset."""
-        base = self.end
+        base = self._last_batch = self.end
         topic, partition = self.tp
         for key, value, headers in contents:
             self.records.append(Record(topic, partition, self.end, timestamp_ms, key, value, tuple(headers)))
@@ -64,9 +66,16 @@ class PartitionLog:
         return found, max(offset, self.end) if is_last else found[-1].offset + 1
 
     def compact(self, now_ms: int, lag_ms: int, delete_retention_ms: int) -> int:
-        """Keep the last record of each key among those older than the lag, as Kafka's cleaner does."""
+        """Keep the last record of each key among those older than the lag, as Kafka's cleaner does.
+
+        It leaves the active segment alone, which holds at least the last batch.
+        """
         clean = 0
-        while clean < len(self.records) - 1 and self.records[clean].timestamp <= now_ms - lag_ms:
+        while (
+            clean < len(self.records)
+            and self.records[clean].offset < self._last_batch
+            and self.records[clean].timestamp <= now_ms - lag_ms
+        ):
             clean += 1
         last = {record.key: record.offset for record in self.records[:clean]}
         kept = [
