@@ -124,9 +124,16 @@ class Child:
         """Wait, within a limit, until it accepts; False if it has ended or takes too long."""
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                return await asyncio.shield(self._ready)
+                if await asyncio.shield(self._ready):
+                    return True
+                await self.process.wait()  # it has closed its end, so it is about to; was_killed() asks how
         except TimeoutError:
-            return False
+            pass
+        return False
+
+    def was_killed(self) -> bool:
+        """Whether something outside has ended it, such as the kernel short of memory: it could not say why itself."""
+        return self.process.returncode is not None and self.process.returncode < 0
 
     async def stop(self) -> None:
         """Let it finish what it has begun, and wait until it has ended."""
@@ -168,9 +175,9 @@ class Parent:
         loop.add_signal_handler(signal.SIGHUP, self._restart_wanted.set)
         children = await self._generation()
         for child in children:
-            if not await child.is_ready():
+            if not await child.is_ready() and not child.was_killed():
                 await asyncio.gather(*(child.stop() for child in children))
-                return next((child.process.returncode for child in children if child.process.returncode), 1)
+                return max(child.process.returncode or 1, 1)
         self._adopt(children)
         _log.info("collector_ready", processes=len(children))
         restarts = asyncio.create_task(self._restart_when_told())

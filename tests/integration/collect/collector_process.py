@@ -78,14 +78,15 @@ async def spawn(settings: Settings, log_file: Path) -> asyncio.subprocess.Proces
 
 @asynccontextmanager
 async def running_collector(
-    settings: Settings, log_file: Path, *, is_ready: bool = True
+    settings: Settings, log_file: Path, *, first: str | None = "/readyz"
 ) -> AsyncIterator[CollectorProcess]:
-    """Run a collector; it is alive, and ready unless told otherwise, when the block begins."""
+    """Run a collector; the block begins when it answers 200 at the path ``first``, at once without one."""
     if "collect_metrics_port" not in settings.model_fields_set:
         settings = settings.model_copy(update={"collect_metrics_port": free_port()})
     collector = CollectorProcess(await spawn(settings, log_file), settings, log_file)
     try:
-        await collector.until_status("/readyz" if is_ready else "/healthz", 200)
+        if first is not None:
+            await collector.until_status(first, 200)
         yield collector
     finally:
         await collector.http.close()

@@ -64,7 +64,7 @@ def own_settings(own_kafka: LocalKafka, collect_settings: Settings) -> Settings:
 async def test_it_starts_without_kafka_and_what_it_accepts_arrives_when_kafka_and_the_topic_come(
     own_kafka, own_settings, tmp_path
 ):
-    async with running_collector(own_settings, tmp_path / "collect.log", is_ready=False) as collector:
+    async with running_collector(own_settings, tmp_path / "collect.log", first="/healthz") as collector:
         # It could keep events, but Kafka has never been seen from here: the address may be wrong.
         reason = await collector.until_status("/readyz", 503)
         assert orjson.loads(reason)["error"]["message"]
@@ -170,7 +170,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(collector, tmp_path, taken
 
 
 async def test_a_broker_far_away_at_the_stop_does_not_hold_it_up(own_settings, tmp_path):
-    async with running_collector(own_settings, tmp_path / "collect.log", is_ready=False) as collector:
+    async with running_collector(own_settings, tmp_path / "collect.log", first="/healthz") as collector:
         await collector.until_status("/readyz", 503)
         collector.terminate()
         assert await collector.exit_code() == 0

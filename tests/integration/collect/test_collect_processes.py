@@ -126,6 +126,17 @@ async def test_a_process_that_is_killed_is_replaced_and_what_was_accepted_is_the
     assert set(load.accepted) <= found
 
 
+async def test_a_process_that_is_killed_while_all_start_is_replaced(many_settings, tmp_path):
+    await create_topics(many_settings)
+    async with running_collector(many_settings, tmp_path / "collect.log", first=None) as collector:
+        first = await until_children(collector, set())
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)  # long before Python has even loaded what it needs to say that it accepts
+        await collector.until_status("/readyz", 200)
+        await until_children(collector, first)
+    assert collector.process.returncode == 0
+
+
 async def test_both_processes_take_their_share(collector):
     async with Load(collector).running() as load:
         await load.until_accepted(300)
