@@ -73,13 +73,16 @@ def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     """Make the source record of one event from its flat fields, minting what is missing."""
     if "sent_at" in fields:
         context = context._replace(sent_at=_sent_at(fields))
-    return _checked(_event(fields, context), context, "event")
+    draft = _event(fields, context)
+    _checked(draft, "event")
+    return _with_visitor(draft, context, "event")
 
 
 def event_batch(fields: dict[str, Any], context: Context) -> Batch:
     """Make the source records of ``{"batch": [event, ...], "sent_at": ...}``; each event gets a verdict of its own.
 
-    Events that name no session share one: a page that is left before its first answer has no cookie yet.
+    Events that name no session share one: a page that is left before its first answer has no cookie yet. A session
+    hears of its visitor once: from its first event here (docs/decisions/0033).
 
     Raises:
         RequestError: this is no batch at all.
@@ -91,14 +94,18 @@ def event_batch(fields: dict[str, Any], context: Context) -> Batch:
         context = context._replace(cookie_session_id=context.new_id())
     drafts = [_event_or_error(event, context) for event in events]
     values = [draft.record.value for draft in drafts if isinstance(draft, _Draft)]
-    finish = _with_visitor if are_source_values(values) else _checked
+    are_valid = are_source_values(values)
+    told: set[str] = set()
     results: list[dict[str, Any]] = []
     records: list[Outgoing] = []
     for index, draft in enumerate(drafts):
         try:
             if isinstance(draft, RequestError):
                 raise draft
-            record = finish(draft, context, "event")
+            record = draft.record if are_valid else _checked(draft, "event")
+            if record.session_id not in told:
+                record = _with_visitor(draft, context, "event")
+                told.add(record.session_id)
         except RequestError as error:
             results.append({"index": index, "status": "rejected", "reasons": error.reasons})
             continue
@@ -137,7 +144,9 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     if not page_url:
         context = context._replace(browser=None)
     page = tuple(url if isinstance(url, str) else "" for url in (page_url, referrer_url))
-    record = _checked(_drafted("session", fields, context, None, page), context, "session")
+    draft = _drafted("session", fields, context, None, page)
+    _checked(draft, "session")
+    record = _with_visitor(draft, context, "session")
     timeout_seconds = fields.get("timeout_seconds", default_timeout_seconds)
     low = min(MIN_TIMEOUT_SECONDS, default_timeout_seconds)
     high = max(MAX_TIMEOUT_SECONDS, default_timeout_seconds)
@@ -219,13 +228,13 @@ def _drafted(
     return _Draft(Outgoing(key, value, session_id, event_id, not in_body), page)
 
 
-def _checked(draft: _Draft, context: Context, type_: str) -> Outgoing:
-    """Check the bytes, and add the visitor."""
+def _checked(draft: _Draft, type_: str) -> Outgoing:
+    """Return the record whose bytes the processor will take."""
     try:
         decode_source(draft.record.key, draft.record.value)
     except RejectedRecord as rejected:
         raise from_rejection(rejected, type_=type_) from None
-    return _with_visitor(draft, context, type_)
+    return draft.record
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Context) -> None:

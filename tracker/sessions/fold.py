@@ -176,7 +176,7 @@ class PartitionFold:
         is_told = True
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id=event_id, timeout_ms=self._rules.timeout_ms)
-            state.context, state.visitor = context_of(data), visitor_of(record)
+            state.context, state.visitor = context_of(data), visitor_of(record) or state.visitor
         else:
             is_told = learn_visitor(state, record)
         if is_told:
@@ -203,7 +203,7 @@ class PartitionFold:
         is_told = True
         if state is None or not state.is_open:
             state = self._open(key, state, first_event_id="", timeout_ms=timeout_ms or self._rules.timeout_ms)
-            state.context, state.visitor = context, visitor_of(record)
+            state.context, state.visitor = context, visitor_of(record) or state.visitor
         else:
             before = (state.context, state.timeout_ms)
             state.touch(self.stream_time_ms)
@@ -244,6 +244,7 @@ class PartitionFold:
             last_activity_ms=now,
             timeout_ms=timeout_ms,
             recent=stub.recent if stub else b"",
+            visitor=stub.visitor if stub else {},
         )
         self._result.counts.opened += 1
         self.deadlines.arm(key, state.deadline_ms(self._rules))

@@ -84,8 +84,10 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
         """Forget what only an open session needs, and the rows that went out have; context stays for queries.
 
         A session that was cut while it was busy keeps its event ids: the retry of one of its events may be on its way.
+        One that was cut at a cap keeps its visitor, too: the same batch may go on, and does not name it again.
         """
-        self.visitor = {}
+        if self.close_reason != "cap":
+            self.visitor = {}
         if self.close_reason == "timeout":
             self.recent = b""
 

@@ -162,6 +162,23 @@ def test_the_visitor_is_spliced_into_what_the_decoder_takes():
     assert decoded["visitor"] == {"browser": "Firefox", "utm_source": "mail", "referrer_host": "a.b"}
 
 
+def test_of_a_batch_the_first_event_of_each_session_that_is_taken_names_the_visitor():
+    events = [
+        {"session_id": "s1", "event_type": "nonsense"},
+        {"session_id": "s1", "event_type": "click"},
+        {"session_id": "s2", "event_type": "click"},
+        {"session_id": "s1", "event_type": "click"},
+        {"session_id": "s2", "event_type": "click"},
+    ]
+    _, records = batch({"batch": events}, browser=b'"browser":"Firefox"')
+    assert [(record.session_id, b"Firefox" in record.value) for record in records] == [
+        ("s1", True),
+        ("s2", True),
+        ("s1", False),
+        ("s2", False),
+    ]
+
+
 def test_a_session_tells_of_its_visitor_only_with_the_page_where_it_began():
     with_browser = context()._replace(browser=b'"browser":"Firefox"')
     for page, expected in (({}, False), ({"page_url": "https://shop.example/"}, True)):

@@ -50,8 +50,20 @@ def test_context_at_its_cap_closes_the_session_after_the_record_that_filled_it()
     assert [r["session_event_sequence"] for r in rows(result.events)] == [1]
 
 
-def test_what_an_event_brings_along_counts_for_the_cap_too():
+def test_what_an_event_brings_along_or_a_session_inherits_counts_for_the_cap_too():
     log = Log(Rules(max_context_bytes=4))
     log.event(KEY, event_id="a", visitor={"city": "Köln"})
     log.event(KEY, event_id="b")
-    assert [r["close_reason"] for r in rows(log.fold().sessions)] == ["", "cap", ""]
+    assert [r["close_reason"] for r in rows(log.fold().sessions)] == ["", "cap", "", "cap"]
+
+
+def test_a_session_that_follows_a_cap_begins_with_the_visitor_of_the_last_one():
+    log = Log(Rules(max_events=2))
+    log.event(KEY, event_id="a", visitor={"city": "Köln", "utm_source": "mail"})
+    for event_id in ("b", "c"):  # of the same batch, in which only the first event names the visitor
+        log.event(KEY, event_id=event_id)
+    log.event(KEY, event_id="d", visitor={"city": "Bonn"})
+    log.event(KEY, event_id="e", visitor={"city": "Bonn"})
+    found = [(r["city"], r["utm_source"], r["close_reason"]) for r in rows(log.fold().sessions)]
+    told = [("Köln", "mail", ""), ("Köln", "mail", "cap")]
+    assert found == [*told, *told, ("Bonn", "", "")]
