@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import uvloop
 
-from tracker.collect import metrics_page
 from tracker.collect.app import Collector
 from tracker.collect.exposure import check_exposure
+from tracker.collect.figures import serving_figures
 from tracker.collect.server import HttpServer
 from tracker.collect.traced import traced
-from tracker.errors import ConfigurationError
+from tracker.pages import cant_listen
 from tracker.settings import Settings
 from tracker.tracing import tracing_of
 
@@ -84,8 +84,7 @@ async def _serve_until(
         stack.push_async_callback(_stop, server, collector, settings)
         if on_ready is None:
             await _listen(server, settings)
-            host, port = settings.collect_metrics_host, settings.collect_metrics_port
-            await stack.enter_async_context(metrics_page.serving(host, port, collector.metrics.exposition))
+            await stack.enter_async_context(serving_figures(collector.metrics.exposition, settings))
         else:  # the parent shows the figures of all
             await collector.until_direct(KAFKA_WAIT_SECONDS)
             for bound in sockets:
@@ -105,10 +104,7 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
     try:
         await server.listen(host, port)
     except OSError as error:
-        # libuv's own message repeats the address; its reason is enough.
-        reason = error.strerror or str(error)
-        message = f"can't listen on {host}:{port} ({reason}): set TRACKER_COLLECT_PORT to a free port"
-        raise ConfigurationError(message) from None
+        raise cant_listen(host, port, error, "TRACKER_COLLECT_PORT") from None
     _log.info("collector_listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
 
 

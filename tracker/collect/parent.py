@@ -21,12 +21,12 @@ from typing import Final
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
-from tracker.collect import metrics_page
 from tracker.collect.exposure import check_exposure
+from tracker.collect.figures import serving_figures
 from tracker.collect.metrics import exposition_of_all
 from tracker.collect.server import LISTEN_BACKLOG
 from tracker.deathsig import dies_with_parent
-from tracker.errors import ConfigurationError
+from tracker.pages import cant_listen
 from tracker.settings import Settings
 
 #: From the start of a child to its word that it accepts.
@@ -68,8 +68,7 @@ def run(settings: Settings, overrides: Mapping[str, object]) -> int:
 
 
 async def _run(settings: Settings, parent: "Parent", figures: Path) -> int:
-    host, port = settings.collect_metrics_host, settings.collect_metrics_port
-    async with metrics_page.serving(host, port, partial(exposition_of_all, figures)):
+    async with serving_figures(partial(exposition_of_all, figures), settings):
         return await parent.run()
 
 
@@ -84,8 +83,7 @@ def listen(settings: Settings) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return [_bound(family, address) for family, address in {(item[0], item[4]) for item in found}]
     except OSError as error:
-        message = f"can't listen on {host}:{port} ({error.strerror}): set TRACKER_COLLECT_PORT to a free port"
-        raise ConfigurationError(message) from None
+        raise cant_listen(host, port, error, "TRACKER_COLLECT_PORT") from None
 
 
 #: Addresses that this process listens on: only with itself may it share them.

@@ -1,7 +1,7 @@
 """The processor's composition root: wires Faust, Kafka clients, stores and tasks together, and runs them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,15 +14,17 @@ from tracker.kafka import never_give_up, new_producer, new_reader, partition_for
 from tracker.kafka_access import wait_for_access
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
+from tracker.process import metrics
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.claim import claim
 from tracker.process.group_commit import commit_forever
-from tracker.process.lag import watch_lag
+from tracker.process.lease import SessionLease
 from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
+from tracker.streaming.lag import watch_lag
 from tracker.table.store import SessionStore
 from tracker.tracing import tracing_of
 
@@ -80,7 +82,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         background = (
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
-            watch_lag(app),
+            watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
         )
         tasks.extend(watched(app, forever) for forever in background)
@@ -145,6 +147,12 @@ def _recovery(
         open_store=partial(SessionStore, cluster_id=cluster_id),
         standbys=standbys,
     )
+
+
+def _show_lag(lags: Sequence[tuple[SessionLease, int]]) -> None:
+    metrics.LAG_RECORDS.clear()  # of partitions that have gone elsewhere, their new owner tells
+    for lease, lag in lags:
+        metrics.LAG_RECORDS.labels(str(lease.partition)).set(lag)
 
 
 async def _learn_partitions(app: ChunkApp, changelog: str, routable: asyncio.Event) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED
@@ -15,15 +14,17 @@ from tracker.kafka import new_producer
 from tracker.kafka_access import wait_for_access
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
+from tracker.pages import serving
 from tracker.settings import Settings
 from tracker.sink import metrics
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.dead_letters import DeadLetters
+from tracker.sink.health import Health, pages_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.sink.tinybird import EVENTS, SESSIONS, TinybirdClient
-from tracker.sink.web import Health, serving
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
+from tracker.streaming.lag import watch_lag
 from tracker.tracing import tracing_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ log = structlog.get_logger()
 DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS))
 #: What is held when partitions are revoked is shipped and committed within this time, or sent by their next owner.
 HAND_OVER_SECONDS: Final = 3.0
-LAG_INTERVAL_SECONDS: Final = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -77,7 +77,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         await asyncio.gather(*(pipeline.hand_over(HAND_OVER_SECONDS) for pipeline in pipelines))
 
     def started() -> None:
-        tasks.extend(watched(app, forever) for forever in (*(one.run() for one in pipelines), _watch_lag(app, topics)))
+        lag = watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics))
+        tasks.extend(watched(app, forever) for forever in (*(one.run() for one in pipelines), lag))
         log.info("sink started", tinybird=settings.tinybird_url)
 
     async def drain() -> None:
@@ -90,7 +91,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     app.on_partitions_revoked.connect(revoked, weak=False)
     for topic, pipeline in zip(topics, pipelines, strict=True):
         add_agent(app, topic, pipeline.take)
-    async with serving(settings.sink_host, settings.sink_port, health), producer, client:
+    host, port = settings.sink_host, settings.sink_port
+    async with serving(pages_of(health), host, port, port_setting="TRACKER_SINK_PORT"), producer, client:
         await serve(app, opener, started=started, drain=drain, stop=stop)
     log.info("sink stopped")
 
@@ -123,20 +125,15 @@ async def commit_covers(app: ChunkApp, covers: Iterable[Covered]) -> None:
     await app.chunk_consumer.thread.commit_group(offsets)
 
 
-async def _watch_lag(app: ChunkApp, topics: Mapping[str, str]) -> None:
-    """Show how far behind the partitions are that this worker takes."""
-    while True:
-        leases = [lease for lease in app.leases.live() if isinstance(lease, SinkLease)]
-        try:
-            ends = await app.chunk_consumer.thread.log_ends([lease.tp for lease in leases]) if leases else {}
-        except KafkaError as error:
-            log.warning("the lag could not be asked for", error=repr(error))
-        else:
-            metrics.LAG_RECORDS.clear()  # of partitions that have gone elsewhere, their new owner tells
-            for lease in leases:
-                lag = max(0, ends[lease.tp] - lease.committed_offset)
-                metrics.LAG_RECORDS.labels(topics[lease.topic], str(lease.partition)).set(lag)
-            counts = Counter(topics[lease.topic] for lease in leases)
-            for datasource in topics.values():
-                metrics.PARTITIONS.labels(datasource).set(counts[datasource])
-        await asyncio.sleep(LAG_INTERVAL_SECONDS)
+def _lag_shown(topics: Mapping[str, str]) -> Callable[[Sequence[tuple[SinkLease, int]]], None]:
+    """Return what shows how far behind the partitions are that this worker takes, and how many those are."""
+
+    def show(lags: Sequence[tuple[SinkLease, int]]) -> None:
+        metrics.LAG_RECORDS.clear()  # of partitions that have gone elsewhere, their new owner tells
+        for lease, lag in lags:
+            metrics.LAG_RECORDS.labels(topics[lease.topic], str(lease.partition)).set(lag)
+        counts = Counter(topics[lease.topic] for lease, _ in lags)
+        for datasource in topics.values():
+            metrics.PARTITIONS.labels(datasource).set(counts[datasource])
+
+    return show

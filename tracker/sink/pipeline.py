@@ -23,11 +23,11 @@ from tracker.sink.batches import Batch, Batcher, Covered, Limits
 from tracker.sink.commits import Commit, Committer
 from tracker.sink.delivery import Outcome
 from tracker.sink.frontier import Frontier
+from tracker.sink.health import DatasourceHealth
 from tracker.sink.lease import SinkLease
 from tracker.sink.policy import BatchPolicy
 from tracker.sink.sorting import sort_records
 from tracker.sink.tinybird import TinybirdClient
-from tracker.sink.web import DatasourceHealth
 from tracker.streaming.chunk import Chunk
 
 if TYPE_CHECKING:

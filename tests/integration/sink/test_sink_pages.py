@@ -5,14 +5,15 @@ import pytest
 
 from tracker.errors import ConfigurationError
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.sink.web import DatasourceHealth, Health, serving
+from tracker.pages import serving
+from tracker.sink.health import DatasourceHealth, Health, pages_of
 
 WELL = DatasourceHealth("events_v1", "closed", 0)
 
 
 async def pages(health: Health) -> dict[str, tuple[int, str]]:
     port = free_port()
-    async with serving(LOOPBACK, port, lambda: health), aiohttp.ClientSession() as http:
+    async with serving(pages_of(lambda: health), LOOPBACK, port, port_setting="PORT"), aiohttp.ClientSession() as http:
         found = {}
         for page in ("healthz", "readyz", "metrics"):
             async with http.get(f"http://{LOOPBACK}:{port}/{page}") as answer:
@@ -47,8 +48,7 @@ async def test_metrics_are_prometheuss():
 
 async def test_a_taken_port_names_the_setting():
     port = free_port()
-    health = Health(True, 1, [WELL])
-    async with serving(LOOPBACK, port, lambda: health):
+    async with serving({}, LOOPBACK, port, port_setting="TRACKER_SINK_PORT"):
         with pytest.raises(ConfigurationError, match=f"{port}.*TRACKER_SINK_PORT"):
-            async with serving(LOOPBACK, port, lambda: health):
+            async with serving({}, LOOPBACK, port, port_setting="TRACKER_SINK_PORT"):
                 pass

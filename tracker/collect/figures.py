@@ -1,0 +1,21 @@
+"""``/metrics`` on a listener of its own: the collector's port is for the world, its figures are not."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from tracker.pages import metrics_page, serving
+from tracker.settings import Settings
+
+
+def serving_figures(exposition: Callable[[], bytes], settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Serve the figures while the block runs.
+
+    Raises:
+        ConfigurationError: on entry, if the port can't be listened on.
+    """
+    return serving(
+        {"/metrics": metrics_page(exposition)},
+        settings.collect_metrics_host,
+        settings.collect_metrics_port,
+        port_setting="TRACKER_COLLECT_METRICS_PORT",
+    )

@@ -1,0 +1,57 @@
+"""Pages for those who run a stage, on a listener of their own: what they tell is not for the world."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from tracker.errors import ConfigurationError
+
+Page = Callable[[], web.Response]
+
+log: Final = structlog.get_logger()
+
+
+@asynccontextmanager
+async def serving(pages: Mapping[str, Page], host: str, port: int, *, port_setting: str) -> AsyncIterator[None]:
+    """Serve pages by their path.
+
+    Raises:
+        ConfigurationError: the port can't be listened on; ``port_setting`` is the setting that moves it.
+    """
+    app = web.Application()
+    for path, page in pages.items():
+        app.router.add_get(path, _handler(page))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise cant_listen(host, port, error, port_setting) from None
+        log.info("pages_listening", url=f"http://{host}:{port}", pages=list(pages))
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def metrics_page(exposition: Callable[[], bytes]) -> Page:
+    """Return the page that Prometheus reads."""
+    return lambda: web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def cant_listen(host: str, port: int, error: OSError, port_setting: str) -> ConfigurationError:
+    """Return the error that says what to do about a port that can't be listened on."""
+    # libuv's own message repeats the address; its reason is enough.
+    reason = error.strerror or str(error)
+    return ConfigurationError(f"can't listen on {host}:{port} ({reason}): set {port_setting} to a free port")
+
+
+def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(_: web.Request) -> web.Response:
+        return page()
+
+    return handle
