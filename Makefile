@@ -90,7 +90,7 @@ simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or re
 
 .PHONY: test
 test: setup chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	@scripts/run-tests
 
 .PHONY: faults
 faults: setup ## strike running workers in every way; make faults ONLY=zombie SEED=7 picks one

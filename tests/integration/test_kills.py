@@ -26,9 +26,9 @@ SESSIONS = 500
 PROCESSOR_KILLS = 8
 SINK_KILLS = 4
 #: Events are fed for about this long, so that the kills have something to interrupt.
-FEED_SECONDS = 60.0
+FEED_SECONDS = 40.0
 #: The kills are over before the feeding is.
-KILLING_SECONDS = 45.0
+KILLING_SECONDS = 30.0
 HTTP_CONCURRENCY = 16
 DRAIN_TIMEOUT_SECONDS = 120.0
 
