@@ -2,10 +2,18 @@
 
 import logging
 import sys
+from threading import Lock
+from typing import Final
 
 import structlog
+from cachetools import TTLCache
 
 from tracker.settings import Settings
+
+#: A library's line comes once in this time, however often it is said: a broker that is away gives forty a second.
+REPEAT_SECONDS: Final = 10.0
+#: Lines that are known as said.
+MAX_SAID_LINES: Final = 256
 
 
 def configure_logging(settings: Settings) -> None:
@@ -36,7 +44,26 @@ def configure_logging(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(NotAgain())
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
+
+
+class NotAgain(logging.Filter):
+    """Lets each line through once in REPEAT_SECONDS. Threads may share it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: TTLCache[tuple[str, str], bool] = TTLCache(MAX_SAID_LINES, REPEAT_SECONDS)
+        self._lock = Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the line is new."""
+        line = record.name, record.getMessage()
+        with self._lock:
+            if line in self._said:
+                return False
+            self._said[line] = True
+            return True
 
 
 def hush_kafka_client() -> None:

@@ -23,6 +23,7 @@ from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.settings import Settings
+from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
 from tracker.table.store import SessionStore
@@ -83,6 +84,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
             watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
+            watch_access(app, settings),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
         )
         tasks.extend(watched(app, forever) for forever in background)

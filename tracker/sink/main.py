@@ -23,6 +23,7 @@ from tracker.sink.health import Health, pages_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.sink.tinybird import EVENTS, SESSIONS, TinybirdClient
+from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
 from tracker.tracing import tracing_of
@@ -78,7 +79,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
 
     def started() -> None:
         lag = watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics))
-        tasks.extend(watched(app, forever) for forever in (*(one.run() for one in pipelines), lag))
+        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings))
+        tasks.extend(watched(app, forever) for forever in background)
         log.info("sink started", tinybird=settings.tinybird_url)
 
     async def drain() -> None:

@@ -191,6 +191,18 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Return the offset after the last that each partition's log has."""
         return await self.call_thread(self._ensure_consumer().end_offsets, partitions)  # type: ignore[no-any-return]
 
+    async def is_answered(self) -> bool:
+        """Return whether a broker answers on the connections that the consumer has, or lets it make one.
+
+        It does not queue behind the thread's other calls: those may be what waits for an answer.
+        """
+        asked = asyncio.run_coroutine_threadsafe(_is_answered(self._ensure_consumer()), self.thread_loop)
+        return await asyncio.wrap_future(asked)
+
+
+async def _is_answered(consumer: AIOKafkaConsumer) -> bool:
+    return bool(await consumer._client.force_metadata_update())  # noqa: SLF001 - there is no public way to ask
+
 
 async def _first_records(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float, over: asyncio.Event

@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class World:
     bootstrap: str
     ca: Path
     tinybird: LocalTinybird
+    broker: LocalKafka
+    guard: Guard
     #: A listener without any guard, for the administrator that the test is.
     open_door: Settings
     mutual: str
@@ -75,6 +77,12 @@ class World:
             "TRACKER_TINYBIRD_TOKEN": self.tinybird.token,
             **{f"TRACKER_{name.upper()}": value for name, value in changes.items()},
         }
+
+    def restart_without(self, user: str) -> None:
+        """Restart the broker, so that all connections end, and let a user log in no more by PLAIN."""
+        left = {name: password for name, password in self.guard.users.items() if name != user}
+        self.broker._guard = replace(self.guard, users=left)
+        self.broker.restart()
 
     async def change_right(self, user: str, topic: str, *, is_given: bool) -> None:
         """Give or take the right to write to a topic."""
@@ -149,7 +157,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, local_tinybird: LocalTinybir
             {**acl, "principal": "User:CN=tracker-topics"} for acl in acls if acl["principal"] == "User:tracker-topics"
         ]
         asyncio.run(provide(open_door, [*acls, *by_certificate]))
-        yield World(directory, broker.bootstrap, ca, local_tinybird, open_door, f"{LOOPBACK}:{guard.mutual_port}")
+        yield World(
+            directory, broker.bootstrap, ca, local_tinybird, broker, guard, open_door, f"{LOOPBACK}:{guard.mutual_port}"
+        )
 
 
 def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, tmp_path: Path) -> None:
@@ -237,6 +247,34 @@ def test_a_right_that_is_taken_away_ends_the_process_with_a_line_and_nothing_is_
         wait_until(lambda: numbers(world, session) == [1, 2], "the second number", WORK_SECONDS)
     finally:
         process.end()
+
+
+def test_a_login_that_is_taken_away_ends_the_stages_with_a_line_and_nothing_is_lost(
+    world: World, tmp_path: Path
+) -> None:
+    """While connections stand nothing happens; once they have to be made anew, the refusal is told, not retried."""
+    session = f"locked-out-{free_port()}"
+    ports = {"process_port": str(free_port()), "sink_port": str(free_port())}
+    process = Stage("process", tmp_path / "p", world.environment("tracker-process", "PLAIN", **ports))
+    sink = Stage("sink", tmp_path / "s", world.environment("tracker-sink", "SCRAM-SHA-256", **ports))
+    process.start()
+    sink.start()
+    try:
+        asyncio.run(send(world, session, "before"))
+        wait_until(lambda: numbers(world, session) == [1], "the first number", WORK_SECONDS)
+        world.restart_without("tracker-process")
+        asyncio.run(send(world, session, "after"))
+        assert process.exit_status(END_SECONDS) == 1
+        log = process.log_file.read_text()
+        assert log.count("refuses the login of 'tracker-process': see TRACKER_KAFKA_SASL_USERNAME") == 1
+        assert "Traceback" not in log
+        sink.assert_running()  # who is still let in has only seen the broker being away
+        process.set_environment(TRACKER_KAFKA_SASL_MECHANISM="SCRAM-SHA-512")
+        process.start()
+        wait_until(lambda: numbers(world, session) == [1, 2], "the second number", WORK_SECONDS)
+    finally:
+        for stage in (process, sink):
+            stage.end()
 
 
 async def send(world: World, session: str, event_id: str) -> None:

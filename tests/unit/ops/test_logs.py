@@ -41,3 +41,16 @@ def test_for_a_person_lines_are_no_json(capsys: pytest.CaptureFixture[str], monk
     logging.getLogger("aiokafka").warning("theirs")
     assert "theirs" in (line := capsys.readouterr().err)
     assert not line.startswith("{")
+
+
+def test_a_library_that_repeats_itself_is_heard_once_in_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    configure(monkeypatch, log_json=False)
+    for _ in range(3):
+        logging.getLogger("aiokafka").error("Unable to connect to %s", "a")
+        logging.getLogger("aiokafka").error("Unable to connect to %s", "b")
+        structlog.get_logger().error("ours is said each time")
+    lines = capsys.readouterr().err.splitlines()
+    said = [sum(text in line for line in lines) for text in ("connect to a", "connect to b", "ours is said")]
+    assert said == [1, 1, 3]
