@@ -15,6 +15,7 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
@@ -208,8 +209,10 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: list[
         if not result["error_code"]:
             created.add(result["topic"])
         elif result["error_code"] != TopicAlreadyExistsError.errno:  # someone else was faster: just as well
-            reason = result["error_message"] or for_code(result["error_code"]).__name__
-            raise ConfigurationError(f"Kafka refuses to create {result['topic']}: {reason}")
+            error = for_code(result["error_code"])
+            reason = result["error_message"] or error.__name__
+            hint = " See tracker topics acls" if issubclass(error, TopicAuthorizationFailedError) else ""
+            raise ConfigurationError(f"Kafka refuses to create {result['topic']}: {reason}{hint}")
     return created
 
 

@@ -44,9 +44,12 @@ def check(*, as_json: Json = False) -> None:
     from rich.console import Console
 
     from tracker.admin import check_topics
+    from tracker.kafka_access import require_access
 
     settings = command_settings()
     drifts = asyncio.run(check_topics(settings))
+    if drifts:
+        asyncio.run(require_access(settings, "topics"))  # a topic that may not be seen looks as if there were none
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(drift) for drift in drifts], indent=2))
     elif drifts:

@@ -213,6 +213,10 @@ def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, t
             assert process.returncode in {0, differing}, f"{command}: {out}\n{err}"
             assert "does not let" not in err, f"{command}: {err}"
             assert out, command
+        nobody = world.start(f"session {session}", world.environment(NOBODY, process_url=asked))
+        _, err = nobody.communicate(timeout=END_SECONDS)
+        assert nobody.returncode == 1, err
+        assert f"does not let '{NOBODY}' Read/Describe secured.events.sequenced" in err
     finally:
         for stage in stages:
             stage.end()
@@ -302,8 +306,15 @@ REFUSALS = {
             "collect": "secured.events", "process": "secured.events", "sink": "secured.events.sequenced",
             "verify": "secured.sessions", "dead-letters list": "secured.dead-letters",
             "migration report --all": "secured.events", "replay --name no": "secured.events",
+            "topics check": "secured.events",
         }.items()
     },
+    "import: denied topic": (
+        "import --name no OLD", NOBODY, {}, "refuses to create secured.import.no.events: .*tracker topics acls"
+    ),
+    "topics create: denied topic": (
+        "topics create", NOBODY, {}, "refuses to create secured.events: .*tracker topics acls"
+    ),
     "sink: may read but not write": ("sink", "tracker-verify", {}, "'tracker-verify' Write secured.dead-letters: see"),
     "sink: denied group": ("sink", "tracker-dead-letters", {}, "-letters' Read/Describe group secured.sink: see"),
     "process: untrusted certificate": (
@@ -317,13 +328,13 @@ REFUSALS = {
 }  # fmt: skip
 
 
-def test_who_is_not_let_in_says_why_in_a_line_and_ends(world: World) -> None:
+def test_who_is_not_let_in_says_why_in_a_line_and_ends(world: World, tmp_path: Path) -> None:
     running = {}
     for what, (command, user, changes, _) in REFUSALS.items():
         given = world.environment(user, **changes)
         if given["TRACKER_KAFKA_SSL_CA_FILE"] == "stranger.pem":
             given["TRACKER_KAFKA_SSL_CA_FILE"] = str(world.directory / "stranger.pem")
-        running[what] = world.start(command, given)
+        running[what] = world.start(command.replace("OLD", str(old_events(tmp_path))), given)
     try:
         ended = {
             what: (*process.communicate(timeout=END_SECONDS), process.returncode) for what, process in running.items()
