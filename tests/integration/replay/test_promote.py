@@ -1,12 +1,14 @@
 """A replay into datasources of its own, and its promotion: live ends up with exactly what the log says."""
 
 import asyncio
+import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
@@ -14,8 +16,13 @@ from tests.integration.replay.replay_stack import ProcessedLog
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS
 from tracker.local.kafka import LocalKafka
+from tracker.replay import promote as promotion
+from tracker.replay.generation import Generation
+from tracker.tinybird_admin import DatasourceAdmin, open_datasource_admin
+from tracker.tinybird_sql import open_rows
 
 EVENTS = 400
+NEVER = 1_000
 
 
 @pytest.fixture
@@ -84,6 +91,85 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
 
     again = log.command("replay", "promote", "fix", "--yes", **environment)
     assert "nothing to do" in again.stdout
+
+
+class Killed(Exception):  # noqa: N818 - it stands for a SIGKILL
+    """The process is gone: whatever was asked of Tinybird has been done, and nothing comes after it."""
+
+
+class DoomedClients:
+    """What a promotion changes Tinybird with; kills it after so many changes."""
+
+    def __init__(self, tinybird: LocalTinybird, admin: DatasourceAdmin, changes_left: int) -> None:
+        self._tinybird = tinybird
+        self._admin = admin
+        self.changes_left = changes_left
+
+    async def append(self, datasource: str, lines: Sequence[bytes]) -> None:
+        self._tinybird.append(datasource, b"\n".join(lines))
+        self._count()
+
+    async def delete_rows(self, datasource: str, condition: str) -> None:
+        await self._admin.delete_rows(datasource, condition)
+        self._count()
+
+    def _count(self) -> None:
+        self.changes_left -= 1
+        if not self.changes_left:
+            raise Killed
+
+
+def test_a_promotion_that_is_killed_after_any_change_loses_nothing_and_is_simply_run_again(
+    log: ProcessedLog, tinybird: LocalTinybird, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "COPY_ROWS", EVENTS // 2)  # in two pieces
+    sessions = [json.loads(r.value) for r in asyncio.run(read_all(log.settings, SESSIONS))]
+    events = [json.loads(r.value) for r in asyncio.run(read_all(log.settings, SEQUENCED)) if r.value]
+    gone, other = events[0]["session_id"], events[-1]["session_id"]
+    live = {
+        "events_v1": [
+            {**e, "id": "wrong"} if e["session_id"] == other else e for e in events if e["session_id"] != gone
+        ],
+        "session_v1": [*sessions[1:], {**sessions[-1], "session_id": "phantom", "session_key": "phantom"}],
+    }
+    right = {"events_v1": [row for row in live["events_v1"] if row["id"] != "wrong"], "session_v1": sessions[1:]}
+    environment = {"TRACKER_TINYBIRD_URL": tinybird.url, "TRACKER_TINYBIRD_TOKEN": tinybird.token}
+    datasources = ("--name", "fix", "--datasource", "events_fix,session_fix", "--from", "2020-01-01T00:00Z")
+    code, _, errors = log.replay(*datasources, **environment)
+    assert code == 0, errors
+    plan = promotion.promotable(Generation(log.settings, "fix"))
+    settings = log.settings.model_copy(
+        update={"tinybird_url": tinybird.url, "tinybird_token": SecretStr(tinybird.token)}
+    )
+
+    async def promote(after_changes: int) -> bool:
+        """Promote once; whether it came to its end."""
+        async with open_rows(settings) as rows, open_datasource_admin(settings) as admin:
+            clients = DoomedClients(tinybird, admin, after_changes)
+            found = await promotion.look(rows, plan)
+            with contextlib.suppress(Killed):
+                await promotion.promote(rows, clients, clients.append, found)
+            return clients.changes_left > 0
+
+    async def live_is(rows: dict[str, list[dict]]) -> None:
+        async with open_datasource_admin(settings) as admin:
+            for datasource, wanted in rows.items():
+                await admin.delete_rows(datasource, "1")
+                tinybird.append(datasource, b"\n".join(json.dumps(row).encode() for row in wanted))
+
+    after = 0
+    came_to_its_end = False
+    while not came_to_its_end:
+        after += 1
+        asyncio.run(live_is(live))
+        came_to_its_end = asyncio.run(promote(after))
+        for datasource, key in (("events_v1", "id"), ("session_v1", "session_id")):
+            there = {row[key] for row in rows_of(tinybird, datasource)}
+            assert {row[key] for row in right[datasource]} <= there, f"{datasource} lost rows after {after} changes"
+        asyncio.run(promote(NEVER))
+        assert rows_of(tinybird, "events_v1") == rows_of(tinybird, "events_fix"), f"killed after {after} changes"
+        assert rows_of(tinybird, "session_v1") == rows_of(tinybird, "session_fix"), f"killed after {after} changes"
+    assert after == 2 + 2 + 2 + 1  # pieces of events and of sessions, two deletions, and once to the end
 
 
 def test_only_a_difference_in_content_is_promoted_too_and_a_session_of_another_time_forbids_it(
