@@ -1,13 +1,19 @@
 """Ports of this machine: is one free, and which one is."""
 
+import itertools
+import os
 import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, RetryableError
 
 #: The local stack is for this machine only, whatever name a setting gives it.
 LOOPBACK: Final = "127.0.0.1"
+#: Below the ports that systems give to outgoing connections: none of those takes one before its listener is up.
+FREE_PORTS: Final = range(20_000, 32_000)
+#: Each process begins elsewhere and goes round: a port that was given out may have no listener yet.
+_numbers: Final = itertools.count(os.getpid() * 7_919)
 _LOCAL_NAMES: Final = frozenset({LOOPBACK, "localhost"})
 
 
@@ -45,8 +51,22 @@ def require_free_port(port: int, setting: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
+    """Return a port that nobody listened on a moment ago, and not one of the last thousands that were given out.
+
+    Raises:
+        RetryableError: none was found.
+    """
+    for number in itertools.islice(_numbers, len(FREE_PORTS)):
+        port = FREE_PORTS[number % len(FREE_PORTS)]
+        if _is_free(port):
+            return port
+    raise RetryableError(f"no port from {FREE_PORTS[0]} to {FREE_PORTS[-1]} is free")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
