@@ -62,8 +62,6 @@ def import_(
     path = None if dry_run else rejects_file or Path(f"{name}.rejects.ndjson")
     with Rejects(path) as rejects:
         code = _import(settings, what, rejects, names, processes, dry_run=dry_run, as_json=as_json)
-    if rejects.count == 0 and path is not None:
-        path.unlink()
     raise typer.Exit(code or (EXIT_REJECTED if rejects.count else 0))
 
 

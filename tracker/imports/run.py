@@ -48,7 +48,7 @@ class Import(NamedTuple):
 
 
 class Rejects:
-    """The reject file: a JSON line for each row that can't be taken, with its file, line and reason."""
+    """The reject file, if there is any: a JSON line for each row that can't be taken, with file, line and reason."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -61,8 +61,10 @@ class Rejects:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
+        if self._file is not None and self._path is not None:
             self._file.close()
+            if not self.count:
+                self._path.unlink()
 
     def add(self, file: str, line: int, reason: str, raw: str) -> None:
         """Note a row."""

@@ -348,6 +348,7 @@ def test_who_is_not_let_in_says_why_in_a_line_and_ends(world: World, tmp_path: P
         assert "Traceback" not in err, what
         assert "wrong" not in said[0].split("TRACKER_")[0].split(), what
         assert re.search(REFUSALS[what][3], said[0]), f"{what}: {said[0]}"
+    assert not list(PROJECT_DIR.glob("*.rejects.ndjson")), "nothing was rejected, since nothing was read"
 
 
 CERTIFICATE_REFUSALS = {
