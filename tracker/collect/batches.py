@@ -26,7 +26,7 @@ from tracker.errors import InvariantError
 from tracker.kafka import partition_for_key
 
 #: Records that come within this time share a batch.
-LINGER_SECONDS: Final = 0.001
+LINGER_SECONDS: Final = 0.002
 #: What may be held that Kafka has neither acknowledged nor refused, whether a request still waits or not.
 MAX_UNSETTLED_RECORDS: Final = 20_000
 MAX_UNSETTLED_BYTES: Final = 64 * 1024 * 1024

@@ -63,7 +63,7 @@ class Intake:
             self._metrics.events_dropped.labels(sender.signal).inc()
             return answers.dropped(sender.signal, None)
         default_seconds = self._settings.session_timeout_seconds
-        record = requests.session_record(fields, _context(sender), default_timeout_seconds=default_seconds)
+        record = requests.session_record(fields, _context(sender, fields), default_timeout_seconds=default_seconds)
         max_age_seconds = fields.get("timeout_seconds", default_seconds)
         return self._deliver([record], self._keeping(answers.accepted(record), record, sender, max_age_seconds))
 
@@ -89,7 +89,7 @@ class Intake:
         if sender.policy == "drop":
             self._metrics.events_dropped.labels(sender.signal).inc(events or 1)
             return answers.dropped(sender.signal, events)
-        context = _context(sender)
+        context = _context(sender, fields)
         max_age_seconds = self._settings.session_timeout_seconds
         if events is None:
             record = requests.event_record(fields, context)
@@ -129,7 +129,7 @@ class Intake:
         return response
 
 
-def _context(sender: Sender) -> requests.Context:
+def _context(sender: Sender, fields: dict[str, Any]) -> requests.Context:
     key = sender.key
     return requests.Context(
         clock.now_ms(),
@@ -139,6 +139,7 @@ def _context(sender: Sender) -> requests.Context:
         "" if key is None else key.project_id,
         sender.browser,
         sender.policy == "anonymous",
+        requests.taken_sent_at(fields),
     )
 
 

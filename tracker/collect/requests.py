@@ -69,17 +69,29 @@ class Batch(NamedTuple):
     records: list[Outgoing]
 
 
+def taken_sent_at(fields: dict[str, Any]) -> datetime | None:
+    """Take out of a request's fields when the client says that it sent this; None if it says nothing.
+
+    Raises:
+        RequestError: it says something that is no time.
+    """
+    if "sent_at" not in fields:
+        return None
+    sent_at = parse_time(fields.pop("sent_at"))
+    if sent_at is None:
+        raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
+    return sent_at
+
+
 def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     """Make the source record of one event from its flat fields, minting what is missing."""
-    if "sent_at" in fields:
-        context = context._replace(sent_at=_sent_at(fields))
     draft = _event(fields, context)
     _checked(draft, "event")
     return _with_visitor(draft, context, "event")
 
 
 def event_batch(fields: dict[str, Any], context: Context) -> Batch:
-    """Make the source records of ``{"batch": [event, ...], "sent_at": ...}``; each event gets a verdict of its own.
+    """Make the source records of ``{"batch": [event, ...]}``; each event gets a verdict of its own.
 
     Events that name no session share one: a page that is left before its first answer has no cookie yet. A session
     hears of its visitor once: from its first event here (docs/decisions/0033).
@@ -88,8 +100,6 @@ def event_batch(fields: dict[str, Any], context: Context) -> Batch:
         RequestError: this is no batch at all.
     """
     events = batch_events(fields)
-    if "sent_at" in fields:
-        context = context._replace(sent_at=_sent_at(fields))
     if context.cookie_session_id is None:
         context = context._replace(cookie_session_id=context.new_id())
     drafts = [_event_or_error(event, context) for event in events]
@@ -138,8 +148,6 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     ``page_url`` and ``referrer_url`` may say where the visitor has landed. Without them the record tells nothing of
     the visitor: a session keeps what it hears first, and its first event knows the page.
     """
-    if "sent_at" in fields:
-        context = context._replace(sent_at=_sent_at(fields))
     page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
     if not page_url:
         context = context._replace(browser=None)
@@ -174,13 +182,6 @@ def session_id_from_path(raw: str) -> str:
         return _session_id.validate_python(unquote_to_bytes(raw).decode("utf-8"))
     except (UnicodeError, ValidationError):
         raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None
-
-
-def _sent_at(fields: dict[str, Any]) -> datetime:
-    sent_at = parse_time(fields.pop("sent_at"))
-    if sent_at is None:
-        raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
-    return sent_at
 
 
 def _event_or_error(fields: Any, context: Context) -> _Draft | RequestError:

@@ -25,7 +25,8 @@ def context(cookie: str | None = None) -> requests.Context:
 
 
 def event(body: object, cookie: str | None = None) -> requests.Outgoing:
-    return requests.event_record(bodies.parse_object(orjson.dumps(body)), context(cookie))
+    fields = bodies.parse_object(orjson.dumps(body))
+    return requests.event_record(fields, context(cookie)._replace(sent_at=requests.taken_sent_at(fields)))
 
 
 def session(body: object, default_seconds: int = DEFAULT_SECONDS) -> requests.Outgoing:
@@ -95,7 +96,8 @@ def test_an_invalid_event_is_refused_with_the_field_as_the_client_knows_it(body,
     assert error.reasons[0].startswith(f"{place}: ")
 
 
-def batch(body: object, **changes) -> requests.Batch:
+def batch(body: dict, **changes) -> requests.Batch:
+    changes["sent_at"] = requests.taken_sent_at(body)
     return requests.event_batch(body, context()._replace(**changes))
 
 
