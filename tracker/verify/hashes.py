@@ -13,6 +13,8 @@ from xxhash import xxh64_intdigest
 
 #: Groups within an hour; by session, so that both sides can tell. Tinybird's rows don't know Kafka's partitions.
 SLICES: Final = 16
+#: Rows that one query groups by session: its memory in Tinybird, and its answer, stay bounded. Each reads all rows.
+PIECE_ROWS: Final = 1_000_000
 MODULUS: Final = 2**64
 HOUR_SECONDS: Final = 3_600
 
@@ -59,6 +61,13 @@ class Kind:
 
 
 SQL_SLICE: Final = f"xxHash64(session_id) % {SLICES}"
+
+
+def in_pieces(rows: int) -> list[str]:
+    """Return conditions in SQL that divide so many rows into pieces, each with whole sessions."""
+    pieces = 1 + rows // PIECE_ROWS
+    return [f"xxHash64(session_id) % {pieces} = {piece}" for piece in range(pieces)]
+
 
 EVENTS: Final = Kind(
     "events_v1",

@@ -19,7 +19,7 @@ from tracker.kafka_access import require_access
 from tracker.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
 from tracker.tinybird_sql import Rows, open_rows, quoted
-from tracker.verify.hashes import EVENTS, SLICES, SQL_SLICE, Kind, Scope, slice_of
+from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, in_pieces, slice_of
 from tracker.verify.hashes import SESSIONS as SESSION_ROWS
 from tracker.verify.log import Bucket, OutputLog, Sum, logged_rows, sum_rows
 from tracker.verify.report import Check
@@ -27,7 +27,7 @@ from tracker.verify.sessions import ask_suspects, judge, session_checks
 
 #: Rows of one bucket that are held against each other one by one; more are only counted.
 MAX_BUCKET_ROWS: Final = 200_000
-#: One slice of all rows may take a while.
+#: A query reads all rows.
 QUERY_TIMEOUT_SECONDS: Final = 120.0
 
 
@@ -56,8 +56,9 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     ):
         events_log = OutputLog(settings, reader, SEQUENCED, await _committed(settings, SEQUENCED))
         sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, SESSIONS))
-        suspects = await ask_suspects(rows, scope, settings.duplicate_window_events)
         stored = await _sums(rows, EVENTS, scope)
+        pieces = in_pieces(await _count(rows, EVENTS))
+        suspects = await ask_suspects(rows, scope, pieces, settings.duplicate_window_events)
         stored_sessions = await _stored_sessions(rows, scope)
         letters = await _read_letters(settings, reader, letters_check)
         events = await sum_rows(events_log, EVENTS, scope)
@@ -85,28 +86,32 @@ async def _committed(settings: Settings, topic: Topic) -> dict[int, int]:
 
 
 async def _sums(rows: Rows, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
-    sums: dict[Bucket, Sum] = {}
-    for number in range(SLICES):
-        query = (
-            f"SELECT {kind.sql_hour} AS hour, count() AS n, "  # noqa: S608 - nothing from outside
-            f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
-            f"WHERE {scope.sql(kind, quoted)} AND {SQL_SLICE} = {number} GROUP BY hour"
-        )
-        for row in await rows.select(query):
-            sums[Bucket(int(row["hour"]), number)] = Sum(int(row["n"]), int(row["checksum"]))
-    return sums
+    query = (
+        f"SELECT {kind.sql_hour} AS hour, {SQL_SLICE} AS slice, count() AS n, "  # noqa: S608 - nothing from outside
+        f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
+        f"WHERE {scope.sql(kind, quoted)} GROUP BY hour, slice"
+    )
+    return {
+        Bucket(int(row["hour"]), int(row["slice"])): Sum(int(row["n"]), int(row["checksum"]))
+        for row in await rows.select(query)
+    }
+
+
+async def _count(rows: Rows, kind: Kind) -> int:
+    (found,) = await rows.select(f"SELECT count() AS n FROM {kind.datasource}")  # noqa: S608 - as above
+    return int(found["n"])
 
 
 async def _stored_sessions(rows: Rows, scope: Scope) -> dict[str, tuple[int, int]]:
     """Return version and hash of each session."""
     query = (
         f"SELECT session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
-        f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)} AND {SQL_SLICE} = "
+        f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)} AND "
     )
     return {
         row["session_id"]: (int(row["version"]), int(row["hashed"]))
-        for number in range(SLICES)
-        for row in await rows.select(f"{query}{number}")
+        for piece in in_pieces(await _count(rows, SESSION_ROWS))
+        for row in await rows.select(f"{query}{piece}")
     }
 
 

@@ -1,13 +1,13 @@
-"""What must hold within each session, asked where the data are: Tinybird's SQL, slice by slice: memory is bounded."""
+"""What must hold within each session, asked where the data are, in Tinybird's SQL, so many rows at a time."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Final
 
 from tracker.tinybird_sql import Rows, quoted
-from tracker.verify.hashes import EVENTS, SLICES, SQL_SLICE, Scope
+from tracker.verify.hashes import EVENTS, Scope
 from tracker.verify.report import Check
 
-MAX_SUSPECTS_PER_SLICE: Final = 1_000
+MAX_SUSPECTS_PER_PIECE: Final = 1_000
 
 
 def session_checks() -> dict[str, Check]:
@@ -20,7 +20,7 @@ def session_checks() -> dict[str, Check]:
     }
 
 
-def _query(scope: Scope, number: int, window_events: int) -> str:
+def _query(scope: Scope, piece: str, window_events: int) -> str:
     touched = ""
     if scope != Scope():
         touched = f"AND session_id IN (SELECT session_id FROM events_v1 WHERE {scope.sql(EVENTS, quoted)})"  # noqa: S608 - quoted
@@ -32,7 +32,7 @@ def _query(scope: Scope, number: int, window_events: int) -> str:
                 SELECT session_id, session_event_sequence AS seq,
                     event_id = lagInFrame(event_id, 1, '') OVER same AND event_id != ''
                         AND seq - lagInFrame(session_event_sequence, 1, 0) OVER same <= {window_events} AS again
-                FROM events_v1 FINAL WHERE {SQL_SLICE} = {number} {touched}
+                FROM events_v1 FINAL WHERE {piece} {touched}
                 WINDOW same AS (PARTITION BY session_id, event_id ORDER BY session_event_sequence
                     ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
             )
@@ -41,7 +41,7 @@ def _query(scope: Scope, number: int, window_events: int) -> str:
         sessions AS (
             SELECT session_id, is_expired, event_count, close_reason, closed_at, created_at, last_activity_at,
                 1 AS is_there
-            FROM session_v1 FINAL WHERE {SQL_SLICE} = {number}
+            FROM session_v1 FINAL WHERE {piece}
         )
         SELECT events.session_id AS session_id, n, low, high, numbers, doubled_ids,
             sessions.is_there AS is_there, sessions.event_count AS event_count,
@@ -52,14 +52,16 @@ def _query(scope: Scope, number: int, window_events: int) -> str:
             count() OVER () AS suspects
         FROM events LEFT JOIN sessions ON sessions.session_id = events.session_id
         WHERE low != 1 OR high != numbers OR n != numbers OR doubled_ids > 0 OR disagrees OR is_there = 0
-        ORDER BY session_id LIMIT {MAX_SUSPECTS_PER_SLICE}"""  # noqa: S608 - numbers, and a quoted workspace
+        ORDER BY session_id LIMIT {MAX_SUSPECTS_PER_PIECE}"""  # noqa: S608 - numbers, and a quoted workspace
 
 
-async def ask_suspects(rows: Rows, scope: Scope, window_events: int) -> list[dict[str, int | str]]:
+async def ask_suspects(
+    rows: Rows, scope: Scope, pieces: Sequence[str], window_events: int
+) -> list[dict[str, int | str]]:
     """Return the sessions of which something does not hold, as Tinybird has them now."""
     suspects: list[dict[str, int | str]] = []
-    for number in range(SLICES):
-        suspects += [dict(row) for row in await rows.select(_query(scope, number, window_events))]
+    for piece in pieces:
+        suspects += [dict(row) for row in await rows.select(_query(scope, piece, window_events))]
     return suspects
 
 
