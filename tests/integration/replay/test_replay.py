@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.replay.replay_stack import ProcessedLog, until_line
+from tests.integration.replay.doomed_worker import STEPS
+from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, until_line
 from tests.source_log import end_offsets, read_all
 from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, read_position
@@ -66,15 +70,21 @@ def test_a_replay_never_touches_the_live_topics(log: ProcessedLog) -> None:
         assert once(own(log, "aside"), topic) == once(log.settings, topic)
 
 
-def test_a_replay_that_is_killed_again_and_again_goes_on_without_loss_or_doubling(log: ProcessedLog) -> None:
-    arguments = ("--name", "killed", "--max-rate", "4000")
-    for chunks in (1, 2):
-        process = log.start_replay(*arguments)
-        for _ in range(chunks):
-            until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
-        process.kill()
-        process.communicate()
-    code, lines, errors = log.replay(*arguments)
+def test_a_replay_that_is_killed_again_and_again_goes_on_without_loss_or_doubling(
+    log: ProcessedLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("TRACKER_TEST_SEED", random.randrange(2**32)))
+    with capsys.disabled():
+        print(f"\nseed {seed} (again with TRACKER_TEST_SEED={seed})")
+    rng = random.Random(seed)
+    process = log.start_replay("--name", "killed", "--max-rate", "1000")
+    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
+    process.kill()
+    process.communicate()
+    for step in rng.sample(STEPS * 2, 2 * len(STEPS)):
+        doomed = log.start_doomed_worker("killed", step, chunk=rng.randint(1, 3))
+        assert doomed.wait(REPLAY_TIMEOUT_SECONDS) == -signal.SIGKILL, doomed.communicate()
+    code, lines, errors = log.replay("--name", "killed")
     assert code == 0, errors
     assert lines[0]["resumed"]
     for topic in OUTPUT_TOPICS:
