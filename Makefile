@@ -82,7 +82,7 @@ format: setup ## let ruff rewrite what it can
 
 .PHONY: unit
 unit: setup ## the fast tests: no Kafka, no browser
-	$(BIN)/pytest tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
+	$(BIN)/pytest -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
 
 .PHONY: simulate
 simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or replay one with SEED=123

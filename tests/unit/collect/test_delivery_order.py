@@ -139,6 +139,7 @@ def without_repetitions(values: list[bytes]) -> list[bytes]:
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("spill_max_bytes", [10_000_000, 4_000], ids=["roomy", "tight"])
 async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, seed, spill_max_bytes):
