@@ -126,6 +126,28 @@ def test_the_procfile_runs_the_stages_of_tracker_dev() -> None:
     assert dict(procfile.processes) == {stage: f"tracker {stage}" for stage in STAGES}
 
 
+def test_a_data_directory_that_can_not_be_used_is_one_line_that_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "TRACKER_DATA_DIR": str(tmp_path / "file" / "data")}
+    for name in ("KAFKA_BOOTSTRAP", "TINYBIRD_URL"):
+        environment[f"TRACKER_{name}"] = f"localhost:{free_port()}"
+    environment |= {f"TRACKER_{name}_PORT": str(free_port()) for name in ("COLLECT", "COLLECT_METRICS")}
+    commands = ("collect", "collect --processes 2", "process", "sink", "local kafka", "local tinybird")
+    running = {
+        command: subprocess.Popen(
+            [sys.executable, "-m", "tracker", *command.split()],
+            env=environment, cwd=PROJECT_DIR, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )
+        for command in commands
+    }  # fmt: skip
+    for command, process in running.items():
+        _, errors = process.communicate(timeout=60)
+        said = [line for line in errors.splitlines() if line.startswith("tracker: ")]
+        assert (process.returncode, len(said)) == (1, 1), f"{command}: {errors}"
+        assert "TRACKER_DATA_DIR has to be writable" in said[0], command
+        assert "Traceback" not in errors, command
+
+
 def test_ctrl_c_ends_quietly_with_130(tmp_path: Path) -> None:
     # A Kafka that accepts connections and never answers: the command waits for it.
     script = """

@@ -26,6 +26,7 @@ from tracker.collect.figures import serving_figures
 from tracker.collect.metrics import exposition_of_all
 from tracker.collect.server import LISTEN_BACKLOG
 from tracker.deathsig import dies_with_parent
+from tracker.directories import make_directory
 from tracker.pages import cant_listen
 from tracker.settings import Settings
 
@@ -59,7 +60,7 @@ def run(settings: Settings, overrides: Mapping[str, object]) -> int:
     sockets = [listen(settings) for _ in range(settings.collect_processes)]
     figures = settings.data_dir / "collect" / "figures"
     shutil.rmtree(figures, ignore_errors=True)
-    figures.mkdir(parents=True)
+    make_directory(figures)
     environment = {f"TRACKER_{name.upper()}": str(value) for name, value in overrides.items() if value is not None}
     environment["PROMETHEUS_MULTIPROC_DIR"] = str(figures.resolve())
     host, port = settings.collect_host, settings.collect_port

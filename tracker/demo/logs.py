@@ -6,6 +6,7 @@ from typing import BinaryIO, Final
 from rich.console import Console
 from rich.text import Text
 
+from tracker.directories import make_directory
 from tracker.stack import KAFKA, STAGES, TINYBIRD
 from tracker.supervise import ChildExited
 
@@ -20,7 +21,7 @@ class LogFiles:
     """
 
     def __init__(self, directory: Path, console: Console) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self.directory = directory
         self.is_showing_errors = False
         self._console = console

@@ -4,6 +4,7 @@ import fcntl
 from pathlib import Path
 from typing import IO, Final
 
+from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
 
 LOCK_FILE: Final = ".in-use"
@@ -13,9 +14,9 @@ def lock_directory(directory: Path) -> IO[str]:
     """Create the directory if need be and take it; closing the returned file, or dying, gives it back.
 
     Raises:
-        ConfigurationError: if another process holds it.
+        ConfigurationError: if another process holds it, or it can't be written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     held = (directory / LOCK_FILE).open("w")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

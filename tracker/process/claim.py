@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
 
 
@@ -13,9 +14,9 @@ def claim(directory: Path, name: str) -> Iterator[None]:
     """Hold a directory for as long as the block runs; the kernel lets go of it whatever way the process ends.
 
     Raises:
-        ConfigurationError: another process holds it.
+        ConfigurationError: another process holds it, or it can't be written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     with (directory / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

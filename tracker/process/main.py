@@ -59,8 +59,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     def reader() -> AIOKafkaConsumer:
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
-    producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await wait_for_access(settings, "process")
+    producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await start_when_reachable(producer, settings.kafka_bootstrap)
     routable = asyncio.Event()
     app = _app(settings)

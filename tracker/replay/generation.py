@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
 from tracker.replay.compare import Comparison
 from tracker.replay.plan import Plan, Request
@@ -58,7 +59,7 @@ class Generation:
 
     def create(self, plan: Plan) -> None:
         """Write the plan down; from here on an interrupted run is resumed."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path)
         _write(self.path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
 
     def store_path(self, partition: int) -> Path:

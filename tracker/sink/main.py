@@ -51,7 +51,6 @@ async def _traced_main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings, tracing: "Tracing | None") -> None:
-    await wait_for_access(settings, "sink")
     topics = {topic.name(settings.topic_prefix): datasource for topic, datasource in DATASOURCES}
     app = new_app(
         settings,
@@ -59,6 +58,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         source_topics=frozenset(topics),
         data_dir=settings.data_dir / "sink" / settings.worker_id,
     )
+    await wait_for_access(settings, "sink")
     producer = new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}")
     letter_rate = LetterRate(LetterLimit.of(settings))
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)

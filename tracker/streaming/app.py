@@ -22,6 +22,7 @@ from faust.types import StreamT
 from mode.supervisors import SupervisorStrategy
 from mode.types import ServiceT
 
+from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
 from tracker.garbage import look_for_cycles_rarely
 from tracker.kafka_access import denial, is_denial
@@ -115,7 +116,7 @@ def new_app(
 ) -> ChunkApp:
     """Return an app for one stage. Each setting below is deliberate; Faust's defaults are not safe for us."""
     session_timeout_seconds = settings.kafka_session_timeout_ms / 1000
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(data_dir)
     return ChunkApp(
         f"{settings.topic_prefix}{name}",
         source_topics=source_topics,
