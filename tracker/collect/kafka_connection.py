@@ -1,6 +1,7 @@
 """The connection to Kafka: made when it can be, made anew when it is broken, and ended for certain."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -101,9 +102,21 @@ class Connection:
         except TimeoutError:
             answered = False
         if not answered:
-            return f"Kafka at {self._settings.kafka_bootstrap} does not answer"
+            return await self._refusal() or f"Kafka at {self._settings.kafka_bootstrap} does not answer"
         missing = [topic for topic in self._topics if topic not in client.cluster.topics()]
         return f"topic {missing[0]} is gone" if missing else None
+
+    async def _refusal(self) -> str | None:
+        """Return why Kafka does not let us in, and say it once in the log; None if that is not the reason."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                refused = await refusal(self._settings)
+        except TimeoutError:
+            refused = None
+        if refused is None:
+            return None
+        self._note_unready(refused)
+        return self.reason
 
     async def _connect(self) -> BatchSender:
         producer = self._make_producer(self._settings, "tracker-collect")
@@ -136,7 +149,8 @@ class Connection:
         known = isinstance(error, RetryableError | ConfigurationError)
         reason = str(error) if known else f"can't reach Kafka at {where} ({type(error).__name__})"
         if reason != self.reason:
-            _log.warning("kafka_unavailable", reason=reason)
+            level = logging.ERROR if isinstance(error, ConfigurationError) else logging.WARNING
+            _log.log(level, "kafka_unavailable", reason=reason)
         self.reason = reason
 
     async def _end(self, sender: BatchSender) -> None:

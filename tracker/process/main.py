@@ -84,7 +84,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
             watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
-            watch_access(app, settings),
+            watch_access(app, settings, producer),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
         )
         tasks.extend(watched(app, forever) for forever in background)

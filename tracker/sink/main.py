@@ -79,7 +79,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
 
     def started() -> None:
         lag = watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics))
-        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings))
+        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings, producer))
         tasks.extend(watched(app, forever) for forever in background)
         log.info("sink started", tinybird=settings.tinybird_url)
 

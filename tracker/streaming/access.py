@@ -4,6 +4,8 @@ import asyncio
 from time import monotonic
 from typing import Final
 
+from aiokafka import AIOKafkaProducer
+
 from tracker.kafka_access import refusal
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp
@@ -13,8 +15,10 @@ LOOK_INTERVAL_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 10.0
 
 
-async def watch_access(app: ChunkApp, settings: Settings) -> None:
+async def watch_access(app: ChunkApp, settings: Settings, producer: AIOKafkaProducer) -> None:
     """Ask now and then whether the brokers still answer, and where they don't, whether it is us whom they refuse.
+
+    Both the consumer and the stage's producer are asked: either may have lost its connections while the other works.
 
     Connections that work are left alone: a password that was changed does no harm until they break. A broker that is
     away is waited for (docs/decisions/0009).
@@ -25,7 +29,8 @@ async def watch_access(app: ChunkApp, settings: Settings) -> None:
     since: float | None = None
     while True:
         await asyncio.sleep(LOOK_INTERVAL_SECONDS)
-        refused = None if await app.chunk_consumer.thread.is_answered() else await refusal(settings)
+        answered = await app.chunk_consumer.thread.is_answered() and await producer.client.force_metadata_update()
+        refused = None if answered else await refusal(settings)
         if refused is None:
             since = None
         elif since is None:
