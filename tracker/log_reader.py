@@ -1,9 +1,10 @@
-"""Reading whole topics without a group: from where they begin to where they ended when the reader began."""
+"""Reading ranges of partitions without a group: the one loop that every command reads a log with, and its limits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -29,6 +30,45 @@ class LogRange:
 
     begin: int
     end: int
+
+
+class Run(NamedTuple):
+    """Records of a partition in order, and the offset after them. Offsets may be missing on the way there."""
+
+    records: Sequence[ConsumerRecord]
+    end: int
+
+
+async def read_range(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: LogRange, max_records: int = MAX_RECORDS_AT_ONCE
+) -> AsyncIterator[Run]:
+    """Yield a range run by run; what retention has deleted is passed over. The last run ends where the range does.
+
+    Raises:
+        RetryableError: the broker gives nothing any more.
+    """
+    if wanted.begin >= wanted.end:
+        return
+    consumer.assign([tp])
+    consumer.seek(tp, wanted.begin)
+    position = wanted.begin
+    while position < wanted.end:
+        try:
+            async with asyncio.timeout(STALLED_AFTER_SECONDS):
+                records, position = await _next_run(consumer, tp, position, max_records)
+        except TimeoutError:
+            raise RetryableError(
+                f"{tp.topic}-{tp.partition} has given nothing after offset {position} for {STALLED_AFTER_SECONDS:g} s"
+            ) from None
+        yield Run([record for record in records if record.offset < wanted.end], min(position, wanted.end))
+
+
+async def _next_run(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, max_records: int) -> Run:
+    while True:
+        found = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=max_records)
+        moved = await consumer.position(tp)
+        if moved > position:
+            return Run(found.get(tp, ()), moved)
 
 
 class LogReader:
@@ -68,22 +108,9 @@ class LogReader:
         Raises:
             RetryableError: the broker gives nothing any more.
         """
-        if wanted.begin >= wanted.end:
-            return
-        tp = TopicPartition(topic, partition)
-        self._consumer.assign([tp])
-        self._consumer.seek(tp, wanted.begin)
-        position, silent_ms = wanted.begin, 0
-        while position < wanted.end:
-            found = await self._consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS_AT_ONCE)
-            records = [record for record in found.get(tp, ()) if record.offset < wanted.end]
-            if records:
-                yield records
-            moved = await self._consumer.position(tp)
-            silent_ms = 0 if moved > position else silent_ms + FETCH_WAIT_MS
-            position = moved
-            if silent_ms > STALLED_AFTER_SECONDS * 1_000:
-                raise RetryableError(f"{topic}-{partition} gives nothing after offset {position}")
+        async for run in read_range(self._consumer, TopicPartition(topic, partition), wanted):
+            if run.records:
+                yield run.records
 
 
 @asynccontextmanager

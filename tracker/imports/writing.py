@@ -15,13 +15,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from topics.control import TICK_VALUE
 from topics.session import MAX_TIMEOUT_SECONDS
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, InvariantError
 from tracker.imports.mapping import Mapped
 from tracker.kafka import partition_for_key
+from tracker.log_reader import LogRange, read_range
 
 #: Batches under way at once, in all partitions.
 MAX_UNACKED_BATCHES: Final = 16
-READ_TIMEOUT_MS: Final = 500
 #: After the last record, so that every session ends: longer than any inactivity gap.
 CLOSING_MS: Final = MAX_TIMEOUT_SECONDS * 1000 + 1
 PROGRESS_ROWS: Final = 1_000
@@ -130,8 +130,7 @@ async def _present(reader: AIOKafkaConsumer, tp: TopicPartition, end: int) -> Pr
 
 
 async def _value_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> bytes:
-    reader.assign([tp])
-    reader.seek(tp, offset)
-    while True:
-        for record in (await reader.getmany(tp, timeout_ms=READ_TIMEOUT_MS, max_records=1)).get(tp, ()):
+    async for run in read_range(reader, tp, LogRange(offset, offset + 1), max_records=1):
+        for record in run.records:
             return bytes(record.value or b"")
+    raise InvariantError(f"{tp.topic}-{tp.partition} has no record at offset {offset}: an import's log keeps them all")

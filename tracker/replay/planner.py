@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from topics.catalog import SOURCE
 from tracker import admin
 from tracker.errors import ConfigurationError
+from tracker.log_reader import LogRange, read_range
 from tracker.replay.plan import PartitionPlan, Plan, Request
 from tracker.settings import Settings
 
@@ -165,9 +166,7 @@ async def _complete_to(
 async def _time_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> int:
     """Return the log's time of the first record at or after an offset; the end of time if there is none."""
     end = (await reader.end_offsets([tp]))[tp]
-    reader.assign([tp])
-    reader.seek(tp, offset)
-    while await reader.position(tp) < end:  # also where retention deletes it meanwhile
-        for record in (await reader.getmany(tp, timeout_ms=500, max_records=1)).get(tp, ()):
+    async for run in read_range(reader, tp, LogRange(offset, end), max_records=1):
+        for record in run.records:
             return int(record.timestamp)
     return END_OF_TIME_MS

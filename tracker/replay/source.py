@@ -1,33 +1,41 @@
 """Reading stretches of partitions without a group: the source log, and live outputs to compare with."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topics.headers import SourcePosition, read_position
+from tracker.errors import ConfigurationError
+from tracker.log_reader import LogRange, Run, read_range
 from tracker.replay.compare import Placed
 
-READ_TIMEOUT_MS: Final = 500
+#: Live outputs that are read at once where a replay is compared with them.
+LIVE_MAX_RECORDS: Final = 5_000
 #: One fetch of one partition: large, because a replay reads nothing else.
 FETCH_MAX_BYTES: Final = 8_388_608
 
 
 async def read_stretch(
     reader: AIOKafkaConsumer, tp: TopicPartition, begin: int, until: int, max_records: int
-) -> AsyncIterator[tuple[Sequence[ConsumerRecord], int]]:
-    """Yield consecutive records of [begin, until), and each time the offset after them. Offsets may be missing."""
-    reader.assign([tp])
-    reader.seek(tp, begin)
+) -> AsyncIterator[Run]:
+    """Yield the records of [begin, until), all that there ever were.
+
+    Raises:
+        ConfigurationError: retention has deleted some: folded without them, sessions would come out wrong.
+        RetryableError: the broker gives nothing any more.
+    """
     position = begin
-    while position < until:
-        found = await reader.getmany(tp, timeout_ms=READ_TIMEOUT_MS, max_records=max_records)
-        records = found.get(tp, [])
-        position = await reader.position(tp)
-        if records and records[-1].offset >= until:
-            records = [record for record in records if record.offset < until]
-        if records or position >= until:
-            yield records, min(position, until)
+    async for run in read_range(reader, tp, LogRange(begin, until), max_records):
+        if len(run.records) < run.end - position:  # a transaction's marker has an offset, too, and is no record
+            starts = (await reader.beginning_offsets([tp]))[tp]
+            if starts > position:
+                raise ConfigurationError(
+                    f"{tp.topic}-{tp.partition} begins at offset {starts} now: retention has deleted what this replay "
+                    f"was still to read, from {position} on; discard it, and replay what is left under a new plan"
+                )
+        yield run
+        position = run.end
 
 
 class LiveOutputs:
@@ -38,23 +46,23 @@ class LiveOutputs:
         self._tp = tp
         self._waiting: list[Placed] = []
         self._last = SourcePosition(-1, -1)
-        self._end = 0
+        self._runs: AsyncIterator[Run]
         #: The first position that live still has; None if it has nothing.
         self.begins: SourcePosition | None = None
 
     async def start(self) -> None:
         """Go to the start of what the topic has, and fix its end: what comes later is not compared."""
-        self._reader.assign([self._tp])
-        self._end = (await self._reader.end_offsets([self._tp]))[self._tp]
-        await self._reader.seek_to_beginning(self._tp)
+        begin = (await self._reader.beginning_offsets([self._tp]))[self._tp]
+        end = (await self._reader.end_offsets([self._tp]))[self._tp]
+        self._runs = read_range(self._reader, self._tp, LogRange(begin, end), LIVE_MAX_RECORDS)
 
-    async def take(self, begin: int, end: int, max_records: int) -> list[Placed]:
+    async def take(self, begin: int, end: int) -> list[Placed]:
         """Return the outputs of source offsets [begin, end), which lie before all that is taken later."""
         while not (self._waiting and self._waiting[-1].position.offset >= end):
-            if await self._reader.position(self._tp) >= self._end:
+            run = await anext(self._runs, None)
+            if run is None:
                 break
-            found = await self._reader.getmany(self._tp, timeout_ms=READ_TIMEOUT_MS, max_records=max_records)
-            for record in found.get(self._tp, ()):
+            for record in run.records:
                 self._note(record)
         taken = [placed for placed in self._waiting if begin <= placed.position.offset < end]
         self._waiting = [placed for placed in self._waiting if placed.position.offset >= end]

@@ -11,13 +11,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.headers import SourcePosition, read_position
+from tracker.log_reader import LogRange, read_range
 from tracker.record_batches import send_batches
 from tracker.replay.compare import Comparison, placed
-from tracker.replay.source import READ_TIMEOUT_MS, LiveOutputs
+from tracker.replay.source import LiveOutputs
 from tracker.sessions.outputs import FoldResult, Output
-
-#: Output records that are read at once where live outputs are compared with.
-LIVE_MAX_RECORDS = 5_000
 
 #: Appends rows to the events datasource and the sessions datasource; returns once both are written.
 Ingest = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[None]]
@@ -100,15 +98,12 @@ class TopicTarget:
 
 async def _last_position(reader: AIOKafkaConsumer, tp: TopicPartition) -> SourcePosition | None:
     """Return the source position of the last record that a partition holds."""
-    reader.assign([tp])
     end = (await reader.end_offsets([tp]))[tp]
     start = (await reader.beginning_offsets([tp]))[tp]
-    if end <= start:
-        return None
-    reader.seek(tp, end - 1)
-    while True:
-        for record in (await reader.getmany(tp, timeout_ms=READ_TIMEOUT_MS)).get(tp, ()):
+    async for run in read_range(reader, tp, LogRange(max(start, end - 1), end)):
+        for record in run.records:
             return read_position(record.headers)
+    return None
 
 
 class CompareTarget:
@@ -137,7 +132,7 @@ class CompareTarget:
         """Compare the outputs with the live ones of the same stretch of the source."""
         for topic, outputs in outputs_by_topic(result):
             live = self._live[topic.suffix]
-            theirs = await live.take(begin, end, LIVE_MAX_RECORDS)
+            theirs = await live.take(begin, end)
             self.comparisons[topic.suffix].hold(placed(outputs), theirs, live_begins=live.begins)
 
     def is_done(self, stream_time_ms: int) -> bool:  # noqa: ARG002 - Target's signature

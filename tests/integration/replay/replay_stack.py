@@ -54,17 +54,18 @@ class ProcessedLog:
         """Write events and let the processor number them all; what it is killed for, it does again."""
         self.processor.start()
         for _ in range(kills):
-            asyncio.run(self._write(events // (kills + 1)))
+            asyncio.run(self.write(events // (kills + 1)))
             wait_until(lambda: self._outputs() > 0, "the first outputs", WAIT_SECONDS)
             self.processor.kill()
             self.processor.start()
-        asyncio.run(self._write(events - kills * (events // (kills + 1))))
+        asyncio.run(self.write(events - kills * (events // (kills + 1))))
         wait_until(self._all_committed, "everything processed and committed", WAIT_SECONDS)
         if until_closed:
             wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed", WAIT_SECONDS)
         assert self.processor.stop() == 0
 
-    async def _write(self, events: int) -> None:
+    async def write(self, events: int) -> None:
+        """Write events of many sessions, some bad records among them."""
         rng = random.Random(events)
         topic = SOURCE.name(self.settings.topic_prefix)
         async with new_producer(self.settings, "upstream", linger_ms=5) as producer:
