@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -27,9 +27,19 @@ class Row(NamedTuple):
 
     line: int
     fields: Mapping[str, Any] | None
-    #: The row's text, for the reject file.
-    raw: str
+    #: The row as it was read; text is made of it only if it is rejected, which few are.
+    source: bytes | Sequence[str] | Mapping[str, Any]
     error: str = ""
+
+    @property
+    def raw(self) -> str:
+        """The row's text, for the reject file."""
+        match self.source:
+            case bytes():
+                return self.source.decode(errors="backslashreplace")
+            case Mapping():
+                return str(self.source)
+        return ",".join(self.source).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def read_rows(name: str, file_format: str | None) -> Iterator[Row]:
@@ -81,16 +91,15 @@ def _read_ndjson(name: str) -> Iterator[Row]:
             text = line.strip()
             if not text:
                 continue
-            shown = text.decode(errors="backslashreplace")
             try:
                 fields = orjson.loads(text)
             except orjson.JSONDecodeError as error:
-                yield Row(number, None, shown, f"not JSON: {error}")
+                yield Row(number, None, text, f"not JSON: {error}")
                 continue
             if isinstance(fields, dict):
-                yield Row(number, fields, shown)
+                yield Row(number, fields, text)
             else:
-                yield Row(number, None, shown, "not a JSON object")
+                yield Row(number, None, text, "not a JSON object")
 
 
 def _read_csv(name: str) -> Iterator[Row]:
@@ -100,12 +109,11 @@ def _read_csv(name: str) -> Iterator[Row]:
         if header is None:
             return
         for cells in reader:
-            shown = ",".join(cells).encode(errors="surrogateescape").decode(errors="backslashreplace")
             if len(cells) != len(header):
-                yield Row(reader.line_num, None, shown, f"{len(cells)} cells under {len(header)} headings")
+                yield Row(reader.line_num, None, cells, f"{len(cells)} cells under {len(header)} headings")
             else:
                 # An empty cell is no value: CSV has no other way to say so.
-                yield Row(reader.line_num, {k: v for k, v in zip(header, cells, strict=True) if v}, shown)
+                yield Row(reader.line_num, {k: v for k, v in zip(header, cells, strict=True) if v}, cells)
 
 
 def _read_parquet(name: str) -> Iterator[Row]:
@@ -121,7 +129,7 @@ def _read_parquet(name: str) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    yield Row(number, {key: value for key, value in row.items() if value is not None}, str(row))
+                    yield Row(number, {key: value for key, value in row.items() if value is not None}, row)
     except ArrowInvalid as error:
         raise ConfigurationError(f"{name} is no Parquet file: {error}") from error
 

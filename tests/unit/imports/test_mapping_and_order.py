@@ -58,6 +58,7 @@ def test_columns_constants_and_values_are_mapped() -> None:
         ({"timestamp": "yesterday"}, "timestamp"),
         ({"event_type": "dance"}, "event_type"),
         ({"viewport_width": "wide"}, "viewport_width"),
+        ({"viewport_width": float("inf")}, "viewport_width"),
         ({"shoe_size": "43"}, "shoe_size"),
         ({"session_id": "\ud800"}, "JSON"),
     ],
