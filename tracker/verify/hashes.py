@@ -7,6 +7,7 @@ on the order of rows.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from xxhash import xxh64_intdigest
@@ -17,8 +18,11 @@ SLICES: Final = 16
 PIECE_ROWS: Final = 1_000_000
 MODULUS: Final = 2**64
 HOUR_SECONDS: Final = 3_600
+#: Times whose milliseconds are remembered: a row's is asked for its scope, its hour and its hash, one after the other.
+TIMES_KEPT: Final = 4
 
 
+@lru_cache(TIMES_KEPT)
 def milliseconds(iso: str) -> int:
     """Return a row's time in milliseconds since the epoch; what is finer is cut off, as ClickHouse does."""
     at = datetime.fromisoformat(iso)
@@ -52,8 +56,8 @@ class Kind:
         """Return the hash of a row as it lies in Kafka."""
         parts = [str(row[name]) for name in self.text_columns]
         parts += [str(int(row[name])) for name in self.number_columns]
-        parts.append(str(milliseconds(row[self.time_column])))
-        return int(xxh64_intdigest("".join(f"{part}\n" for part in parts).encode()))
+        parts += (str(milliseconds(row[self.time_column])), "")
+        return xxh64_intdigest("\n".join(parts).encode())
 
     def hour(self, row: Mapping[str, Any]) -> int:
         """Return the hour of a row, in hours since the epoch."""
@@ -90,7 +94,7 @@ SESSIONS: Final = Kind(
 
 def slice_of(session_id: str) -> int:
     """Return the group of a session."""
-    return int(xxh64_intdigest(session_id.encode())) % SLICES
+    return xxh64_intdigest(session_id.encode()) % SLICES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from topics.catalog import Topic
-from topics.headers import SourcePosition, read_position, was_sent_again
+from topics.headers import POSITION_HEADERS, SourcePosition, read_position, was_sent_again
 from tracker.log_reader import LogReader
 from tracker.settings import Settings
 from tracker.verify.hashes import MODULUS, Kind, Scope, slice_of
@@ -27,10 +27,6 @@ class Sum(NamedTuple):
     rows: int
     checksum: int
 
-    def plus(self, hashed: int) -> "Sum":
-        """Return the sum with one row more."""
-        return Sum(self.rows + 1, (self.checksum + hashed) % MODULUS)
-
 
 class LoggedRow(NamedTuple):
     """One output row, each once, and where it lies."""
@@ -45,7 +41,7 @@ class LoggedRow(NamedTuple):
 class Logged:
     """What one output topic holds."""
 
-    sums: dict[Bucket, Sum] = field(default_factory=lambda: defaultdict(lambda: Sum(0, 0)))
+    sums: dict[Bucket, Sum] = field(default_factory=dict)
     on_their_way: set[str] = field(default_factory=set)
     rows: int = 0
     is_whole: bool = True
@@ -73,7 +69,9 @@ async def logged_rows(log: OutputLog) -> AsyncIterator[LoggedRow]:
         async for records in log.reader.read(log.name, partition, wanted):
             for record in records:
                 position = read_position(record.headers)
-                if not record.value or position is None or position <= last or was_sent_again(record.headers):
+                if not record.value or position is None or position <= last:
+                    continue
+                if len(record.headers) > POSITION_HEADERS and was_sent_again(record.headers):
                     continue
                 last = position
                 is_written = record.offset < log.committed.get(partition, 0)
@@ -83,12 +81,16 @@ async def logged_rows(log: OutputLog) -> AsyncIterator[LoggedRow]:
 async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
     """Add up the rows that have been written, and note the sessions that still have rows on their way."""
     logged = Logged(is_whole=all(found.begin == 0 for found in (await log.reader.ranges(log.topic)).values()))
+    counts: dict[Bucket, int] = defaultdict(int)
+    hashes: dict[Bucket, int] = defaultdict(int)
     async for found in logged_rows(log):
         row = found.row
         if not found.is_written:
             logged.on_their_way.add(row["session_id"])
         elif scope.takes(kind, row):
             bucket = Bucket(kind.hour(row), slice_of(row["session_id"]))
-            logged.sums[bucket] = logged.sums[bucket].plus(kind.hash(row))
-            logged.rows += 1
+            counts[bucket] += 1
+            hashes[bucket] += kind.hash(row)
+    logged.sums = {bucket: Sum(rows, hashes[bucket] % MODULUS) for bucket, rows in counts.items()}
+    logged.rows = sum(counts.values())
     return logged

@@ -54,7 +54,11 @@ async def test_a_log_that_gives_nothing_any_more_is_an_error_that_passes(
     async with new_reader(log.settings, "test") as reader:
         end = (await reader.end_offsets([tp]))[tp]
         found = []
-        with pytest.raises(RetryableError, match=f"nothing after offset {end} for 1 s"):
+
+        async def read() -> None:
             async for run in read_range(reader, tp, LogRange(0, end + 1)):
-                found += [record.offset for record in run.records]
+                found.extend(record.offset for record in run.records)
+
+        with pytest.raises(RetryableError, match=f"nothing after offset {end} for 1 s"):
+            await read()
         assert found == list(range(end))
