@@ -100,13 +100,13 @@ class ProcessedLog:
             text=True,
         )
 
-    def start_doomed_worker(self, name: str, step: str, *, chunk: int) -> subprocess.Popen[str]:
+    def start_doomed_worker(self, name: str, step: str, *, chunk: int, **environment: str) -> subprocess.Popen[str]:
         """One process of a replay that has begun, which will be killed at a step of one of its chunks."""
         numbers = ",".join(map(str, range(PARTITIONS)))
         module = "tests.integration.replay.doomed_worker"
         return subprocess.Popen(
             [sys.executable, "-m", module, "replay-worker", name, "--partitions", numbers],
-            env=self._environment({"DOOM_STEP": step, "DOOM_CHUNK": str(chunk)}),
+            env=self._environment({**environment, "DOOM_STEP": step, "DOOM_CHUNK": str(chunk)}),
             cwd=self.data_dir,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.replay.replay_stack import ProcessedLog
+from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, until_line
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS
 from tracker.local.kafka import LocalKafka
@@ -76,6 +77,14 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
     environment = {"TRACKER_TINYBIRD_URL": tinybird.url, "TRACKER_TINYBIRD_TOKEN": tinybird.token}
     datasources = ("--name", "fix", "--datasource", "events_fix,session_fix", "--from", "2020-01-01T00:00Z")
 
+    # Killed on its way, and again between its rows and its progress, and after that.
+    process = log.start_replay(*datasources, "--max-rate", "100", **environment)
+    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
+    process.kill()
+    process.communicate()
+    for step in ("outputs", "progress"):
+        doomed = log.start_doomed_worker("fix", step, chunk=1, **environment)
+        assert doomed.wait(REPLAY_TIMEOUT_SECONDS) == -signal.SIGKILL, doomed.communicate()
     code, _, errors = log.replay(*datasources, **environment)
     assert code == 0, errors
     said = log.command("replay", "promote", "fix", "--yes", **environment)
