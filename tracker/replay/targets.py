@@ -13,8 +13,8 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.headers import SourcePosition, read_position
 from tracker.log_reader import LogRange, read_range
 from tracker.record_batches import send_batches
-from tracker.replay.compare import Comparison, placed
-from tracker.replay.source import LiveOutputs
+from tracker.replay.compare import Comparison
+from tracker.replay.live_outputs import LiveOutputs
 from tracker.sessions.outputs import FoldResult, Output
 
 #: Appends rows to the events datasource and the sessions datasource; returns once both are written.
@@ -131,9 +131,7 @@ class CompareTarget:
     async def write(self, result: FoldResult, begin: int, end: int) -> None:
         """Compare the outputs with the live ones of the same stretch of the source."""
         for topic, outputs in outputs_by_topic(result):
-            live = self._live[topic.suffix]
-            theirs = await live.take(begin, end)
-            self.comparisons[topic.suffix].hold(placed(outputs), theirs, live_begins=live.begins)
+            await self._live[topic.suffix].hold(self.comparisons[topic.suffix], outputs, begin, end)
 
     def is_done(self, stream_time_ms: int) -> bool:  # noqa: ARG002 - Target's signature
         """Return False: every output is compared."""

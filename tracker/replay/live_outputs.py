@@ -1,0 +1,87 @@
+"""One partition of a live output topic, and holding a replay's outputs against it."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from topics.headers import POSITION_HEADERS, Headers, SourcePosition, read_position
+from tracker.log_reader import LogRange, Run, read_range
+from tracker.replay.compare import Comparison, Placed, placed
+from tracker.sessions.outputs import Output
+
+#: Live outputs that are read at once.
+LIVE_MAX_RECORDS: Final = 5_000
+
+
+class LiveOutputs:
+    """One partition of a live output topic, each output once, taken in step with the replay."""
+
+    def __init__(self, reader: AIOKafkaConsumer, tp: TopicPartition) -> None:
+        self._reader = reader
+        self._tp = tp
+        self._runs: AsyncIterator[Run]
+        self._run: Sequence[ConsumerRecord] = ()
+        self._next = 0
+        self._last = SourcePosition(-1, -1)
+        #: The first position that live still has; None if it has nothing.
+        self.begins: SourcePosition | None = None
+
+    async def start(self) -> None:
+        """Go to the start of what the topic has, and fix its end: what comes later is not compared."""
+        begin = (await self._reader.beginning_offsets([self._tp]))[self._tp]
+        end = (await self._reader.end_offsets([self._tp]))[self._tp]
+        self._runs = read_range(self._reader, self._tp, LogRange(begin, end), LIVE_MAX_RECORDS)
+
+    async def hold(self, comparison: Comparison, outputs: Sequence[Output], begin: int, end: int) -> None:
+        """Compare the outputs of source offsets [begin, end) with the live ones; what is held later lies after them."""
+        equal = await self._pass_equal(outputs)
+        comparison.identical += equal
+        comparison.hold(placed(outputs[equal:]), await self._take(begin, end), live_begins=self.begins)
+
+    async def _pass_equal(self, outputs: Sequence[Output]) -> int:
+        """Go past the live outputs that are these, one by one, and return how many are.
+
+        Bytes against bytes, positions unread: a tenth of what ``_take`` costs. An output's position is new, so what
+        equals it is no repeat.
+        """
+        for count, (key, value, headers) in enumerate(outputs):
+            record = await self._ahead()
+            if record is None or record.value != value or record.key != key or not _same_place(record, headers):
+                return self._passed(outputs[:count])
+            self._next += 1
+        return self._passed(outputs)
+
+    async def _take(self, begin: int, end: int) -> list[Placed]:
+        """Return the outputs of source offsets [begin, end), which lie before all that is taken later."""
+        taken = []
+        while (record := await self._ahead()) is not None:
+            position = read_position(record.headers)
+            if position is not None and position.offset >= end:
+                break
+            self._next += 1
+            if position is None or position <= self._last:  # the sink's dead letters have none; repeats have been seen
+                continue
+            self._last = position
+            if position.offset >= begin:
+                taken.append(Placed(position, record.key, record.value))
+        return taken
+
+    async def _ahead(self) -> ConsumerRecord | None:
+        while self._next == len(self._run):
+            run = await anext(self._runs, None)
+            if run is None:
+                return None
+            self._run, self._next = run.records, 0
+            if self.begins is None:
+                self.begins = next(filter(None, (read_position(record.headers) for record in run.records)), None)
+        return self._run[self._next]
+
+    def _passed(self, outputs: Sequence[Output]) -> int:
+        if outputs:
+            self._last = read_position(outputs[-1].headers) or self._last
+        return len(outputs)
+
+
+def _same_place(record: ConsumerRecord, headers: Headers) -> bool:
+    return list(record.headers[:POSITION_HEADERS]) == headers[:POSITION_HEADERS]
