@@ -1,8 +1,8 @@
 """From the fields of a request to the source record that goes to Kafka, or to a rejection. Pure: no clock, no IO.
 
-The record is serialised first and then checked as the bytes that it is, by the decoder that the processor uses. So what
-leaves here is by construction what is accepted there, and it is validated once. Only the visitor is spliced in after
-that: it is ours, and made to fit its fields (``visitors.py``).
+The record is serialised first and then checked as the bytes that it is: by the screen, which lets nearly all pass, or
+by the decoder that the processor uses. So what leaves here is what is accepted there. Only the visitor is spliced in
+after that: it is ours, and made to fit its fields (``visitors.py``).
 """
 
 from collections.abc import Callable
@@ -13,8 +13,9 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, are_source_values, decode_source
+from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.fields import SessionId
+from topics.screen import are_valid_events
 from tracker.collect.clock_skew import corrected, iso_time, parse_time
 from tracker.collect.errors import RequestError, from_rejection
 from tracker.collect.visitors import page_fields, visitor_json
@@ -55,13 +56,6 @@ class Context(NamedTuple):
     sent_at: datetime | None = None
 
 
-class _Draft(NamedTuple):
-    """A record whose bytes are made, but not checked, and the page and referrer that it names."""
-
-    record: Outgoing
-    page: tuple[Any, Any]
-
-
 class Batch(NamedTuple):
     """What became of each event of a batch, in its order, and the records of those that can be taken."""
 
@@ -85,9 +79,9 @@ def taken_sent_at(fields: dict[str, Any]) -> datetime | None:
 
 def event_record(fields: dict[str, Any], context: Context) -> Outgoing:
     """Make the source record of one event from its flat fields, minting what is missing."""
-    draft = _event(fields, context)
-    _checked(draft, "event")
-    return _with_visitor(draft, context, "event")
+    record = _event(fields, context)
+    _check(record, "event")
+    return _with_visitor(record, _page(fields), context, "event")
 
 
 def event_batch(fields: dict[str, Any], context: Context) -> Batch:
@@ -102,19 +96,19 @@ def event_batch(fields: dict[str, Any], context: Context) -> Batch:
     events = batch_events(fields)
     if context.cookie_session_id is None:
         context = context._replace(cookie_session_id=context.new_id())
-    drafts = [_event_or_error(event, context) for event in events]
-    values = [draft.record.value for draft in drafts if isinstance(draft, _Draft)]
-    are_valid = are_source_values(values)
+    made = [_event_or_error(event, context) for event in events]
+    are_valid = are_valid_events([record.value for record in made if isinstance(record, Outgoing)])
     told: set[str] = set()
     results: list[dict[str, Any]] = []
     records: list[Outgoing] = []
-    for index, draft in enumerate(drafts):
+    for index, (record, event) in enumerate(zip(made, events, strict=True)):
         try:
-            if isinstance(draft, RequestError):
-                raise draft
-            record = draft.record if are_valid else _checked(draft, "event")
+            if isinstance(record, RequestError):
+                raise record
+            if not are_valid:
+                _check(record, "event")
             if record.session_id not in told:
-                record = _with_visitor(draft, context, "event")
+                record = _with_visitor(record, _page(event), context, "event")  # noqa: PLW2901 - what it has become
                 told.add(record.session_id)
         except RequestError as error:
             results.append({"index": index, "status": "rejected", "reasons": error.reasons})
@@ -152,9 +146,9 @@ def session_record(fields: dict[str, Any], context: Context, *, default_timeout_
     if not page_url:
         context = context._replace(browser=None)
     page = tuple(url if isinstance(url, str) else "" for url in (page_url, referrer_url))
-    draft = _drafted("session", fields, context, None, page)
-    _checked(draft, "session")
-    record = _with_visitor(draft, context, "session")
+    record = _record("session", fields, context, None)
+    _check(record, "session")
+    record = _with_visitor(record, page, context, "session")
     timeout_seconds = fields.get("timeout_seconds", default_timeout_seconds)
     low = min(MIN_TIMEOUT_SECONDS, default_timeout_seconds)
     high = max(MAX_TIMEOUT_SECONDS, default_timeout_seconds)
@@ -184,30 +178,30 @@ def session_id_from_path(raw: str) -> str:
         raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None
 
 
-def _event_or_error(fields: Any, context: Context) -> _Draft | RequestError:
+def _event_or_error(fields: Any, context: Context) -> Outgoing | RequestError:
     try:
         return _event(fields, context)
     except RequestError as error:
         return error
 
 
-def _event(fields: Any, context: Context) -> _Draft:
+def _event(fields: Any, context: Context) -> Outgoing:
     if not isinstance(fields, dict):
         raise RequestError("invalid", "this is not a valid event", reasons=["event: must be a JSON object"])
     event_id = fields.get("event_id", "")
     if event_id == "":
         event_id = fields["event_id"] = context.new_id()
-    return _drafted("event", fields, context, event_id, (fields.get("page_url"), fields.get("referrer_url")))
+    return _record("event", fields, context, event_id)
 
 
-def _drafted(
-    type_: Literal["event", "session"],
-    fields: dict[str, Any],
-    context: Context,
-    event_id: str | None,
-    page: tuple[Any, ...],
-) -> _Draft:
-    """Put the record around its data and serialise it."""
+def _page(fields: dict[str, Any]) -> tuple[Any, Any]:
+    return fields.get("page_url"), fields.get("referrer_url")
+
+
+def _record(
+    type_: Literal["event", "session"], fields: dict[str, Any], context: Context, event_id: str | None
+) -> Outgoing:
+    """Put the record around its data and serialise it; it is not checked yet."""
     in_body = "session_id" in fields
     # A null in the body is refused further down, not replaced: somebody meant to name a session.
     session_id = fields.pop("session_id") if in_body else context.cookie_session_id or context.new_id()
@@ -226,16 +220,21 @@ def _drafted(
         raise RequestError("invalid", f"this is not a valid {type_}", reasons=["nested too deeply"]) from None
     # An id that is no string is refused by the decoder; until then it only needs some key.
     key = session_id.encode() if isinstance(session_id, str) else b""
-    return _Draft(Outgoing(key, value, session_id, event_id, not in_body), page)
+    return Outgoing(key, value, session_id, event_id, not in_body)
 
 
-def _checked(draft: _Draft, type_: str) -> Outgoing:
-    """Return the record whose bytes the processor will take."""
+def _check(record: Outgoing, type_: Literal["event", "session"]) -> None:
+    """Make sure that these bytes are what the processor takes.
+
+    Raises:
+        RequestError: they are not.
+    """
+    if type_ == "event" and are_valid_events([record.value]):
+        return
     try:
-        decode_source(draft.record.key, draft.record.value)
+        decode_source(record.key, record.value)
     except RejectedRecord as rejected:
         raise from_rejection(rejected, type_=type_) from None
-    return draft.record
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Context) -> None:
@@ -260,12 +259,11 @@ def _claim(fields: dict[str, Any], name: str, owner: str, type_: str) -> None:
     fields[name] = owner
 
 
-def _with_visitor(draft: _Draft, context: Context, type_: str) -> Outgoing:
+def _with_visitor(record: Outgoing, page: tuple[Any, ...], context: Context, type_: str) -> Outgoing:
     """Splice the visitor into a record that has been checked, so its page and referrer are texts or nothing."""
-    record = draft.record
     if context.browser is None:
         return record
-    page_url, referrer_url = draft.page
+    page_url, referrer_url = page
     visitor = visitor_json(context.browser, page_fields(page_url or "", referrer_url or ""))
     if not visitor:
         return record
