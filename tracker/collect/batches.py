@@ -109,15 +109,16 @@ class BatchSender:
             topic, key, value = record
             lanes = self._lanes[topic]
             lane = lanes[_partition_for_key(key, len(lanes))]
-            waiting = lane.waiting
-            if not waiting or not waiting[-1].add(record, max_key_records, headers):
-                waiting.append(self._new_batch())
-                if not waiting[-1].add(record, max_key_records, headers):
+            batch = lane.waiting[-1] if lane.waiting else None
+            if batch is None or not batch.add(record, max_key_records, headers):
+                batch = self._new_batch()
+                lane.waiting.append(batch)
+                if not batch.add(record, max_key_records, headers):
                     raise InvariantError("a record that fits the topic does not fit an empty batch")
             self._unsettled_records += 1
             self._unsettled_bytes += len(key) + len(value)
             self._touched.add(lane)
-            accepted[waiting[-1].accepted] = None
+            accepted[batch.accepted] = None
         return list(accepted)
 
     def _new_batch(self) -> Batch:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,7 +31,7 @@ MAX_BATCH_EVENTS: Final = 500
 _session_id: Final[TypeAdapter[str]] = TypeAdapter(SessionId)
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A checked source record on its way to the topic, and the ids that its sender is told."""
 
     key: bytes
