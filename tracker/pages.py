@@ -32,7 +32,7 @@ async def serving(pages: Mapping[str, Page], host: str, port: int, *, port_setti
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise cant_listen(host, port, error, port_setting) from None
-        log.info("pages_listening", url=f"http://{host}:{port}", pages=list(pages))
+        log.info("pages listening", url=f"http://{host}:{port}", pages=list(pages))
         yield
     finally:
         await runner.cleanup()

@@ -152,7 +152,7 @@ class Collector:
         if isinstance(error, RequestError):
             return answers.failed(error)
         # Its text may repeat what the client sent; the renderer has to keep it inert.
-        _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+        _log.error("a request failed", method=request.method, path=request.path, exc_info=error)
         return answers.failed(RequestError("internal", "this is a fault of ours; it has been logged"))
 
     # -- Endpoints ------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Connection:
         sender, self._sender = self._sender, None
         if sender is not None:
             self.reason = f"reconnecting to Kafka after {type(sender.broken).__name__}"
-            _log.warning("producer_replaced", error=repr(sender.broken))
+            _log.warning("the producer has broken; another is started", error=repr(sender.broken))
             await self._end(sender)
 
     async def close(self) -> None:
@@ -135,7 +135,7 @@ class Connection:
         except BaseException:
             await _end_producer(producer)
             raise
-        _log.info("kafka_connected", topics=list(self._topics))
+        _log.info("Kafka connected", topics=list(self._topics))
         return sender
 
     async def _count_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
@@ -158,7 +158,7 @@ class Connection:
             async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
                 await sender.settled()
         except (TimeoutError, KafkaError) as error:
-            _log.warning("producer_not_flushed", error=repr(error))
+            _log.warning("the producer could not be flushed", error=repr(error))
         sender.stop_shipping()
         await _end_producer(sender.producer)
 
@@ -173,10 +173,10 @@ async def _end_producer(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer._sender.close()  # noqa: SLF001 - there is no public way to give up
     except (TimeoutError, KafkaError) as error:
-        _log.debug("producer_sender_not_ended", error=repr(error))
+        _log.debug("the producer's sender did not end", error=repr(error))
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - so that stop finds nothing to wait for
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer.stop()
     except (TimeoutError, KafkaError, OSError) as error:
-        _log.warning("producer_not_closed", error=repr(error))
+        _log.warning("the producer could not be closed", error=repr(error))

@@ -42,10 +42,14 @@ class WatchedKeys:
                 ring = await asyncio.to_thread(load_keys, self._path)
             except ConfigurationError as error:
                 self._metrics.keys_file_valid.set(0)
-                _log.error("keys_file_refused", reason=str(error), kept_keys=len(self.ring))
+                _log.error(
+                    "the keys file is not valid; the keys of before stay in effect",
+                    reason=str(error),
+                    kept_keys=len(self.ring),
+                )
             else:
                 self._use(ring)
-                _log.info("keys_file_loaded", keys=len(ring))
+                _log.info("keys file loaded", keys=len(ring))
 
     def _use(self, ring: KeyRing) -> None:
         self.ring = ring

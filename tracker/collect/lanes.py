@@ -61,10 +61,10 @@ class Lanes:
         except ConfigurationError as error:
             self.problem = str(error)
         if self.problem is not None:
-            _log.error("migration_flags_refused", reason=self.problem, action="the flags of before stay in effect")
+            _log.error("the migration flags are not valid; those of before stay in effect", reason=self.problem)
             return
         self._flags = flags
-        _log.info("migration_flags_loaded", steps=len(flags.steps))
+        _log.info("migration flags loaded", steps=len(flags.steps))
 
     def _routed(self, flags: Flags, record: Outgoing, now_ms: int) -> Iterable[Routed]:
         data = orjson.loads(record.value).get("data") or {}

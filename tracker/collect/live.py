@@ -126,7 +126,7 @@ class LiveFeed:
                 await self._follow()
             except (KafkaError, OSError, RetryableError) as error:
                 self._problem = f"can't read from Kafka ({type(error).__name__})"
-                _log.warning("live_feed_interrupted", error=repr(error))
+                _log.warning("/live hears nothing from Kafka; trying again", error=repr(error))
                 await asyncio.sleep(RECONNECT_DELAY_SECONDS)
         self._windows, self._watched_until = {}, {}
         self._problem = "connecting"

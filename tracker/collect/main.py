@@ -91,7 +91,7 @@ async def _serve_until(
                 await server.listen("", 0, sock=bound)
             on_ready()
         await stop.wait()
-        _log.info("collector_stopping")
+        _log.info("collector stopping")
 
 
 async def _stop(server: HttpServer, collector: Collector, settings: Settings) -> None:
@@ -105,7 +105,7 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
         await server.listen(host, port)
     except OSError as error:
         raise cant_listen(host, port, error, "TRACKER_COLLECT_PORT") from None
-    _log.info("collector_listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
+    _log.info("collector listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
 
 
 def spare_garbage_collection() -> None:

@@ -64,7 +64,7 @@ def run(settings: Settings, overrides: Mapping[str, object]) -> int:
     environment = {f"TRACKER_{name.upper()}": str(value) for name, value in overrides.items() if value is not None}
     environment["PROMETHEUS_MULTIPROC_DIR"] = str(figures.resolve())
     host, port = settings.collect_host, settings.collect_port
-    _log.info("collector_listening", url=f"http://{host}:{port}", processes=settings.collect_processes)
+    _log.info("collector listening", url=f"http://{host}:{port}", processes=settings.collect_processes)
     return asyncio.run(_run(settings, Parent(sockets, environment, figures), figures))
 
 
@@ -142,7 +142,7 @@ class Child:
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 await self.process.wait()
         except TimeoutError:
-            _log.error("child_killed", pid=self.process.pid)
+            _log.error("a collector process did not end in time; it is killed", pid=self.process.pid)
             self.process.kill()
             await self.process.wait()
 
@@ -178,10 +178,10 @@ class Parent:
                 await asyncio.gather(*(child.stop() for child in children))
                 return max(child.process.returncode or 1, 1)
         self._adopt(children)
-        _log.info("collector_ready", processes=len(children))
+        _log.info("collector ready", processes=len(children))
         restarts = asyncio.create_task(self._restart_when_told())
         await self._stopping.wait()
-        _log.info("collector_stopping")
+        _log.info("collector stopping")
         restarts.cancel()
         await asyncio.gather(restarts, return_exceptions=True)
         for watch in self._watches:
@@ -197,7 +197,7 @@ class Parent:
 
     async def _restart(self) -> None:
         """Replace all children; the old ones go only when all new ones accept."""
-        _log.info("collector_restarting")
+        _log.info("collector restarting")
         fresh = await self._generation()
         try:
             is_ready = all([await child.is_ready() for child in fresh])
@@ -205,13 +205,13 @@ class Parent:
             await asyncio.gather(*(child.stop() for child in fresh))
             raise
         if not is_ready:
-            _log.error("restart_failed", action="the old processes go on")
+            _log.error("the restart failed; the old processes go on")
             await asyncio.gather(*(child.stop() for child in fresh))
             return
         old = list(self._children.values())
         self._adopt(fresh)
         await asyncio.gather(*(child.stop() for child in old))
-        _log.info("collector_restarted", processes=len(fresh))
+        _log.info("collector restarted", processes=len(fresh))
 
     def _adopt(self, children: Sequence[Child]) -> None:
         for child in children:
@@ -230,7 +230,12 @@ class Parent:
                 return
             if time.monotonic() - child.started > SOUND_SECONDS:
                 backoff_seconds = FIRST_BACKOFF_SECONDS
-            _log.error("child_ended", pid=child.process.pid, returncode=returncode, restart_in_seconds=backoff_seconds)
+            _log.error(
+                "a collector process ended; another is started",
+                pid=child.process.pid,
+                returncode=returncode,
+                restart_in_seconds=backoff_seconds,
+            )
             await asyncio.sleep(backoff_seconds)
             backoff_seconds = min(2 * backoff_seconds, MAX_BACKOFF_SECONDS)
             if self._children.get(child.slot) is not child:

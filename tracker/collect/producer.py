@@ -102,7 +102,12 @@ class SourceProducer:
         await self._connection.close()
         for spill in [*self._orphans, self._spill]:
             if spill.records:
-                _log.warning("spill_left", path=str(spill.path), records=spill.records, bytes=spill.size_bytes)
+                _log.warning(
+                    "records stay in the spill until the next start",
+                    path=str(spill.path),
+                    records=spill.records,
+                    bytes=spill.size_bytes,
+                )
             await spill.close()
         self._directories.release()
 
@@ -193,7 +198,7 @@ class SourceProducer:
             return
         self._spilling.set()
         batches = sender.take_unsettled()
-        _log.warning("spilling", reason=reason, records=sum(len(batch.records) for batch in batches))
+        _log.warning("events go to the spill", reason=reason, records=sum(len(batch.records) for batch in batches))
         for batch in batches:
             self._put(batch)
 
@@ -226,7 +231,7 @@ class SourceProducer:
                 self._divert(f"Kafka refuses: {type(error).__name__}")
                 await self._connection.replace()
             except RetryableError as error:
-                _log.error("spill_not_drained", reason=str(error))
+                _log.error("the spill could not be drained; trying again", reason=str(error))
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
 
     async def _drain(self, sender: BatchSender) -> None:
@@ -249,7 +254,7 @@ class SourceProducer:
                 self._spilling.clear()
                 self._was_direct.set()
                 if drained:
-                    _log.info("spill_drained", records=drained)
+                    _log.info("the spill is drained", records=drained)
                     await self._spill.reclaim()
                 return
 
@@ -283,7 +288,7 @@ class SourceProducer:
             try:
                 spill = await self._open(path)
             except ConfigurationError as error:
-                _log.error("spill_not_adopted", path=str(path), reason=str(error))
+                _log.error("another process's spill could not be taken over", path=str(path), reason=str(error))
                 continue
             if spill.records:
                 self._orphans.append(spill)

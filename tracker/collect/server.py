@@ -67,7 +67,7 @@ class HttpServer:
             async with asyncio.timeout(grace_seconds):
                 await self._empty.wait()
         except TimeoutError:
-            _log.warning("connections_dropped", connections=len(self._connections))
+            _log.warning("stopping took too long; connections are dropped", connections=len(self._connections))
             for connection in list(self._connections):
                 connection.abort()
         if self._sweeper is not None:

@@ -110,7 +110,7 @@ class Spill:
             raise
         spill = cls(store, executor, max_bytes, metrics)
         if spill.records:
-            _log.warning("spill_found", path=str(path), records=spill.records, bytes=spill.size_bytes)
+            _log.warning("a spill was found", path=str(path), records=spill.records, bytes=spill.size_bytes)
         return spill
 
     @property

@@ -109,7 +109,7 @@ class SpillStore:
         try:
             self._db.compact_range(None, None)
         except Exception as error:  # noqa: BLE001 - likewise
-            _log.warning("spill_not_reclaimed", path=str(self.path), error=str(error))
+            _log.warning("the spill's disk space could not be reclaimed", path=str(self.path), error=str(error))
 
     def close(self) -> None:
         """Close the database and give up its lock; what was written stays."""
@@ -120,7 +120,7 @@ class SpillStore:
             self._db.close()
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             # It could not move its log into a table. The log is on disk, and the next one to open reads it.
-            _log.warning("spill_closed_badly", path=str(self.path), error=str(error))
+            _log.warning("the spill could not be closed", path=str(self.path), error=str(error))
 
     def _open(self, *, at_least: int = 0) -> None:
         self._db = self._open_database()
@@ -154,18 +154,18 @@ class SpillStore:
                 raise ConfigurationError(
                     f"can't keep the spill in {self.path} ({error}): TRACKER_DATA_DIR has to be writable"
                 ) from None
-            _log.error("spill_damaged", path=str(self.path), error=str(error), action="keeping what can be read")
+            _log.error("the spill is damaged; keeping what can be read", path=str(self.path), error=str(error))
         try:
             return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            _log.error("spill_damaged", path=str(self.path), error=str(error), action="rebuilding its index")
+            _log.error("the spill is damaged; rebuilding its index", path=str(self.path), error=str(error))
         try:
             Rdict.repair(str(self.path), _options(DBRecoveryMode.skip_any_corrupted_record))
             return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             aside = self.path.with_name(f"{self.path.name}.damaged-{clock.now_ms()}")
             shutil.move(self.path, aside)
-            _log.error("spill_lost", moved_to=str(aside), error=str(error), action="starting with an empty one")
+            _log.error("the spill can't be read; starting with an empty one", moved_to=str(aside), error=str(error))
             return self._rdict(DBRecoveryMode.tolerate_corrupted_tail_records)
 
     def _rdict(self, mode: Callable[[], Any]) -> Rdict:
@@ -202,7 +202,7 @@ class SpillStore:
             except Exception:  # noqa: BLE001 - as above
                 unreadable += 1
                 found.append(None)
-        _log.error("spill_records_unreadable", path=str(self.path), records=unreadable, error=str(error))
+        _log.error("records of the spill can't be read", path=str(self.path), records=unreadable, error=str(error))
         return found
 
     def _mend(self) -> None:
@@ -218,7 +218,7 @@ class SpillStore:
             self._db.write(batch, write_opt=self._synced)
         except Exception as error:
             self.refused_ms = clock.now_ms()
-            _log.error("spill_refused", path=str(self.path), error=str(error))
+            _log.error("the spill can't be written", path=str(self.path), error=str(error))
             raise OSError(str(error)) from error
 
     def _reopen(self) -> None:
@@ -232,7 +232,7 @@ class SpillStore:
         # Numbers are given once while the process lives: somebody may yet delete by them.
         self.tail = max(self.tail, tail)
         self.refused_ms = None
-        _log.warning("spill_reopened", path=str(self.path), records=self.records)
+        _log.warning("the spill is open again", path=str(self.path), records=self.records)
 
 
 def _options(mode: Callable[[], Any]) -> Options:

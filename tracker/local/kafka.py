@@ -170,13 +170,13 @@ def run(settings: Settings) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        log.info("kafka.starting", version=KAFKA_VERSION, data_dir=str(broker.data_dir))
+        log.info("Kafka starting", version=KAFKA_VERSION, data_dir=str(broker.data_dir))
         broker.start()
-        log.info("kafka.ready", bootstrap=broker.bootstrap, log_file=str(broker.log_file))
+        log.info("Kafka ready", bootstrap=broker.bootstrap, log_file=str(broker.log_file))
         status = broker.wait()
         raise RetryableError(f"the local Kafka ended with status {status}\n{broker.last_words()}")
     except KeyboardInterrupt:
-        log.info("kafka.stopping")
+        log.info("Kafka stopping")
     finally:
         broker.stop()
 

@@ -56,7 +56,7 @@ def test_a_damaged_log_costs_what_is_damaged_and_is_said(tmp_path, capsys):
     assert 800 <= len(found) < 1_000
     assert found == sorted(found)
     assert (found[0], found[-1]) == (0, 999)
-    assert "spill_damaged" in capsys.readouterr().out
+    assert "the spill is damaged" in capsys.readouterr().out
     assert store.append([record(1_000)]) == 1_000
     store.close()
 
@@ -70,7 +70,7 @@ def test_a_damaged_table_costs_what_is_damaged_and_is_said(tmp_path, capsys):
     found = numbers(store)
     assert 900 <= len(found) < 1_000
     assert (found[0], found[-1]) == (0, 999)
-    assert "spill_records_unreadable" in capsys.readouterr().out
+    assert "records of the spill can't be read" in capsys.readouterr().out
     assert store.records == len(found)
     store.close()
 

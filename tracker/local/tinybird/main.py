@@ -48,8 +48,8 @@ async def _serve(server: Server, port: int) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, LOOPBACK, port).start()
-        log.info("tinybird.ready", url=f"http://{LOOPBACK}:{port}")
+        log.info("Tinybird ready", url=f"http://{LOOPBACK}:{port}")
         await stop.wait()
-        log.info("tinybird.stopping")
+        log.info("Tinybird stopping")
     finally:
         await runner.cleanup()

@@ -91,7 +91,7 @@ class Server:
         append = asyncio.get_running_loop().run_in_executor(self._appends, self._database.append, name, body)
         result = await append
         if result.quarantined_rows:
-            log.warning("tinybird.quarantined", datasource=name, rows=result.quarantined_rows)
+            log.warning("rows quarantined", datasource=name, rows=result.quarantined_rows)
         # Without wait=true Tinybird answers before it has written: a sender may not rely on what is so here.
         status = 200 if request.query.get("wait") == "true" else 202
         counts = {"successful_rows": result.successful_rows, "quarantined_rows": result.quarantined_rows}
@@ -157,7 +157,7 @@ async def _answer_faults(
     except tuple(_STATUS) as fault:
         return _json(_STATUS[type(fault)], {"error": str(fault)})
     except Exception:  # the connection must get its answer; the log gets the reason
-        log.exception("tinybird.failed", path=request.path)
+        log.exception("a request failed", path=request.path)
         return _json(500, {"error": "internal error; the local Tinybird's log says more"})
 
 
