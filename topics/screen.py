@@ -5,7 +5,7 @@ is. It only says yes or "can't tell" (docs/decisions/0034), in a third of the ti
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NotRequired, Union, get_args, get_origin
 
@@ -35,7 +35,8 @@ def are_valid_events(values: Sequence[bytes]) -> bool:
         _session_ids.validate_python({record.session_id for record in records})
     except (msgspec.MsgspecError, ValidationError):
         return False
-    return all(_OLDEST <= each.timestamp < _END and _OLDEST <= each.client_timestamp < _END for each in records)
+    # Later than the oldest, not equal to it: msgspec rounds to microseconds what pydantic cuts off.
+    return all(_OLDEST < each.timestamp < _END and _OLDEST < each.client_timestamp < _END for each in records)
 
 
 def _struct(fields: type) -> type[msgspec.Struct]:
@@ -49,7 +50,7 @@ def _struct(fields: type) -> type[msgspec.Struct]:
 def _field(name: str, hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
     if get_origin(hint) is NotRequired:
         inner = get_args(hint)[0]
-        absent = _OLDEST if inner == Timestamp else msgspec.UNSET  # a time that is not there is in its range
+        absent = _ANY_TIME if inner == Timestamp else msgspec.UNSET
         return name, Union[_shape(inner), msgspec.UnsetType], absent  # noqa: UP007 - made here
     return name, _shape(hint)
 
@@ -99,5 +100,7 @@ def _limits(annotations: Sequence[Any]) -> dict[str, Any]:
 _times: Final = _limits(get_args(Timestamp)[1:])
 _OLDEST: Final[datetime] = _times["ge"]
 _END: Final[datetime] = _times["lt"]
+#: In place of a time that is not there: it is in its range.
+_ANY_TIME: Final = _OLDEST + timedelta(days=1)
 _decode: Final[Callable[[bytes], list[Any]]] = msgspec.json.Decoder(list[_struct(EventRecord)]).decode  # type: ignore[misc]
 _session_ids: Final[TypeAdapter[set[str]]] = TypeAdapter(set[SessionId])
