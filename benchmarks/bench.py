@@ -12,6 +12,8 @@ from tracker.settings import Settings
 
 #: The partitions of every topic of the benchmark.
 PARTITIONS: Final = 4
+#: The collector's limits stay out of the way: one sender sends it all.
+FAR_ABOVE: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import aiohttp
 import orjson
 
-from benchmarks.bench import Bench, Figure, at_least, at_most, compared, figure
+from benchmarks.bench import FAR_ABOVE, Bench, Figure, at_least, at_most, compared, figure
 from benchmarks.http_load import Posts, flood, slow_clients, steady
 from benchmarks.measure import Worker, WorkerFailedError
 from topics.catalog import SOURCE
@@ -48,7 +48,6 @@ _HEADERS: Final = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0",
     "Accept-Language": "en-GB,en;q=0.9",
 }
-_FAR_ABOVE: Final = "1000000000"
 _MILLION: Final = 1_000_000
 
 
@@ -111,7 +110,7 @@ def _servers(settings: Settings) -> dict[str, Server]:
     work_dir.mkdir(parents=True, exist_ok=True)
     keys_file = work_dir / "keys.json"
     write_key = {"name": "bench", "key": _KEY, "workspace_id": "w1", "project_id": "p1", "origins": [_ORIGIN]}
-    keys_file.write_bytes(orjson.dumps({"write_keys": [{**write_key, "events_per_second": float(_FAR_ABOVE)}]}))
+    keys_file.write_bytes(orjson.dumps({"write_keys": [{**write_key, "events_per_second": FAR_ABOVE}]}))
     ports = {name: free_port() for name in ("echo", "naive", "collector")}
     topic = SOURCE.name(settings.topic_prefix)
     naive = ["-m", "benchmarks.http_servers", "naive", str(ports["naive"]), settings.kafka_bootstrap, topic]
@@ -123,8 +122,8 @@ def _servers(settings: Settings) -> dict[str, Server]:
         "TRACKER_COLLECT_PORT": str(ports["collector"]),
         "TRACKER_COLLECT_METRICS_PORT": str(free_port()),
         "TRACKER_KEYS_FILE": str(keys_file),
-        "TRACKER_COLLECT_IP_REQUESTS_PER_SECOND": _FAR_ABOVE,
-        "TRACKER_COLLECT_KEY_EVENTS_PER_SECOND": _FAR_ABOVE,
+        "TRACKER_COLLECT_IP_REQUESTS_PER_SECOND": str(FAR_ABOVE),
+        "TRACKER_COLLECT_KEY_EVENTS_PER_SECOND": str(FAR_ABOVE),
     }
     echo = ["-m", "benchmarks.http_servers", "echo", str(ports["echo"])]
     return {

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from benchmarks.bench import PARTITIONS, Bench, Figure, at_most, figure
+from benchmarks.bench import FAR_ABOVE, PARTITIONS, Bench, Figure, at_most, figure
 from benchmarks.measure import PROJECT_DIR, Worker, WorkerFailedError
 from tracker import clock
 from tracker.admin import create_topics
@@ -32,8 +32,6 @@ SESSIONS: Final = 1_000
 POLL_SECONDS: Final = 0.02
 READY_TIMEOUT_SECONDS: Final = 90.0
 DRAIN_TIMEOUT_SECONDS: Final = 180.0
-#: The collector's limits stay out of the way: one sender sends it all.
-FAR_ABOVE: Final = 1e9
 PROBE: Final = "probe"
 PROBES_FOUND: Final = "SELECT event_id FROM events_v1 WHERE workspace_id = 'probe'"
 

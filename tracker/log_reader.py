@@ -71,6 +71,25 @@ async def _next_run(consumer: AIOKafkaConsumer, tp: TopicPartition, position: in
             return Run(found.get(tp, ()), moved)
 
 
+async def whole_range(consumer: AIOKafkaConsumer, tp: TopicPartition) -> LogRange:
+    """Return what a partition holds now."""
+    begins = await consumer.beginning_offsets([tp])
+    ends = await consumer.end_offsets([tp])
+    return LogRange(begins[tp], ends[tp])
+
+
+async def first_record(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: LogRange) -> ConsumerRecord | None:
+    """Return the first record that a range holds, or None if it holds none.
+
+    Raises:
+        RetryableError: the broker gives nothing any more.
+    """
+    async for run in read_range(consumer, tp, wanted, max_records=1):
+        for record in run.records:
+            return record
+    return None
+
+
 class LogReader:
     """Reads ranges of topics; one range at a time, in order."""
 

@@ -97,23 +97,22 @@ def event_batch(fields: dict[str, Any], context: Context) -> Batch:
     events = batch_events(fields)
     if context.cookie_session_id is None:
         context = context._replace(cookie_session_id=context.new_id())
-    made = [_event_or_error(event, context) for event in events]
-    are_valid = are_valid_events([record.value for record in made if isinstance(record, Outgoing)])
+    drafts = [_event_or_error(event, context) for event in events]
+    are_valid = are_valid_events([draft.value for draft in drafts if isinstance(draft, Outgoing)])
     told: set[str] = set()
     results: list[dict[str, Any]] = []
     records: list[Outgoing] = []
-    for index, (record, event) in enumerate(zip(made, events, strict=True)):
+    for index, (draft, event) in enumerate(zip(drafts, events, strict=True)):
         try:
-            if isinstance(record, RequestError):
-                raise record
+            if isinstance(draft, RequestError):
+                raise draft
             if not are_valid:
-                _check(record, "event")
-            if record.session_id not in told:
-                record = _with_visitor(record, _page(event), context, "event")  # noqa: PLW2901 - what it has become
-                told.add(record.session_id)
+                _check(draft, "event")
+            record = draft if draft.session_id in told else _with_visitor(draft, _page(event), context, "event")
         except RequestError as error:
             results.append({"index": index, "status": "rejected", "reasons": error.reasons})
             continue
+        told.add(record.session_id)
         records.append(record)
         results.append(
             {"index": index, "status": "accepted", "session_id": record.session_id, "event_id": record.event_id}

@@ -18,7 +18,7 @@ from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.errors import ConfigurationError, InvariantError
 from tracker.imports.mapping import Mapped
 from tracker.kafka import partition_for_key
-from tracker.log_reader import LogRange, read_range
+from tracker.log_reader import LogRange, first_record
 
 #: Batches under way at once, in all partitions.
 MAX_UNACKED_BATCHES: Final = 16
@@ -130,7 +130,7 @@ async def _present(reader: AIOKafkaConsumer, tp: TopicPartition, end: int) -> Pr
 
 
 async def _value_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> bytes:
-    async for run in read_range(reader, tp, LogRange(offset, offset + 1), max_records=1):
-        for record in run.records:
-            return bytes(record.value or b"")
-    raise InvariantError(f"{tp.topic}-{tp.partition} has no record at offset {offset}: an import's log keeps them all")
+    record = await first_record(reader, tp, LogRange(offset, offset + 1))
+    if record is None:
+        raise InvariantError(f"{tp.topic}-{tp.partition} has no record at {offset}: an import's log keeps them all")
+    return bytes(record.value or b"")

@@ -1,17 +1,13 @@
 """One partition of a live output topic, and holding a replay's outputs against it."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topics.headers import POSITION_HEADERS, Headers, SourcePosition, read_position
-from tracker.log_reader import LogRange, Run, read_range
+from tracker.log_reader import Run, read_range, whole_range
 from tracker.replay.compare import Comparison, Placed, placed
 from tracker.sessions.outputs import Output
-
-#: Live outputs that are read at once.
-LIVE_MAX_RECORDS: Final = 5_000
 
 
 class LiveOutputs:
@@ -29,9 +25,7 @@ class LiveOutputs:
 
     async def start(self) -> None:
         """Go to the start of what the topic has, and fix its end: what comes later is not compared."""
-        begin = (await self._reader.beginning_offsets([self._tp]))[self._tp]
-        end = (await self._reader.end_offsets([self._tp]))[self._tp]
-        self._runs = read_range(self._reader, self._tp, LogRange(begin, end), LIVE_MAX_RECORDS)
+        self._runs = read_range(self._reader, self._tp, await whole_range(self._reader, self._tp))
 
     async def hold(self, comparison: Comparison, outputs: Sequence[Output], begin: int, end: int) -> None:
         """Compare the outputs of source offsets [begin, end) with the live ones; what is held later lies after them."""
@@ -45,12 +39,16 @@ class LiveOutputs:
         Bytes against bytes, positions unread: a tenth of what ``_take`` costs. An output's position is new, so what
         equals it is no repeat.
         """
-        for count, (key, value, headers) in enumerate(outputs):
+        equal = 0
+        for key, value, headers in outputs:
             record = await self._ahead()
             if record is None or record.value != value or record.key != key or not _same_place(record, headers):
-                return self._passed(outputs[:count])
+                break
             self._next += 1
-        return self._passed(outputs)
+            equal += 1
+        if equal:
+            self._last = read_position(outputs[equal - 1].headers) or self._last
+        return equal
 
     async def _take(self, begin: int, end: int) -> list[Placed]:
         """Return the outputs of source offsets [begin, end), which lie before all that is taken later."""
@@ -76,11 +74,6 @@ class LiveOutputs:
             if self.begins is None:
                 self.begins = next(filter(None, (read_position(record.headers) for record in run.records)), None)
         return self._run[self._next]
-
-    def _passed(self, outputs: Sequence[Output]) -> int:
-        if outputs:
-            self._last = read_position(outputs[-1].headers) or self._last
-        return len(outputs)
 
 
 def _same_place(record: ConsumerRecord, headers: Headers) -> bool:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from topics.catalog import SOURCE
 from tracker import admin
 from tracker.errors import ConfigurationError
-from tracker.log_reader import LogRange, read_range
+from tracker.log_reader import LogRange, first_record
 from tracker.replay.plan import PartitionPlan, Plan, Request
 from tracker.settings import Settings
 
@@ -166,7 +166,5 @@ async def _complete_to(
 async def _time_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> int:
     """Return the log's time of the first record at or after an offset; the end of time if there is none."""
     end = (await reader.end_offsets([tp]))[tp]
-    async for run in read_range(reader, tp, LogRange(offset, end), max_records=1):
-        for record in run.records:
-            return int(record.timestamp)
-    return END_OF_TIME_MS
+    record = await first_record(reader, tp, LogRange(offset, end))
+    return END_OF_TIME_MS if record is None else int(record.timestamp)

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.headers import SourcePosition, read_position
-from tracker.log_reader import LogRange, read_range
+from tracker.log_reader import LogRange, first_record, whole_range
 from tracker.record_batches import send_batches
 from tracker.replay.compare import Comparison
 from tracker.replay.live_outputs import LiveOutputs
@@ -98,12 +98,9 @@ class TopicTarget:
 
 async def _last_position(reader: AIOKafkaConsumer, tp: TopicPartition) -> SourcePosition | None:
     """Return the source position of the last record that a partition holds."""
-    end = (await reader.end_offsets([tp]))[tp]
-    start = (await reader.beginning_offsets([tp]))[tp]
-    async for run in read_range(reader, tp, LogRange(max(start, end - 1), end)):
-        for record in run.records:
-            return read_position(record.headers)
-    return None
+    whole = await whole_range(reader, tp)
+    record = await first_record(reader, tp, LogRange(max(whole.begin, whole.end - 1), whole.end))
+    return None if record is None else read_position(record.headers)
 
 
 class CompareTarget:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIME_MS, SourcePosition
+from tracker.admin import create_topics
 from tracker.kafka import new_producer, new_reader
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
@@ -92,12 +92,10 @@ def leave(live: list[Output]) -> None:
 
 async def compared(broker: LocalKafka, live: list[Output], data_dir: Path) -> Comparison:
     """Write live outputs, and hold the right ones against them chunk by chunk."""
-    settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=f"compare-{free_port()}.", data_dir=data_dir)
-    topic = SEQUENCED.name(settings.topic_prefix)
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    prefix = f"compare-{free_port()}."
+    settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=prefix, partitions=1, data_dir=data_dir)
+    await create_topics(settings, [SEQUENCED])
+    topic = SEQUENCED.name(prefix)
     async with new_producer(settings, "test") as producer:
         await send_batches(producer, topic, 0, live)
     comparison = Comparison(topic=topic, partition=0)

@@ -29,9 +29,9 @@ def log(kafka_broker: LocalKafka, tmp_path: Path) -> ProcessedLog:
 
 async def delete_all_records(log: ProcessedLog) -> None:
     """What retention does, at once."""
-    ends = {(tp.topic, tp.partition): end for tp, end in (await end_offsets(log.settings, SOURCE)).items()}
+    ends = await end_offsets(log.settings, SOURCE)
     async with admin.connect(log.settings) as client:
-        await client.delete_records({TopicPartition(*tp): RecordsToDelete(end) for tp, end in ends.items()})
+        await client.delete_records({tp: RecordsToDelete(end) for tp, end in ends.items()})
 
 
 def test_a_replay_is_not_resumed_over_what_retention_has_deleted_meanwhile(log: ProcessedLog) -> None:
