@@ -21,7 +21,7 @@ from benchmarks.http_load import Posts, flood, slow_clients, steady
 from benchmarks.measure import Worker, WorkerFailedError
 from topics.catalog import SOURCE
 from tracker import clock
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 

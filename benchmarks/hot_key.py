@@ -20,8 +20,8 @@ from benchmarks.processor import Processor
 from topics.catalog import SEQUENCED, SOURCE
 from topics.headers import read_position
 from tracker import clock
-from tracker.admin import create_topics
-from tracker.kafka import new_reader, partition_for_key
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.settings import Settings
 
 SESSIONS: Final = 2_000

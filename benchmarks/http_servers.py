@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from tracker.kafka import new_producer
+from tracker.kafka.clients import new_producer
 from tracker.local.ports import LOOPBACK
 from tracker.settings import Settings
 

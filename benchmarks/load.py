@@ -12,7 +12,7 @@ import orjson
 
 from topics.catalog import SOURCE
 from tracker import clock
-from tracker.kafka import new_producer, partition_for_key
+from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.settings import Settings
 
 SESSIONS: Final = 5_000

@@ -24,8 +24,8 @@ from benchmarks.measure import Usage, Worker, WorkerFailedError
 from benchmarks.processor import Processor
 from benchmarks.watch import POLL_SECONDS, Pace, check_outputs, wait_for_outputs, wait_until_quiet
 from topics.catalog import CHANGELOG, SEQUENCED, SOURCE
-from tracker.admin import connect, create_topics
-from tracker.kafka import new_reader
+from tracker.kafka.admin import connect, create_topics
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 READY_TIMEOUT_SECONDS: Final = 60.0

@@ -14,8 +14,8 @@ from benchmarks.processor import Processor
 from benchmarks.table import write_table
 from benchmarks.watch import wait_for_outputs, wait_until_quiet
 from topics.catalog import CHANGELOG, SEQUENCED
-from tracker.admin import create_topics
-from tracker.kafka import new_reader
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_reader
 
 SESSIONS: Final = 1_000_000
 RECOVERY_GOAL_SECONDS: Final = 30.0

@@ -22,8 +22,8 @@ from benchmarks.load import load_events
 from benchmarks.measure import PROJECT_DIR, Worker, WorkerFailedError
 from benchmarks.watch import POLL_SECONDS, end_of
 from topics.catalog import SEQUENCED, SOURCE
-from tracker.admin import committed_offsets, create_topics
-from tracker.kafka import new_reader
+from tracker.kafka.admin import committed_offsets, create_topics
+from tracker.kafka.clients import new_reader
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 

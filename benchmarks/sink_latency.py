@@ -16,7 +16,7 @@ import orjson
 from benchmarks.bench import FAR_ABOVE, PARTITIONS, Bench, Figure, at_most, figure
 from benchmarks.measure import PROJECT_DIR, Worker, WorkerFailedError
 from tracker import clock
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 from tracker.stack import environment

@@ -19,11 +19,11 @@ from benchmarks.bench import PARTITIONS, Bench, Figure, at_most, figure
 from benchmarks.measure import Worker, WorkerFailedError
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
-from tracker.admin import create_topics
 from tracker.datasources.files import shipped_datasources
-from tracker.kafka import new_producer
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_producer
+from tracker.kafka.record_batches import Outgoing, send_batches
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.record_batches import Outgoing, send_batches
 from tracker.settings import Settings
 
 CEILING_ROWS_PER_SECOND: Final = 40_000

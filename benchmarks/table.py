@@ -7,8 +7,8 @@ from typing import Final
 from topics.catalog import CHANGELOG, SOURCE
 from topics.control import TICK_VALUE
 from tracker import clock
-from tracker.kafka import new_producer, partition_for_key
-from tracker.record_batches import Outgoing, send_batches
+from tracker.kafka.clients import new_producer, partition_for_key
+from tracker.kafka.record_batches import Outgoing, send_batches
 from tracker.sessions.ids import fingerprint
 from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
 from tracker.settings import Settings

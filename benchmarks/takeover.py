@@ -20,8 +20,8 @@ from benchmarks.processor import Processor
 from benchmarks.table import write_table
 from benchmarks.watch import POLL_SECONDS
 from topics.catalog import SEQUENCED
-from tracker.admin import create_topics
-from tracker.kafka import new_reader
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 SESSIONS: Final = 200_000

@@ -3,7 +3,7 @@
 import orjson
 
 from topics.catalog import SEQUENCED, SESSIONS
-from tracker.kafka import new_producer
+from tracker.kafka.clients import new_producer
 from tracker.settings import Settings
 
 

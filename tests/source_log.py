@@ -8,7 +8,7 @@ import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 
 from topics.catalog import Topic
-from tracker.kafka import new_reader
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import SecretStr
 
-from tracker import admin, clock
+from tracker import clock
 from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka import admin
 from tracker.local.ports import local_port, require_free_port
 from tracker.settings import Settings
 from tracker.supervise import LineWriter, Supervisor

@@ -13,10 +13,10 @@ from yarl import URL
 
 from topics.catalog import SEQUENCED
 from topics.headers import SourcePosition, read_position
-from tracker import admin
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import new_reader, partition_for_key
-from tracker.kafka_access import require_access
+from tracker.kafka import admin
+from tracker.kafka.access import require_access
+from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.settings import Settings
 from tracker.tinybird_sql import open_rows, quoted
 

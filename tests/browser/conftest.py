@@ -13,8 +13,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.browser.gate import WAIT_SECONDS, Gate, running_gate
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
 from tracker import clock
-from tracker.admin import create_topics
 from tracker.demo.browser import ARGUMENTS
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

@@ -10,9 +10,9 @@ from playwright.async_api import expect
 
 from tests.integration.collect.collector_process import running_collector
 from tracker import clock
-from tracker.admin import create_topics
 from tracker.collect.openapi import document
 from tracker.demo.browser import find_chromium, open_browser
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

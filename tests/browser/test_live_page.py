@@ -10,10 +10,10 @@ from tests.integration.collect.collector_process import running_collector
 from tests.integration.collect.test_collect_access import READ, keys_file
 from tests.output_rows import write_session
 from tracker import clock
-from tracker.admin import create_topics
 from tracker.demo.browser import find_chromium, open_browser
 from tracker.demo.check import isolated
 from tracker.demo.logs import LogFiles
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

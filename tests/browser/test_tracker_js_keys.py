@@ -11,7 +11,7 @@ from tests.browser.gate import Gate, running_gate
 from tests.browser.visits import Events, settled, track, values
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tracker import clock
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from tests.source_log import event_value
 from topics.catalog import SOURCE
-from tracker.kafka import client_options
+from tracker.kafka.clients import client_options
 from tracker.settings import Settings
 
 TURN_SECONDS = 0.02

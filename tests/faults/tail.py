@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from tests.faults.verdict import OUTPUT_TOPICS, Outputs, Reference, check_accepted, check_promises, compare
 from topics.catalog import SEQUENCED, SOURCE
-from tracker.kafka import new_reader
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 READ_TIMEOUT_MS = 100

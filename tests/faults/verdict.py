@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SourcePosition, read_position
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
 from tracker.sessions.outputs import Output

@@ -14,8 +14,8 @@ from tests.faults.load import Load
 from tests.faults.tail import Tail
 from tests.faults.worker import Worker
 from topics.catalog import SOURCE
-from tracker import admin
-from tracker.kafka import new_reader
+from tracker.kafka import admin
+from tracker.kafka.clients import new_reader
 from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
 

@@ -8,10 +8,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from tests.fixtures.kafka import kafka_settings
-from tracker.admin import connect
-from tracker.kafka import never_give_up, new_producer, new_reader
+from tracker.kafka.admin import connect
+from tracker.kafka.clients import never_give_up, new_producer, new_reader
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
-from tracker.record_batches import send_batches
 from tracker.settings import Settings
 
 #: Far below the outage, as 40 s are below one of 70 s.

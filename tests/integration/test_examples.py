@@ -17,8 +17,9 @@ from tests.integration.collect.collector_process import running_collector
 from tests.source_log import read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
-from tracker import admin, clock
-from tracker.kafka import partition_for_key
+from tracker import clock
+from tracker.kafka import admin
+from tracker.kafka.clients import partition_for_key
 from tracker.local.child import spawn
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port

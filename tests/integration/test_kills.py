@@ -15,8 +15,9 @@ from tests.fixtures.tinybird import LocalTinybird
 from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SOURCE
-from tracker import admin, clock
-from tracker.kafka import new_producer
+from tracker import clock
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings

@@ -13,8 +13,9 @@ import pytest
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
-from tracker import admin, clock
-from tracker.kafka import new_producer, partition_for_key
+from tracker import clock
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings

@@ -5,10 +5,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka.clients import new_producer, new_reader
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
-from tracker.record_batches import send_batches
 from tracker.settings import Settings
 
 TOPIC_MAX_BYTES = 20_000

@@ -7,8 +7,8 @@ import pytest
 
 from tests.simulation.contracts import CLUSTER_CONTRACTS
 from topics.catalog import CHANGELOG
-from tracker import admin
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer, new_reader
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.kafka import kafka_settings
 from tests.fixtures.tinybird import LocalTinybird
 from tests.stages import Stage, wait_until
-from tracker import admin
+from tracker.kafka import admin
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings

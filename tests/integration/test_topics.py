@@ -10,10 +10,10 @@ from aiokafka.admin.new_partitions import NewPartitions
 from typer.testing import CliRunner, Result
 
 from topics.catalog import CATALOG, SOURCE
-from tracker.admin import Drift, check_topics, connect, create_topics, describe_broker
 from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.errors import ConfigurationError
+from tracker.kafka.admin import Drift, check_topics, connect, create_topics, describe_broker
 from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
 from tracker.stack import wait_until

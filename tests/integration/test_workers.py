@@ -14,8 +14,8 @@ import pytest
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
-from tracker import admin
-from tracker.kafka import new_producer
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import TopicPartition
 
-from tracker.record_batches import send_batches
+from tracker.kafka.record_batches import send_batches
 from tracker.table.database import Database
 
 VALUE_BYTES = 100

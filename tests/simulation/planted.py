@@ -14,12 +14,12 @@ from aiokafka.errors import KafkaError
 from tests.simulation.parts import Parts
 from topics.catalog import CHANGELOG
 from tracker import clock
+from tracker.kafka.record_batches import send_batches
 from tracker.process import checkpoint as checkpoint_module
 from tracker.process.checkpoint import Checkpoint, changed_rows
 from tracker.process.lease import SessionLease
 from tracker.process.metrics import StepTimes
 from tracker.process.recovery import SessionRecovery
-from tracker.record_batches import send_batches
 from tracker.sessions import fold as fold_module
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import ChangedState, FoldResult

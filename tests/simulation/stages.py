@@ -17,7 +17,7 @@ from tests.simulation.producer import Producer
 from tests.simulation.reader import Reader
 from tests.simulation.tinybird import Client, Tinybird
 from topics.catalog import DEAD_LETTERS
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.process.group_commit import commit_forever
 from tracker.process.ticks import tick_forever

@@ -11,7 +11,7 @@ from tests.simulation.disk import Disk, MemoryDatabase
 from tests.simulation.environment import Environment
 from tests.simulation.producer import Producer
 from tests.simulation.reader import Reader
-from tracker.record_batches import send_batches
+from tracker.kafka.record_batches import send_batches
 from tracker.table.database import RocksDatabase
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tests.simulation.plan import Plan
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 
 EVENT_TYPES = ("pageview", "click", "scroll", "form_submit", "conversion")
 RUBBISH = (b"", b"\xff\x00", b"{}", b'{"type":"event"}', b'{"type":"event","session_id":"x","timestamp":"no"}', b"[1]")

@@ -11,7 +11,7 @@ import orjson
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX, SOURCE_TOPIC, PartitionLog
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS, read_position
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
 from tracker.sessions.merge import wins

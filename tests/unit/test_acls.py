@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
-from tracker.acls import PROCESSES, commands, needs
 from tracker.cli.app import app
+from tracker.kafka.acls import PROCESSES, commands, needs
 
 
 def acls(*arguments: str) -> Result:

@@ -9,8 +9,8 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from tests.certificates import Authority
 from tracker.errors import ConfigurationError
-from tracker.kafka import client_options
-from tracker.kafka_security import contradictions, security_options
+from tracker.kafka.clients import client_options
+from tracker.kafka.security import contradictions, security_options
 from tracker.settings import Settings
 from tracker.streaming.credentials import credentials
 

@@ -205,9 +205,9 @@ def retry(
 async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: bool) -> "Outcome | None":
     from tracker.dead_letters.letters import read_fates
     from tracker.dead_letters.retry import Retry
-    from tracker.kafka import new_producer
-    from tracker.kafka_access import require_access
-    from tracker.log_reader import open_log_reader
+    from tracker.kafka.access import require_access
+    from tracker.kafka.clients import new_producer
+    from tracker.kafka.log_reader import open_log_reader
 
     await require_access(settings, "dead-letters")
     client_id = f"{settings.topic_prefix}dead-letters"
@@ -234,8 +234,8 @@ async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: b
 
 async def _letters(settings: "Settings", meant: "Filter") -> "AsyncIterator[StoredLetter]":
     from tracker.dead_letters.letters import read_fates, read_letters
-    from tracker.kafka_access import require_access
-    from tracker.log_reader import open_log_reader
+    from tracker.kafka.access import require_access
+    from tracker.kafka.log_reader import open_log_reader
 
     await require_access(settings, "dead-letters")
     async with open_log_reader(settings, f"{settings.topic_prefix}dead-letters") as reader:

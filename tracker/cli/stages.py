@@ -30,7 +30,7 @@ def collect(
     """
     from tracker.collect import parent
     from tracker.collect.main import run
-    from tracker.kafka_access import require_access
+    from tracker.kafka.access import require_access
     from tracker.log import configure_logging
 
     options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}

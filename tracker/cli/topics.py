@@ -14,7 +14,7 @@ from tracker.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracker.admin import Drift
+    from tracker.kafka.admin import Drift
 
 app = typer.Typer(no_args_is_help=True, help="Make, compare and show the topics of topics/catalog.py.")
 
@@ -27,7 +27,7 @@ def create() -> None:
 
     Example: TRACKER_PARTITIONS=64 TRACKER_REPLICATION_FACTOR=3 tracker topics create
     """
-    from tracker.admin import create_topics
+    from tracker.kafka.admin import create_topics
 
     settings = command_settings()
     for name, verdict in asyncio.run(create_topics(settings)).items():
@@ -43,8 +43,8 @@ def check(*, as_json: Json = False) -> None:
     """
     from rich.console import Console
 
-    from tracker.admin import check_topics
-    from tracker.kafka_access import require_access
+    from tracker.kafka.access import require_access
+    from tracker.kafka.admin import check_topics
 
     settings = command_settings()
     drifts = asyncio.run(check_topics(settings))
@@ -73,7 +73,7 @@ def describe(
 
     Example: tracker topics describe --broker
     """
-    from tracker.admin import describe_broker
+    from tracker.kafka.admin import describe_broker
 
     settings = command_settings()
     found = asyncio.run(describe_broker(settings)) if broker else None
@@ -123,7 +123,7 @@ def acls(
 
       tracker topics acls --principal collect=User:edge --commands > acls.sh
     """
-    from tracker.acls import commands, needs
+    from tracker.kafka.acls import commands, needs
 
     settings = load_settings()
     principals = _principals(process or [], principal or [])
@@ -142,7 +142,7 @@ def acls(
 
 
 def _principals(processes: list[str], given: list[str]) -> dict[str, str]:
-    from tracker.acls import PROCESSES, default_principal
+    from tracker.kafka.acls import PROCESSES, default_principal
 
     named = dict(word.partition("=")[::2] for word in given)
     for name in (*processes, *named):

@@ -23,7 +23,7 @@ from tracker.collect.batch import NO_HEADERS, Batch, Routed
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.spill_store import SpilledRecord
 from tracker.errors import InvariantError
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 
 #: Records that come within this time share a batch.
 LINGER_SECONDS: Final = 0.002

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 from tracker.collect.batches import BatchSender
 from tracker.collect.metrics import CollectMetrics
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka_access import refusal
+from tracker.kafka.access import refusal
 from tracker.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS: Final = 15.0

@@ -15,12 +15,13 @@ from aiokafka.errors import KafkaError
 
 from topics.catalog import SEQUENCED, SESSIONS, SOURCE, Topic
 from topics.headers import FLUSH
-from tracker import admin, clock
+from tracker import clock
 from tracker.collect.errors import RequestError
 from tracker.collect.live_window import LiveWindow, Progress
 from tracker.collect.messages import Request
 from tracker.errors import RetryableError
-from tracker.kafka import new_reader
+from tracker.kafka import admin
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 #: Nobody has asked for so long: the reader ends, and what it knew is forgotten.

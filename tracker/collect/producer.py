@@ -31,7 +31,7 @@ from tracker.collect.requests import Outgoing
 from tracker.collect.spill import Spill, SpillFull, SpillRefused, Ticket
 from tracker.collect.spill_dirs import SpillDirectories
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import new_producer
+from tracker.kafka.clients import new_producer
 from tracker.settings import Settings
 
 #: With no more than this in the spill, new records wait in memory for the drain's last pages.

@@ -16,7 +16,7 @@ from topics.catalog import DEAD_LETTERS
 from topics.dead_letter import DeadLetter, LetterId, RetryMark
 from topics.headers import RETRY_MARK
 from tracker.errors import ConfigurationError
-from tracker.log_reader import LogRange, LogReader
+from tracker.kafka.log_reader import LogRange, LogReader
 from tracker.settings import Settings
 
 State = Literal["open", "begun", "retried"]

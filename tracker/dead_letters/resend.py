@@ -14,7 +14,7 @@ from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 from tracker.sessions.ids import missing_event_id
 from tracker.settings import Settings
 

@@ -19,8 +19,8 @@ from tracker import clock
 from tracker.dead_letters.letters import Fates, Filter, Place, read_letters, read_mark
 from tracker.dead_letters.resend import Resend, Skipped, plan
 from tracker.errors import ConfigurationError
-from tracker.log_reader import LogRange, LogReader
-from tracker.record_batches import send_batches
+from tracker.kafka.log_reader import LogRange, LogReader
+from tracker.kafka.record_batches import send_batches
 from tracker.settings import Settings
 
 #: Letters between two looks at whether somebody else retries too.

@@ -9,14 +9,14 @@ import orjson
 
 from topics.catalog import SOURCE, Topic
 from topics.codec import RejectedRecord
-from tracker import admin
 from tracker.errors import ConfigurationError
 from tracker.imports.mapping import Mapped, RowMapper
 from tracker.imports.order import Placed, in_order, merged
 from tracker.imports.readers import read_rows
 from tracker.imports.writing import LogWriter, Written, look_present
-from tracker.kafka import new_producer, new_reader
-from tracker.kafka_access import require_access
+from tracker.kafka import admin
+from tracker.kafka.access import require_access
+from tracker.kafka.clients import new_producer, new_reader
 from tracker.settings import Settings
 
 RECORD_BATCH_MAX_BYTES: Final = 900_000

@@ -17,8 +17,8 @@ from topics.control import TICK_VALUE
 from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.errors import ConfigurationError, InvariantError
 from tracker.imports.mapping import Mapped
-from tracker.kafka import partition_for_key
-from tracker.log_reader import LogRange, first_record
+from tracker.kafka.clients import partition_for_key
+from tracker.kafka.log_reader import LogRange, first_record
 
 #: Batches under way at once, in all partitions.
 MAX_UNACKED_BATCHES: Final = 16

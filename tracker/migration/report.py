@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaError
 from xxhash import xxh3_64_intdigest
 
 from topics.catalog import LEGACY, SOURCE
-from tracker.admin import describe_broker
 from tracker.errors import ConfigurationError
-from tracker.kafka import new_reader
-from tracker.kafka_access import explain, require_access
+from tracker.kafka.access import explain, require_access
+from tracker.kafka.admin import describe_broker
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 #: Ids held at a time; about 200 bytes each.

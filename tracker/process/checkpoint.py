@@ -25,12 +25,12 @@ from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS
 from tracker.errors import DiskFullError, InvariantError, StateDamagedError
-from tracker.kafka import RETRY_SECONDS, is_passing
+from tracker.kafka.clients import RETRY_SECONDS, is_passing
+from tracker.kafka.record_batches import Outgoing, send_batches
 from tracker.letter_rate import LetterRate
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
-from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import WATERMARK_KEY, Watermark, encode_state, encode_watermark, offset_of
 from tracker.streaming.chunk import Chunk

@@ -10,7 +10,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from topics.headers import PRODUCER_CLIENT_ID
-from tracker.record_batches import send_batches
+from tracker.kafka.record_batches import send_batches
 from tracker.sessions.outputs import Forward
 
 log = structlog.get_logger()

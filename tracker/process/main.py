@@ -9,9 +9,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, SOURCE
-from tracker import admin
-from tracker.kafka import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
-from tracker.kafka_access import wait_for_access
+from tracker.kafka import admin
+from tracker.kafka.access import wait_for_access
+from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.process import metrics

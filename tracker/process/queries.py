@@ -18,7 +18,7 @@ from yarl import URL
 
 from tracker import clock
 from tracker.errors import TrackerError
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 from tracker.process.lease import SessionLease
 from tracker.process.recovery import SessionRecovery
 from tracker.process.session_view import session_view

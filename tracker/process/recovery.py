@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from tracker.errors import DiskFullError, StateDamagedError
-from tracker.kafka import RETRY_SECONDS, is_passing
+from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.process import metrics
 from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes
 from tracker.sessions.fold import PartitionOf

@@ -1,7 +1,7 @@
 """Removing a generation: its directory and its own topics, and nothing else."""
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
-from tracker import admin
+from tracker.kafka import admin
 from tracker.replay.generation import Generation
 from tracker.settings import Settings
 

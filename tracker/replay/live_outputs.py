@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topics.headers import POSITION_HEADERS, Headers, SourcePosition, read_position
-from tracker.log_reader import Run, read_range, whole_range
+from tracker.kafka.log_reader import Run, read_range, whole_range
 from tracker.replay.compare import Comparison, Placed, placed
 from tracker.sessions.outputs import Output
 

@@ -8,9 +8,9 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topics.catalog import SOURCE
-from tracker import admin
 from tracker.errors import ConfigurationError
-from tracker.log_reader import LogRange, first_record
+from tracker.kafka import admin
+from tracker.kafka.log_reader import LogRange, first_record
 from tracker.replay.plan import PartitionPlan, Plan, Request
 from tracker.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tracker.errors import ConfigurationError
-from tracker.log_reader import LogRange, Run, read_range
+from tracker.kafka.log_reader import LogRange, Run, read_range
 
 #: One fetch of one partition: large, because a replay reads nothing else.
 FETCH_MAX_BYTES: Final = 8_388_608

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.headers import SourcePosition, read_position
-from tracker.log_reader import LogRange, first_record, whole_range
-from tracker.record_batches import send_batches
+from tracker.kafka.log_reader import LogRange, first_record, whole_range
+from tracker.kafka.record_batches import send_batches
 from tracker.replay.compare import Comparison
 from tracker.replay.live_outputs import LiveOutputs
 from tracker.sessions.outputs import FoldResult, Output

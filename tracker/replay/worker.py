@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from aiolimiter import AsyncLimiter
 
 from tracker.errors import ConfigurationError
-from tracker.kafka import new_producer, new_reader, partition_for_key
+from tracker.kafka.clients import new_producer, new_reader, partition_for_key
 from tracker.replay.generation import Generation
 from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan, Plan

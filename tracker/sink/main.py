@@ -10,8 +10,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
-from tracker.kafka import new_producer
-from tracker.kafka_access import wait_for_access
+from tracker.kafka.access import wait_for_access
+from tracker.kafka.clients import new_producer
 from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.log import configure_logging
 from tracker.pages import serving

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from tracker.kafka_access import refusal
+from tracker.kafka.access import refusal
 from tracker.settings import Settings
 from tracker.streaming.app import ChunkApp
 

@@ -25,7 +25,7 @@ from mode.types import ServiceT
 from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
 from tracker.garbage import look_for_cycles_rarely
-from tracker.kafka_access import denial, is_denial
+from tracker.kafka.access import denial, is_denial
 from tracker.settings import Settings
 from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk

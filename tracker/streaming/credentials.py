@@ -3,7 +3,7 @@
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT
 
-from tracker.kafka_security import security_options
+from tracker.kafka.security import security_options
 from tracker.settings import Settings
 
 

@@ -17,7 +17,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError
-from tracker.kafka_access import denial, is_denial
+from tracker.kafka.access import denial, is_denial
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from tracker.kafka import RETRY_SECONDS, is_passing
+from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.streaming.lease import Lease
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ import orjson
 
 from topics.catalog import Topic
 from topics.headers import POSITION_HEADERS, SourcePosition, read_position, was_sent_again
-from tracker.log_reader import LogReader
+from tracker.kafka.log_reader import LogReader
 from tracker.settings import Settings
 from tracker.verify.hashes import MODULUS, Kind, Scope, slice_of
 

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.dead_letter import DeadLetter
-from tracker.admin import committed_offsets
 from tracker.dead_letters.letters import place_of, read_mark
-from tracker.kafka_access import require_access
-from tracker.log_reader import LogReader, open_log_reader
+from tracker.kafka.access import require_access
+from tracker.kafka.admin import committed_offsets
+from tracker.kafka.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
 from tracker.tinybird_sql import Rows, open_rows, quoted
 from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, in_pieces, slice_of

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from topics.catalog import SOURCE
-from tracker.kafka import new_reader
+from tracker.kafka.clients import new_reader
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 

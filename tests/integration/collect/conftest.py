@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tracker import clock
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

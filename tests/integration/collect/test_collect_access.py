@@ -12,7 +12,7 @@ from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
 from topics.codec import decode_source
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 TRACK = "/api/v1/events/track"

@@ -10,7 +10,7 @@ import orjson
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
 from topics.codec import decode_source
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 TRACK = "/api/v1/events/track"

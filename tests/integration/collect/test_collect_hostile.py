@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 TRACK = "/api/v1/events/track"

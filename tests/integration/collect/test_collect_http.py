@@ -11,7 +11,7 @@ from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source
 from topics.codec import decode_source
-from tracker.kafka import partition_for_key
+from tracker.kafka.clients import partition_for_key
 
 TRACK = "/api/v1/events/track"
 SESSION = "/api/v1/events/session"

@@ -16,7 +16,7 @@ from tests.integration.collect.collector_process import (
     running_collector,
     spawn,
 )
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

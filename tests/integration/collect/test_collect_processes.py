@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 TRACK = "/api/v1/events/track"

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tests.integration.collect.test_collect_access import READ, WRITE, keys_file, with_changes
 from tests.output_rows import write_session
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 EVENTS = {"w1": 3, "w2": 5, "w3": 1}

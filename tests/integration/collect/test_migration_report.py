@@ -12,8 +12,8 @@ from tests.source_log import read_all
 from topics.catalog import LEGACY, SOURCE
 from topics.queue import queue_adapter
 from tracker import clock
-from tracker.admin import create_topics
-from tracker.kafka import new_producer
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_producer
 from tracker.settings import Settings
 
 

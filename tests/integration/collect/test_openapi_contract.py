@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
-from tracker.admin import create_topics
+from tracker.kafka.admin import create_topics
 from tracker.process.session_view import session_view
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import SessionState

@@ -12,16 +12,16 @@ from tests.source_log import event_value, read_all
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE, Topic
 from topics.dead_letter import DeadLetter, RetryMark, dead_letter
 from topics.headers import RETRY_COUNT, RETRY_MARK, RETRY_OF, Headers
-from tracker import admin
 from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.dead_letters.letters import Filter, read_fates
 from tracker.dead_letters.retry import Retry
 from tracker.errors import ConfigurationError
-from tracker.kafka import new_producer, partition_for_key
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer, partition_for_key
+from tracker.kafka.log_reader import open_log_reader
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
-from tracker.log_reader import open_log_reader
-from tracker.record_batches import send_batches
 from tracker.settings import Settings
 
 FAILED_MS = 1_764_000_000_000  # 2025-11-24T16:00:00Z

@@ -16,11 +16,12 @@ from tests.integration.imports.test_import import Importer
 from tests.source_log import read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SESSIONS, SOURCE
-from tracker import admin, clock
-from tracker.kafka import new_producer, partition_for_key
+from tracker import clock
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer, partition_for_key
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
-from tracker.record_batches import send_batches
 from tracker.settings import Settings
 
 KEYS = 30

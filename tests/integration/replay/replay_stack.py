@@ -16,8 +16,9 @@ from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
 from topics.catalog import SESSIONS as SESSION_ROWS
-from tracker import admin, clock
-from tracker.kafka import new_producer
+from tracker import clock
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings

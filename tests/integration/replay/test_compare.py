@@ -8,11 +8,11 @@ from aiokafka import TopicPartition
 
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIME_MS, SourcePosition
-from tracker.admin import create_topics
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka.admin import create_topics
+from tracker.kafka.clients import new_producer, new_reader
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
-from tracker.record_batches import send_batches
 from tracker.replay.compare import Comparison
 from tracker.replay.live_outputs import LiveOutputs
 from tracker.sessions.outputs import Output

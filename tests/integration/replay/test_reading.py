@@ -10,11 +10,11 @@ from aiokafka.admin import RecordsToDelete
 from tests.integration.replay.replay_stack import ProcessedLog, until_line
 from tests.source_log import end_offsets
 from topics.catalog import SOURCE
-from tracker import admin, log_reader
 from tracker.errors import RetryableError
-from tracker.kafka import new_reader
+from tracker.kafka import admin, log_reader
+from tracker.kafka.clients import new_reader
+from tracker.kafka.log_reader import LogRange, read_range
 from tracker.local.kafka import LocalKafka
-from tracker.log_reader import LogRange, read_range
 
 EVENTS = 2_000
 

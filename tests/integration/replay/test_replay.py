@@ -15,7 +15,7 @@ from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, Proces
 from tests.source_log import end_offsets, read_all
 from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, read_position
-from tracker.kafka import new_producer
+from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
 

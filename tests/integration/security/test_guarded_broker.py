@@ -25,9 +25,9 @@ from tests.fixtures.tinybird import LocalTinybird
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED
-from tracker.acls import PROCESSES
-from tracker.admin import connect, create_topics
-from tracker.kafka import new_producer
+from tracker.kafka.acls import PROCESSES
+from tracker.kafka.admin import connect, create_topics
+from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.kafka_config import Guard
 from tracker.local.ports import LOOPBACK, free_port

@@ -34,12 +34,12 @@ from tests.stages import Stage
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
-from tracker import admin
 from tracker.datasources.files import shipped_datasources
-from tracker.kafka import new_producer, new_reader
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer, new_reader
+from tracker.kafka.record_batches import Outgoing, send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.record_batches import Outgoing, send_batches
 from tracker.settings import Settings
 
 PARTITIONS = 4

@@ -13,11 +13,11 @@ from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
-from tracker import admin
-from tracker.kafka import new_producer
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer
+from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.record_batches import send_batches
 from tracker.settings import Settings
 
 PARTITIONS = 4

@@ -13,7 +13,8 @@ import pytest
 from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.tracing.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.stages import Stage
-from tracker import admin, clock
+from tracker import clock
+from tracker.kafka import admin
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings

@@ -15,12 +15,12 @@ from tests.sessions_log import START_MS, Log, Record
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.dead_letter import dead_letter
 from topics.headers import Headers
-from tracker import admin
 from tracker.cli.app import app
 from tracker.clock import new_id
-from tracker.kafka import new_producer
+from tracker.kafka import admin
+from tracker.kafka.clients import new_producer
+from tracker.kafka.record_batches import Outgoing, send_batches
 from tracker.local.kafka import LocalKafka
-from tracker.record_batches import Outgoing, send_batches
 from tracker.sessions.outputs import Output
 from tracker.settings import Settings
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from topics.catalog import MIN_COMPACTION_LAG_MS
 from topics.session import MAX_TIMEOUT_SECONDS
-from tracker.kafka import never_give_up, new_producer
+from tracker.kafka.clients import never_give_up, new_producer
 from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 

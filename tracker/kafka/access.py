@@ -16,9 +16,9 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from tracker.acls import Need, needs
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import RETRY_SECONDS, client_options
+from tracker.kafka.acls import Need, needs
+from tracker.kafka.clients import RETRY_SECONDS, client_options
 from tracker.settings import Settings
 
 log = structlog.get_logger()

@@ -21,8 +21,8 @@ from aiokafka.errors import (
 
 from topics.catalog import CATALOG, Topic
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import client_options
-from tracker.kafka_access import explain
+from tracker.kafka.access import explain
+from tracker.kafka.clients import client_options
 from tracker.settings import Settings
 
 #: How long an answer from the cluster may take before we say that it can't be reached.

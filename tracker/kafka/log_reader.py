@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from topics.catalog import Topic
-from tracker.admin import BrokerTopic, describe_broker
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import new_reader
-from tracker.kafka_access import explain
+from tracker.kafka.access import explain
+from tracker.kafka.admin import BrokerTopic, describe_broker
+from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
 
 #: One fetch of one partition: large, because whole topics are read.

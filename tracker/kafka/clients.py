@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
-from tracker.kafka_security import security_options
+from tracker.kafka.security import security_options
 from tracker.settings import Settings
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from topics.headers import Headers
-from tracker.kafka import RETRY_SECONDS
+from tracker.kafka.clients import RETRY_SECONDS
 
 log = structlog.get_logger()
 
