@@ -18,7 +18,8 @@ from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.settings import Settings
-from tracker.tinybird_sql import open_rows, quoted
+from tracker.tinybird.sql import quoted
+from tracker.tinybird_clients import query_api
 
 REQUEST_TIMEOUT_SECONDS: Final = 5.0
 READ_TIMEOUT_MS: Final = 300
@@ -105,7 +106,7 @@ async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], 
         RetryableError: Tinybird can't be reached, or refuses.
     """
     name = quoted(session)
-    async with open_rows(settings) as rows:
+    async with query_api(settings) as rows:
         found = await rows.select(
             f"SELECT * FROM session_v1 FINAL WHERE session_id = {name} OR session_key = {name} "
             "ORDER BY created_at DESC LIMIT 1"

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.sink.answers import RateLimit
-from tracker.sink.pacing import Allowance
+from tracker.tinybird.answers import RateLimit
+from tracker.tinybird.pacing import Allowance
 
 remaining = st.integers(0, 50)
 resets = st.floats(0.01, 120)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from tests.simulation.environment import Environment
-from tracker.sink.circuit import Circuit
-from tracker.sink.delivery import Outcome
+from tracker.tinybird.circuit import Circuit
+from tracker.tinybird.delivery import Outcome
 
 RETRY_SECONDS = 0.4
 

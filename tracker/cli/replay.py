@@ -135,15 +135,13 @@ async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
     from tracker.replay.generation import Generation
     from tracker.replay.promote import look, promotable
     from tracker.replay.promote import promote as carry_out
-    from tracker.sink.tinybird import TinybirdClient
-    from tracker.tinybird_admin import open_datasource_admin
-    from tracker.tinybird_sql import open_rows
+    from tracker.tinybird_clients import datasource_admin, query_api, tinybird_client
 
     plan = promotable(Generation(settings, name))
     async with (
-        open_rows(settings) as rows,
-        open_datasource_admin(settings) as admin,
-        TinybirdClient.from_settings(settings) as client,
+        query_api(settings) as rows,
+        datasource_admin(settings) as admin,
+        tinybird_client(settings) as client,
     ):
 
         async def append(datasource: str, lines: "Sequence[bytes]") -> None:
@@ -198,13 +196,13 @@ def replay_worker(
 async def _work(settings: "Settings", name: str, partitions: tuple[int, ...], max_rate: int | None) -> int:
     from tracker.replay.generation import Generation
     from tracker.replay.worker import run_worker
-    from tracker.sink.tinybird import TinybirdClient
+    from tracker.tinybird_clients import tinybird_client
 
     plan = Generation(settings, name).plan
     if plan is None or plan.request.target != "datasource":
         return await run_worker(settings, name, partitions, max_rate=max_rate, ingest=None)
     names = plan.request.events_datasource, plan.request.sessions_datasource
-    async with TinybirdClient.from_settings(settings, events=names[0], sessions=names[1]) as client:
+    async with tinybird_client(settings, events=names[0], sessions=names[1]) as client:
 
         async def ingest(events: "Sequence[bytes]", sessions: "Sequence[bytes]") -> None:
             pairs = zip(names, (events, sessions), strict=True)

@@ -38,7 +38,7 @@ def verify(
 
       tracker verify --workspace w1 --from 2026-11-24T00:00Z --json
     """
-    from tracker.tinybird_sql import QueryRefused
+    from tracker.tinybird.sql import QueryRefused
     from tracker.verify.hashes import Scope
     from tracker.verify.run import verify as look
 

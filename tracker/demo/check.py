@@ -22,7 +22,8 @@ from tracker.local.ports import free_port
 from tracker.settings import Settings
 from tracker.stack import running_stack
 from tracker.supervise import ChildExited
-from tracker.tinybird_sql import Rows, open_rows, quoted
+from tracker.tinybird.sql import QueryApi, quoted
+from tracker.tinybird_clients import query_api
 
 #: From the browser's last request to the last row.
 ARRIVAL_SECONDS: Final = 30.0
@@ -118,13 +119,13 @@ async def check(settings: Settings, logs: LogFiles, console: Console) -> Outcome
     executable = find_chromium(settings.chromium_path)
     async with (
         running_stack(settings, write_line=logs.write_line, say=say) as stack,
-        open_rows(settings) as rows,
+        query_api(settings) as rows,
     ):
         logs.is_showing_errors = True
         return await stack.guard(_visit_and_compare(settings, executable, rows))
 
 
-async def _visit_and_compare(settings: Settings, executable: str, rows: Rows) -> Outcome:
+async def _visit_and_compare(settings: Settings, executable: str, rows: QueryApi) -> Outcome:
     origin = f"http://localhost:{settings.collect_port}"
     async with open_browser(executable) as browser:
         visited = await visit(browser, origin, settings.cookie_name)
@@ -133,7 +134,7 @@ async def _visit_and_compare(settings: Settings, executable: str, rows: Rows) ->
     return Outcome(visited, lines, find_faults(visited, lines, sessions))
 
 
-async def _arrived(rows: Rows, visited: Visit) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+async def _arrived(rows: QueryApi, visited: Visit) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Return the session's rows once as many are there as were sent, or those that made it in time."""
     session = quoted(visited.session_id)
     deadline = time.monotonic() + ARRIVAL_SECONDS

@@ -14,7 +14,8 @@ from tracker.errors import RetryableError
 from tracker.settings import Settings
 from tracker.stack import addresses, running_stack
 from tracker.supervise import ChildExited
-from tracker.tinybird_sql import Rows, open_rows
+from tracker.tinybird.sql import QueryApi
+from tracker.tinybird_clients import query_api
 
 POLL_SECONDS: Final = 0.4
 #: Rows that are looked at in each poll: the newest ones by the client's time.
@@ -53,7 +54,7 @@ async def _live(settings: Settings, console: Console) -> int:
         try:
             async with (
                 running_stack(settings, write_line=logs.write_line, say=say) as stack,
-                open_rows(settings) as rows,
+                query_api(settings) as rows,
             ):
                 logs.is_showing_errors = True
                 _show_addresses(settings, console)
@@ -73,7 +74,7 @@ def _show_addresses(settings: Settings, console: Console) -> None:
     console.print(f"{'time':<12}  {'session':<12}  {'#':>3}  {'event':<12} what", style="bold")
 
 
-async def _show_arrivals(rows: Rows, console: Console) -> None:
+async def _show_arrivals(rows: QueryApi, console: Console) -> None:
     """Print rows that were not there before, oldest first, for ever."""
     events, closed = Arrivals(), Arrivals()
     events.take(await rows.select(_EVENTS))

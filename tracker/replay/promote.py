@@ -16,8 +16,8 @@ from typing import Final
 from tracker.errors import ConfigurationError
 from tracker.replay.generation import Generation
 from tracker.replay.plan import Plan
-from tracker.tinybird_admin import DatasourceAdmin
-from tracker.tinybird_sql import Rows, quoted
+from tracker.tinybird.admin import DatasourceAdmin
+from tracker.tinybird.sql import QueryApi, quoted
 
 LIVE_EVENTS: Final = "events_v1"
 LIVE_SESSIONS: Final = "session_v1"
@@ -115,7 +115,7 @@ def require_whole(plan: Plan) -> None:
         )
 
 
-async def look(rows: Rows, plan: Plan) -> Promotion:
+async def look(rows: QueryApi, plan: Plan) -> Promotion:
     """Count what a promotion would do. Reads only.
 
     Raises:
@@ -156,7 +156,7 @@ async def look(rows: Rows, plan: Plan) -> Promotion:
     )
 
 
-async def promote(rows: Rows, admin: DatasourceAdmin, append: Append, promotion: Promotion) -> None:
+async def promote(rows: QueryApi, admin: DatasourceAdmin, append: Append, promotion: Promotion) -> None:
     """Append the replayed rows to live, then delete what they replace.
 
     Raises:

@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from tracker.pages import Page, metrics_page
-from tracker.sink.circuit import State
+from tracker.tinybird.circuit import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ from tracker.sink.dead_letters import DeadLetters
 from tracker.sink.health import Health, pages_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
-from tracker.sink.tinybird import EVENTS, SESSIONS, TinybirdClient
 from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
+from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
+from tracker.tinybird_clients import tinybird_client
 from tracker.tracing import tracing_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     producer = new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}")
     letter_rate = LetterRate(LetterLimit.of(settings))
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
-    client = TinybirdClient.from_settings(settings)
+    client = tinybird_client(settings)
     pipelines = _pipelines(settings, app, client, dead_letters, tracing)
     opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread)
     tasks: list[asyncio.Task[None]] = []

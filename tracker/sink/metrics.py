@@ -5,10 +5,10 @@ from typing import get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from topics.dead_letter import RejectReason
+from tracker.tinybird import metrics as client_metrics
 
 _SECONDS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1_800, 7_200)
 
-ROWS = Counter("tracker_sink_rows", "Rows that Tinybird confirmed", ["datasource"])
 BATCHES = Counter("tracker_sink_batches", "Batches written, by what closed them", ["datasource", "closed_by"])
 BATCH_ROWS = Histogram(
     "tracker_sink_batch_rows", "Rows per batch", ["datasource"], buckets=(1, 10, 100, 1_000, 10_000, 100_000)
@@ -34,17 +34,8 @@ END_TO_END_SECONDS = Histogram(
     ["datasource"],
     buckets=_SECONDS,
 )
-PACED_SECONDS = Counter("tracker_sink_paced_seconds", "Time that requests waited for the rate limit", ["datasource"])
 DUPLICATES = Counter("tracker_sink_duplicates", "Output records seen before and dropped", ["datasource"])
-QUARANTINED = Counter("tracker_sink_quarantined_rows", "Rows that Tinybird put into quarantine", ["datasource"])
-UNIDENTIFIED = Counter(
-    "tracker_sink_unidentified_rows",
-    "Quarantined rows that could not be identified",
-    ["datasource"],
-)
 REJECTED = Counter("tracker_sink_rejected_rows", "Rows that became dead letters", ["datasource", "reason"])
-REQUESTS = Counter("tracker_sink_requests", "Requests to Tinybird by status", ["datasource", "status"])
-CIRCUIT = Gauge("tracker_sink_circuit", "1 for the state that the datasource is in", ["datasource", "state"])
 HELD_BYTES = Gauge("tracker_sink_held_bytes", "Memory of the rows that are not written yet", ["datasource"])
 IN_FLIGHT = Gauge("tracker_sink_batches_in_flight", "Batches under way", ["datasource"])
 TARGET_BYTES = Gauge("tracker_sink_batch_target_bytes", "Bytes at which a batch is full at present", ["datasource"])
@@ -57,7 +48,7 @@ PARTITIONS = Gauge("tracker_sink_partitions", "Partitions that this worker takes
 
 def start_at_zero(datasource: str) -> None:
     """Show what alerts look at from the start: Prometheus does not see a counter's first value as an increase."""
-    for counter in (QUARANTINED, UNIDENTIFIED, DUPLICATES):
+    for counter in (client_metrics.QUARANTINED, client_metrics.UNIDENTIFIED, DUPLICATES):
         counter.labels(datasource)
     for reason in get_args(RejectReason):
         REJECTED.labels(datasource, reason)

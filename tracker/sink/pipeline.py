@@ -21,14 +21,14 @@ from tracker import clock
 from tracker.sink import metrics
 from tracker.sink.batches import Batch, Batcher, Covered, Limits
 from tracker.sink.commits import Commit, Committer
-from tracker.sink.delivery import Outcome
 from tracker.sink.frontier import Frontier
 from tracker.sink.health import DatasourceHealth
 from tracker.sink.lease import SinkLease
 from tracker.sink.policy import BatchPolicy
 from tracker.sink.sorting import sort_records
-from tracker.sink.tinybird import TinybirdClient
 from tracker.streaming.chunk import Chunk
+from tracker.tinybird.client import TinybirdClient
+from tracker.tinybird.delivery import Outcome
 
 if TYPE_CHECKING:
     from tracker.spans import Tracing

@@ -18,7 +18,8 @@ from tracker.kafka.access import require_access
 from tracker.kafka.admin import committed_offsets
 from tracker.kafka.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
-from tracker.tinybird_sql import Rows, open_rows, quoted
+from tracker.tinybird.sql import QueryApi, quoted
+from tracker.tinybird_clients import query_api
 from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, in_pieces, slice_of
 from tracker.verify.hashes import SESSIONS as SESSION_ROWS
 from tracker.verify.log import Bucket, OutputLog, Sum, logged_rows, sum_rows
@@ -52,7 +53,7 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     await require_access(settings, "verify")
     async with (
         open_log_reader(settings, f"{settings.topic_prefix}verify") as reader,
-        open_rows(settings, QUERY_TIMEOUT_SECONDS) as rows,
+        query_api(settings, QUERY_TIMEOUT_SECONDS) as rows,
     ):
         events_log = OutputLog(settings, reader, SEQUENCED, await _committed(settings, SEQUENCED))
         sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, SESSIONS))
@@ -85,7 +86,7 @@ async def _committed(settings: Settings, topic: Topic) -> dict[int, int]:
     return {tp.partition: offset for tp, offset in found.items() if tp.topic == name}
 
 
-async def _sums(rows: Rows, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
+async def _sums(rows: QueryApi, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
     query = (
         f"SELECT {kind.sql_hour} AS hour, {SQL_SLICE} AS slice, count() AS n, "  # noqa: S608 - nothing from outside
         f"toString(sum({kind.sql_hash})) AS checksum FROM {kind.datasource} FINAL "
@@ -97,12 +98,12 @@ async def _sums(rows: Rows, kind: Kind, scope: Scope) -> dict[Bucket, Sum]:
     }
 
 
-async def _count(rows: Rows, kind: Kind) -> int:
+async def _count(rows: QueryApi, kind: Kind) -> int:
     (found,) = await rows.select(f"SELECT count() AS n FROM {kind.datasource}")  # noqa: S608 - as above
     return int(found["n"])
 
 
-async def _stored_sessions(rows: Rows, scope: Scope) -> dict[str, tuple[int, int]]:
+async def _stored_sessions(rows: QueryApi, scope: Scope) -> dict[str, tuple[int, int]]:
     """Return version and hash of each session."""
     query = (
         f"SELECT session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
@@ -176,7 +177,7 @@ def _report_unlogged(held: dict[Bucket, dict[str, int]], check: Check) -> None:
 
 
 async def _differing_rows(
-    rows: Rows, scope: Scope, differing: set[Bucket], check: Check
+    rows: QueryApi, scope: Scope, differing: set[Bucket], check: Check
 ) -> dict[Bucket, dict[str, int]]:
     held = {bucket: await _bucket_rows(rows, scope, bucket) for bucket in sorted(differing)}
     for bucket in [bucket for bucket, found in held.items() if len(found) >= MAX_BUCKET_ROWS]:
@@ -185,7 +186,7 @@ async def _differing_rows(
     return held
 
 
-async def _bucket_rows(rows: Rows, scope: Scope, bucket: Bucket) -> dict[str, int]:
+async def _bucket_rows(rows: QueryApi, scope: Scope, bucket: Bucket) -> dict[str, int]:
     query = (
         f"SELECT id, toString({EVENTS.sql_hash}) AS hashed FROM events_v1 FINAL "  # noqa: S608 - as above
         f"WHERE {scope.sql(EVENTS, quoted)} AND {EVENTS.sql_hour} = {bucket.hour} AND {SQL_SLICE} = {bucket.group} "

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from typing import Final
 
-from tracker.tinybird_sql import Rows, quoted
+from tracker.tinybird.sql import QueryApi, quoted
 from tracker.verify.hashes import EVENTS, Scope
 from tracker.verify.report import Check
 
@@ -56,7 +56,7 @@ def _query(scope: Scope, piece: str, window_events: int) -> str:
 
 
 async def ask_suspects(
-    rows: Rows, scope: Scope, pieces: Sequence[str], window_events: int
+    rows: QueryApi, scope: Scope, pieces: Sequence[str], window_events: int
 ) -> list[dict[str, int | str]]:
     """Return the sessions of which something does not hold, as Tinybird has them now."""
     suspects: list[dict[str, int | str]] = []

@@ -19,8 +19,8 @@ from topics.catalog import SEQUENCED, SESSIONS
 from tracker.local.kafka import LocalKafka
 from tracker.replay import promote as promotion
 from tracker.replay.generation import Generation
-from tracker.tinybird_admin import DatasourceAdmin, open_datasource_admin
-from tracker.tinybird_sql import open_rows
+from tracker.tinybird.admin import DatasourceAdmin
+from tracker.tinybird_clients import datasource_admin, query_api
 
 EVENTS = 400
 NEVER = 1_000
@@ -153,7 +153,7 @@ def test_a_promotion_that_is_killed_after_any_change_loses_nothing_and_is_simply
 
     async def promote(after_changes: int) -> bool:
         """Promote once; whether it came to its end."""
-        async with open_rows(settings) as rows, open_datasource_admin(settings) as admin:
+        async with query_api(settings) as rows, datasource_admin(settings) as admin:
             clients = DoomedClients(tinybird, admin, after_changes)
             found = await promotion.look(rows, plan)
             with contextlib.suppress(Killed):
@@ -161,7 +161,7 @@ def test_a_promotion_that_is_killed_after_any_change_loses_nothing_and_is_simply
             return clients.changes_left > 0
 
     async def live_is(rows: dict[str, list[dict]]) -> None:
-        async with open_datasource_admin(settings) as admin:
+        async with datasource_admin(settings) as admin:
             for datasource, wanted in rows.items():
                 await admin.delete_rows(datasource, "1")
                 tinybird.append(datasource, b"\n".join(json.dumps(row).encode() for row in wanted))

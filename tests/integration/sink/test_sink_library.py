@@ -11,9 +11,9 @@ from aiohttp import web
 from tests.integration.sink.tinybird_double import TOKEN, Request, TinybirdDouble, refuse, status
 from tracker.datasources.files import shipped_datasources
 from tracker.errors import ConfigurationError
-from tracker.sink.delivery import Outcome
-from tracker.sink.pacing import ApiLimits
-from tracker.sink.tinybird import InvalidRows, TinybirdClient
+from tracker.tinybird.client import InvalidRows, TinybirdClient
+from tracker.tinybird.delivery import Outcome
+from tracker.tinybird.pacing import ApiLimits
 
 VALUES = {"String": "", "UInt32": 1, "UInt64": 2, "Bool": False, "DateTime64(3)": "2026-01-02T03:04:05.678Z"}
 TIMEOUT_SECONDS = 20

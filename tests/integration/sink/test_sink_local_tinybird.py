@@ -16,7 +16,7 @@ from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.pipeline import Bounds, Pipeline
-from tracker.sink.tinybird import TinybirdClient
+from tracker.tinybird_clients import tinybird_client
 
 EVENTS = 500
 BOUNDS = Bounds(max_batches_in_flight=4, max_held_bytes=100_000_000)
@@ -68,7 +68,7 @@ async def test_committed_rows_can_be_queried_and_repeats_collapse(local_tinybird
     async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
         pytest.fail(f"offset {record.offset} was turned away: {reason} {detail}")
 
-    async with TinybirdClient.from_settings(settings(local_tinybird)) as client:
+    async with tinybird_client(settings(local_tinybird)) as client:
         limits = Limits(max_rows=200, max_bytes=1_000_000, window_ms=20)
         pipeline = Pipeline("events_v1", limits, BOUNDS, client, reject=reject, commit=commit)
         running = asyncio.create_task(pipeline.run())
@@ -83,7 +83,7 @@ async def test_committed_rows_can_be_queried_and_repeats_collapse(local_tinybird
 
 async def test_a_row_that_does_not_fit_is_reported_as_quarantined(local_tinybird: LocalTinybird):
     good, other = event_rows(clock.new_id())[:2]
-    async with TinybirdClient.from_settings(settings(local_tinybird)) as client:
+    async with tinybird_client(settings(local_tinybird)) as client:
         unfit = other.replace(b'"session_event_sequence":2', b'"session_event_sequence":"two"')
         result = await client.send_rows("events_v1", [good, unfit])
     assert (result.written_rows, result.quarantined_rows) == (1, 1)
@@ -91,9 +91,9 @@ async def test_a_row_that_does_not_fit_is_reported_as_quarantined(local_tinybird
 
 async def test_a_wrong_token_and_an_unknown_datasource_say_what_to_fix(local_tinybird: LocalTinybird):
     wrong = settings(local_tinybird).model_copy(update={"tinybird_token": SecretStr("not-the-token")})
-    async with TinybirdClient.from_settings(wrong) as client:
+    async with tinybird_client(wrong) as client:
         with pytest.raises(ConfigurationError, match="TRACKER_TINYBIRD_TOKEN"):
             await client.send_rows("events_v1", [b"{}"])
-    async with TinybirdClient.from_settings(settings(local_tinybird)) as client:
+    async with tinybird_client(settings(local_tinybird)) as client:
         with pytest.raises(ConfigurationError, match="datasource"):
             await client.send_rows("no_such_datasource", [b"{}"])

@@ -11,8 +11,8 @@ from tests.integration.sink.test_sink_pipeline import Kept, running
 from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble, status
 from topics.headers import SourcePosition
 from tracker.errors import ConfigurationError
-from tracker.sink.answers import TinybirdUnavailable, read_answer
-from tracker.sink.tinybird import TinybirdClient
+from tracker.tinybird.answers import TinybirdUnavailable, read_answer
+from tracker.tinybird_clients import tinybird_client
 
 ROWS = [b'{"n":1}', b'{"n":2}']
 SOON_SECONDS = 5
@@ -24,7 +24,7 @@ async def test_an_error_page_in_another_encoding_is_a_retry(double: TinybirdDoub
         return web.Response(status=503, body=b"indispon\xedvel", content_type="text/html")
 
     double.answers.append(latin1)
-    async with TinybirdClient.from_settings(double.settings()) as client:
+    async with tinybird_client(double.settings()) as client:
         assert (await client.send_rows("events_v1", ROWS)).written_rows == 2
 
 
@@ -34,7 +34,7 @@ async def test_rows_that_the_answer_does_not_count_are_sent_again(double: Tinybi
         return web.json_response({"successful_rows": 1, "quarantined_rows": 0})
 
     double.answers.append(counts_one)
-    async with TinybirdClient.from_settings(double.settings()) as client:
+    async with tinybird_client(double.settings()) as client:
         assert (await client.send_rows("events_v1", ROWS)).written_rows == 2
     assert len(double.requests) == 2
 
@@ -43,7 +43,7 @@ async def test_rows_that_the_answer_does_not_count_are_sent_again(double: Tinybi
 @pytest.mark.parametrize("code", [503, 403])
 async def test_a_token_that_the_server_repeats_reaches_no_log(double: TinybirdDouble, code: int):
     double.answers += [status(code, f"token {TOKEN} is bad"), status(403)]
-    async with TinybirdClient.from_settings(double.settings()) as client:
+    async with tinybird_client(double.settings()) as client:
         with capture_logs() as logs, pytest.raises(ConfigurationError) as raised:
             await client.send_rows("events_v1", ROWS)
     assert TOKEN not in repr(logs) + str(raised.value)
@@ -52,19 +52,19 @@ async def test_a_token_that_the_server_repeats_reaches_no_log(double: TinybirdDo
 @pytest.mark.parametrize("code", [301, 405])
 async def test_an_answer_that_is_not_tinybirds_stops_and_names_the_setting(double: TinybirdDouble, code: int):
     double.answers.append(status(code, Location="/elsewhere"))
-    async with TinybirdClient.from_settings(double.settings()) as client, asyncio.timeout(SOON_SECONDS):
+    async with tinybird_client(double.settings()) as client, asyncio.timeout(SOON_SECONDS):
         with pytest.raises(ConfigurationError, match="TRACKER_TINYBIRD_URL"):
             await client.send_rows("events_v1", ROWS)
 
 
 async def test_an_address_without_a_scheme_stops_and_names_the_setting(double: TinybirdDouble):
-    async with TinybirdClient.from_settings(double.settings(tinybird_url="api.example.com")) as client:
+    async with tinybird_client(double.settings(tinybird_url="api.example.com")) as client:
         with pytest.raises(ConfigurationError, match="TRACKER_TINYBIRD_URL"):
             await client.send_rows("events_v1", ROWS)
 
 
 async def test_a_token_with_a_newline_at_its_end_works(double: TinybirdDouble):
-    async with TinybirdClient.from_settings(double.settings(tinybird_token=f"{TOKEN}\n")) as client:
+    async with tinybird_client(double.settings(tinybird_token=f"{TOKEN}\n")) as client:
         assert (await client.send_rows("events_v1", ROWS)).written_rows == 2
 
 

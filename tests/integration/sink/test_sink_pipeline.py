@@ -14,7 +14,7 @@ from tests.integration.sink.tinybird_double import Request, TinybirdDouble, limi
 from topics.headers import SourcePosition
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.pipeline import Bounds, Pipeline
-from tracker.sink.tinybird import TinybirdClient
+from tracker.tinybird_clients import tinybird_client
 
 LIMITS = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10)
 ENDLESS_WINDOW = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10_000_000)
@@ -48,7 +48,7 @@ async def running(
     async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
         kept.letters.append((record.offset, reason, detail))
 
-    async with asyncio.timeout(TIMEOUT_SECONDS), TinybirdClient.from_settings(double.settings()) as client:
+    async with asyncio.timeout(TIMEOUT_SECONDS), tinybird_client(double.settings()) as client:
         pipeline = Pipeline("events_v1", limits, bounds, client, reject=reject, commit=commit)
         task = asyncio.create_task(pipeline.run())
         try:

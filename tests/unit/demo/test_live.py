@@ -1,7 +1,7 @@
 """What ``tracker demo`` prints for a row, and which rows it takes for new."""
 
 from tracker.demo.live import Arrivals, closed_line, event_line
-from tracker.tinybird_sql import quoted
+from tracker.tinybird.sql import quoted
 
 ROW = {
     "id": "1",

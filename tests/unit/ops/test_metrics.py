@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 
 def registered() -> dict[str, Metric]:
     assert process.CHUNKS
-    assert sink.ROWS
+    assert sink.BATCHES
     return {name: metric for registry in (CollectMetrics().registry, REGISTRY) for name, metric in of(registry)}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tracker.errors import ConfigurationError
-from tracker.sink.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable, read_answer
+from tracker.tinybird.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable, read_answer
 
 
 def test_only_a_200_with_its_counts_means_written():

@@ -1,4 +1,4 @@
-"""Tinybird's query API: SELECTs over HTTP, for the demo, promoting replays, and proving what was written."""
+"""Tinybird's query API: SELECTs over HTTP."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from tracker.errors import RetryableError
-from tracker.settings import Settings
 
 QUERY_TIMEOUT_SECONDS: Final = 20.0
 #: Of an error's text only this much is shown.
@@ -20,8 +20,8 @@ class QueryRefused(RetryableError):  # noqa: N818 - a verdict on the query
     """The token may not read there, or the query is none that can be answered: asking again is in vain."""
 
 
-class Rows:
-    """The query API of the Tinybird that the sink writes to."""
+class QueryApi:
+    """The query API of one Tinybird workspace."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url = f"{url}/v0/sql"
@@ -58,12 +58,14 @@ class Rows:
 
 
 @asynccontextmanager
-async def open_rows(settings: Settings, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> AsyncIterator[Rows]:
-    """Yield the query API of the Tinybird in the settings."""
-    headers = {"Authorization": f"Bearer {settings.tinybird_reader.get_secret_value()}"}
+async def open_query_api(
+    url: str, token: SecretStr, timeout_seconds: float = QUERY_TIMEOUT_SECONDS
+) -> AsyncIterator[QueryApi]:
+    """Yield the query API at an address, with connections of its own."""
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
-        yield Rows(settings.tinybird_url, http)
+        yield QueryApi(url, http)
 
 
 def quoted(text: str) -> str:

@@ -11,14 +11,14 @@ import aiohttp
 from pydantic import SecretStr
 
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.sink import metrics
-from tracker.sink.answers import (
+from tracker.tinybird import metrics
+from tracker.tinybird.answers import (
     IngestResult,
     TinybirdUnavailable,
     read_answer,
     read_wait,
 )
-from tracker.tinybird_sql import Rows
+from tracker.tinybird.sql import QueryApi
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
@@ -102,7 +102,7 @@ class EventsApi:
         """
         assert self._session is not None, "use it as an async context manager"  # noqa: S101
         try:
-            return await Rows(self._url, self._session).select(sql)
+            return await QueryApi(self._url, self._session).select(sql)
         except RetryableError as error:
             raise type(error)(self._without_secret(str(error))) from None
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final, Literal
 
-from tracker.sink import metrics
+from tracker.tinybird import metrics
 
 State = Literal["closed", "throttled", "open"]
 STATES: Final[tuple[State, ...]] = ("closed", "throttled", "open")

@@ -11,18 +11,18 @@ import stamina
 import structlog
 
 from topics.dead_letter import RejectReason
-from tracker.sink import metrics
-from tracker.sink.answers import (
+from tracker.tinybird import metrics
+from tracker.tinybird.answers import (
     IngestResult,
     RowsRefused,
     RowsTooLarge,
     TinybirdUnavailable,
     read_rate_limit,
 )
-from tracker.sink.api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, Body, EventsApi, pack
-from tracker.sink.circuit import Circuit
-from tracker.sink.lookup import Lookup
-from tracker.sink.pacing import ApiLimits, Pacer
+from tracker.tinybird.circuit import Circuit
+from tracker.tinybird.events_api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, Body, EventsApi, pack
+from tracker.tinybird.lookup import Lookup
+from tracker.tinybird.pacing import ApiLimits, Pacer
 
 log = structlog.get_logger()
 

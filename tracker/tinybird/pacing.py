@@ -11,7 +11,7 @@ from typing import Final
 
 from aiolimiter import AsyncLimiter
 
-from tracker.sink.answers import RateLimit
+from tracker.tinybird.answers import RateLimit
 
 #: A burst may take this part of a second's worth. Half leaves a server that counts alike the other half for requests
 #: that were sent evenly but arrive together.

@@ -19,12 +19,11 @@ from topics.session import SessionRow
 from tracker.datasources.files import shipped_datasources
 from tracker.datasources.rows import find_misfit, row_decoder
 from tracker.errors import ConfigurationError, TrackerError
-from tracker.settings import Settings
-from tracker.sink.api import REQUEST_TIMEOUT_SECONDS, EventsApi
-from tracker.sink.circuit import Circuit
-from tracker.sink.delivery import Delivery, Outcome
-from tracker.sink.lookup import Lookup
-from tracker.sink.pacing import ApiLimits
+from tracker.tinybird.circuit import Circuit
+from tracker.tinybird.delivery import Delivery, Outcome
+from tracker.tinybird.events_api import REQUEST_TIMEOUT_SECONDS, EventsApi
+from tracker.tinybird.lookup import Lookup
+from tracker.tinybird.pacing import ApiLimits
 
 EVENTS: Final = "events_v1"
 SESSIONS: Final = "session_v1"
@@ -85,23 +84,6 @@ class TinybirdClient:
             datasource.name: Delivery(self._api, datasource.name, self._limits, Lookup(self._api, datasource))
             for datasource in datasources
         }
-
-    @classmethod
-    def from_settings(cls, settings: Settings, *, events: str = EVENTS, sessions: str = SESSIONS) -> Self:
-        """Return the client that the settings describe."""
-        limits = ApiLimits(
-            requests_per_second=settings.tinybird_requests_per_second,
-            bytes_per_second=settings.tinybird_bytes_per_second,
-            request_max_bytes=settings.tinybird_request_max_bytes,
-        )
-        return cls(
-            settings.tinybird_url,
-            settings.tinybird_token,
-            limits=limits,
-            timeout_seconds=settings.tinybird_timeout_seconds,
-            events=events,
-            sessions=sessions,
-        )
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._api)

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
+from pydantic import SecretStr
 
 from tracker.errors import RetryableError
-from tracker.settings import Settings
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 JOB_TIMEOUT_SECONDS: Final = 3_600.0
@@ -60,9 +60,9 @@ class DatasourceAdmin:
 
 
 @asynccontextmanager
-async def open_datasource_admin(settings: Settings) -> AsyncIterator[DatasourceAdmin]:
-    """Yield the data source API of the Tinybird in the settings."""
-    headers = {"Authorization": f"Bearer {settings.tinybird_token.get_secret_value()}"}
+async def open_datasource_admin(url: str, token: SecretStr) -> AsyncIterator[DatasourceAdmin]:
+    """Yield the data source API at an address, with connections of its own."""
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
-        yield DatasourceAdmin(settings.tinybird_url, http)
+        yield DatasourceAdmin(url, http)

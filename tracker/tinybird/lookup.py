@@ -13,8 +13,8 @@ import structlog
 from tracker.datasources.files import Datasource
 from tracker.datasources.rows import find_misfit, row_decoder
 from tracker.errors import RetryableError
-from tracker.sink.api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, EventsApi
-from tracker.tinybird_sql import QueryRefused, quoted
+from tracker.tinybird.events_api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS, EventsApi
+from tracker.tinybird.sql import QueryRefused, quoted
 
 log = structlog.get_logger()
 
