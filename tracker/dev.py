@@ -12,7 +12,7 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from tracker import clock
-from tracker.log import hush_kafka_client
+from tracker.observe.logs import hush_kafka_client
 from tracker.settings import Settings
 from tracker.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
 from tracker.supervise import ChildExited

@@ -18,7 +18,7 @@ from tests.faults.world import Size
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
 from tracker.errors import TrackerError
 from tracker.local.kafka import LocalKafka
-from tracker.log import hush_kafka_client
+from tracker.observe.logs import hush_kafka_client
 
 PIPED_WIDTH_CHARS = 160
 #: What the workers of a failed fault had to say.

@@ -26,7 +26,7 @@ def command_settings(**overrides: Any) -> Settings:
     Raises:
         pydantic.ValidationError: likewise.
     """
-    from tracker.log import hush_kafka_client
+    from tracker.observe.logs import hush_kafka_client
 
     hush_kafka_client()
     return load_settings(**overrides)

@@ -185,7 +185,7 @@ def replay_worker(
     import uvloop
 
     from tracker.garbage import look_for_cycles_rarely
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
 
     settings = load_settings(data_dir=data_dir)
     configure_logging(settings)

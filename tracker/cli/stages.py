@@ -31,7 +31,7 @@ def collect(
     from tracker.collect import parent
     from tracker.collect.main import run
     from tracker.kafka.access import require_access
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
 
     options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}
     settings = load_settings(**options)
@@ -56,7 +56,7 @@ def process(
 
     Example, a second worker on the same machine: tracker process --worker-id worker-2 --port 6067
     """
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
     from tracker.process.main import run
 
     settings = load_settings(process_host=host, process_port=port, worker_id=worker_id, data_dir=data_dir)
@@ -77,7 +77,7 @@ def sink(
 
     Example: tracker sink --tinybird-url https://api.tinybird.co --port 6068
     """
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
     from tracker.sink.main import run
 
     settings = load_settings(
@@ -94,7 +94,7 @@ def kafka(port: Port = None, data_dir: DataDir = None) -> None:
     Example: tracker local kafka --port 9092
     """
     from tracker.local.kafka import run
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
 
     bootstrap = f"localhost:{port}" if port else None
     settings = load_settings(kafka_bootstrap=bootstrap, data_dir=data_dir)
@@ -108,7 +108,7 @@ def tinybird(port: Port = None, data_dir: DataDir = None) -> None:
 
     Example: tracker local tinybird --port 7181
     """
-    from tracker.log import configure_logging
+    from tracker.observe.logs import configure_logging
 
     try:
         from tracker.local.tinybird.main import run

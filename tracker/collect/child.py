@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tracker.cli.errors import explain
 from tracker.collect.main import serve
 from tracker.errors import TrackerError
-from tracker.log import configure_logging
+from tracker.observe.logs import configure_logging
 from tracker.settings import Settings
 
 

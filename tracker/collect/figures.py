@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from tracker.pages import metrics_page, serving
+from tracker.observe.pages import metrics_page, serving
 from tracker.settings import Settings
 
 

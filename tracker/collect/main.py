@@ -17,12 +17,12 @@ from tracker.collect.exposure import check_exposure
 from tracker.collect.figures import serving_figures
 from tracker.collect.server import HttpServer
 from tracker.collect.traced import traced
-from tracker.pages import cant_listen
+from tracker.observe.pages import cant_listen
+from tracker.observe.tracing import tracing_of
 from tracker.settings import Settings
-from tracker.tracing import tracing_of
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 #: A stop waits for the requests under way as long as they may wait for their ack, and this much longer.
 SHUTDOWN_GRACE_SECONDS: Final = 5.0

@@ -27,7 +27,7 @@ from tracker.collect.metrics import exposition_of_all
 from tracker.collect.server import LISTEN_BACKLOG
 from tracker.deathsig import dies_with_parent
 from tracker.directories import make_directory
-from tracker.pages import cant_listen
+from tracker.observe.pages import cant_listen
 from tracker.settings import Settings
 
 #: From the start of a child to its word that it accepts.

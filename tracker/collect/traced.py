@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tracker.collect.messages import Answer, Request, Response
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 
 def traced(

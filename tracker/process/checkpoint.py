@@ -38,7 +38,7 @@ from tracker.table.changelog import read_to_end
 from tracker.table.store import Row, SessionStore
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 log = structlog.get_logger()
 

@@ -13,7 +13,8 @@ from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
 from tracker.letter_rate import LetterLimit, LetterRate
-from tracker.log import configure_logging
+from tracker.observe.logs import configure_logging
+from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.claim import claim
@@ -27,10 +28,9 @@ from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
 from tracker.table.store import SessionStore
-from tracker.tracing import tracing_of
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 log = structlog.get_logger()
 

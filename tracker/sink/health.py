@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from tracker.pages import Page, metrics_page
+from tracker.observe.pages import Page, metrics_page
 from tracker.tinybird.circuit import State
 
 

@@ -13,8 +13,9 @@ from topics.catalog import SESSIONS as SESSIONS_TOPIC
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import new_producer
 from tracker.letter_rate import LetterLimit, LetterRate
-from tracker.log import configure_logging
-from tracker.pages import serving
+from tracker.observe.logs import configure_logging
+from tracker.observe.pages import serving
+from tracker.observe.tracing import tracing_of
 from tracker.settings import Settings
 from tracker.sink import metrics
 from tracker.sink.batches import Covered, Limits
@@ -27,10 +28,9 @@ from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, ser
 from tracker.streaming.lag import watch_lag
 from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
 from tracker.tinybird_clients import tinybird_client
-from tracker.tracing import tracing_of
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 log = structlog.get_logger()
 

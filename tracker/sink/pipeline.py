@@ -31,7 +31,7 @@ from tracker.tinybird.client import TinybirdClient
 from tracker.tinybird.delivery import Outcome
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ import pytest
 
 from tracker.errors import ConfigurationError
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.pages import serving
+from tracker.observe.pages import serving
 from tracker.sink.health import DatasourceHealth, Health, pages_of
 
 WELL = DatasourceHealth("events_v1", "closed", 0)

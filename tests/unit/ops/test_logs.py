@@ -6,7 +6,7 @@ import logging
 import pytest
 import structlog
 
-from tracker.log import configure_logging
+from tracker.observe.logs import configure_logging
 from tracker.settings import Settings
 
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.contextvars import get_contextvars
 
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.spans import Tracing
+from tracker.observe.spans import Tracing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE_ID}-b7ad6b7169203331"
@@ -14,7 +14,7 @@ PARENT = f"00-{TRACE_ID}-b7ad6b7169203331"
 
 @pytest.fixture
 def tracing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracing]:
-    monkeypatch.setattr("tracker.spans.EXPORT_TIMEOUT_SECONDS", 0.01)  # nobody answers
+    monkeypatch.setattr("tracker.observe.spans.EXPORT_TIMEOUT_SECONDS", 0.01)  # nobody answers
     tracing = Tracing("collect", f"http://{LOOPBACK}:{free_port()}", sample_ratio=0.0)
     yield tracing
     tracing.close()

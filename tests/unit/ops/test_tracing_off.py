@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tracker.errors import ConfigurationError
+from tracker.observe.tracing import tracing_of
 from tracker.settings import Settings
-from tracker.tracing import tracing_of
 
 
 async def test_without_an_endpoint_there_is_no_tracing() -> None:
@@ -25,7 +25,7 @@ def test_no_stage_imports_opentelemetry_by_itself() -> None:
 
 
 async def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tracker.spans", raising=False)
+    monkeypatch.delitem(sys.modules, "tracker.observe.spans", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'event-tracker\[tracing\]'"):
         async with tracing_of(Settings(tracing_endpoint="http://localhost:4318"), "collect"):

@@ -4,7 +4,7 @@ import sys
 
 from tracker.errors import TrackerError
 from tracker.local.tinybird.main import run
-from tracker.log import configure_logging
+from tracker.observe.logs import configure_logging
 from tracker.settings import Settings
 
 if __name__ == "__main__":

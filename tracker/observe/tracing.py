@@ -14,7 +14,7 @@ from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 
 if TYPE_CHECKING:
-    from tracker.spans import Tracing
+    from tracker.observe.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ async def tracing_of(settings: Settings, stage: str) -> AsyncIterator["Tracing |
         yield None
         return
     try:
-        from tracker.spans import Tracing  # noqa: PLC0415 - only who traces has it
+        from tracker.observe.spans import Tracing  # noqa: PLC0415 - only who traces has it
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
