@@ -18,8 +18,8 @@ from benchmarks.measure import PROJECT_DIR, Worker, WorkerFailedError
 from tracker import clock
 from tracker.kafka.admin import create_topics
 from tracker.local.ports import LOOPBACK, free_port
+from tracker.local.stack import environment
 from tracker.settings import Settings
-from tracker.stack import environment
 
 P50_GOAL_SECONDS: Final = 0.7
 P99_GOAL_SECONDS: Final = 1.5

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fixtures.kafka import PROJECT_DIR
-from tracker.local.child import spawn
 from tracker.local.ports import free_port
+from tracker.processes.spawn import spawn
 
 POLL_INTERVAL_SECONDS = 0.05
 STOP_TIMEOUT_SECONDS = 30

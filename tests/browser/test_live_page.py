@@ -16,8 +16,8 @@ from tracker.demo.logs import LogFiles
 from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
+from tracker.local.stack import running_stack
 from tracker.settings import Settings
-from tracker.stack import running_stack
 
 WAIT_MS = 40_000
 expect.set_options(timeout=WAIT_MS)

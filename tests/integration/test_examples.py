@@ -20,9 +20,9 @@ from topics.catalog import SEQUENCED, SOURCE
 from tracker import clock
 from tracker.kafka import admin
 from tracker.kafka.clients import partition_for_key
-from tracker.local.child import spawn
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
+from tracker.processes.spawn import spawn
 from tracker.settings import Settings
 
 EXAMPLES = PROJECT_DIR / "examples"

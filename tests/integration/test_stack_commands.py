@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tracker.demo.check import isolated
+from tracker.local.stack import environment
 from tracker.settings import Settings
-from tracker.stack import environment
 
 START_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 60

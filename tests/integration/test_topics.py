@@ -15,8 +15,8 @@ from tracker.clock import new_id
 from tracker.errors import ConfigurationError
 from tracker.kafka.admin import Drift, check_topics, connect, create_topics, describe_broker
 from tracker.local.kafka import LocalKafka
+from tracker.local.stack import wait_until
 from tracker.settings import Settings
-from tracker.stack import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from tests.simulation.planted import PLANTED
 from tests.simulation.run import Outcome, run_seed
-from tracker.garbage import look_for_cycles_rarely
+from tracker.processes.garbage_collection import look_for_cycles_rarely
 
 #: Seeds that a process takes at a time.
 SEEDS_AT_A_TIME = 20

@@ -18,7 +18,6 @@ from tests.simulation.reader import Reader
 from tests.simulation.tinybird import Client, Tinybird
 from topics.catalog import DEAD_LETTERS
 from tracker.kafka.clients import partition_for_key
-from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.process.group_commit import commit_forever
 from tracker.process.ticks import tick_forever
 from tracker.sink.batches import Limits
@@ -26,6 +25,7 @@ from tracker.sink.dead_letters import DeadLetters
 from tracker.sink.main import DATASOURCES, commit_covers
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.app import add_agent, watched
+from tracker.streaming.letter_rate import LetterLimit, LetterRate
 
 STATE_DIR = Path("sessions")
 #: Rubbish is wanted here.

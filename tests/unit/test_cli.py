@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from topics.catalog import CATALOG
 from tracker.cli.app import app
 from tracker.local.ports import free_port
-from tracker.stack import STAGES
+from tracker.local.stack import STAGES
 
 PROJECT_DIR = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from topics.dead_letter import DeadLetter
-from tracker.letter_rate import LetterLimit, LetterRate, TooManyDeadLetters
+from tracker.streaming.letter_rate import LetterLimit, LetterRate, TooManyDeadLetters
 
 LIMIT = LetterLimit(max_percent=50, window_records=100, min_letters=10)
 

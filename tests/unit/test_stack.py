@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.local.ports import free_port
+from tracker.local.stack import addresses, environment, running_stack, wait_until
 from tracker.settings import Settings
-from tracker.stack import addresses, environment, running_stack, wait_until
 
 
 def test_a_child_reads_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.supervise import LINE_MAX_BYTES, ChildExited, Supervisor
+from tracker.processes.supervisor import LINE_MAX_BYTES, ChildExited, Supervisor
 
 PROJECT_DIR = Path(__file__).parents[2]
 #: Says that it is there, and waits for its end.
@@ -134,7 +134,7 @@ async def test_those_that_others_lean_on_stop_last(output: Output) -> None:
 
 
 async def test_who_ignores_sigterm_is_killed(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.supervise.STOP_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("tracker.processes.supervisor.STOP_TIMEOUT_SECONDS", 0.2)
     supervisor = Supervisor({}, output.write)
     await supervisor.start("stubborn", python(STUBBORN))
     await output.wait_for(("stubborn", b"here\n"))
@@ -145,7 +145,7 @@ async def test_who_ignores_sigterm_is_killed(output: Output, monkeypatch: pytest
 def test_children_do_not_survive_a_parent_that_was_killed() -> None:
     parent = f"""
 import asyncio, sys
-from tracker.supervise import Supervisor
+from tracker.processes.supervisor import Supervisor
 async def main():
     supervisor = Supervisor({{}}, lambda name, line: print(line.decode(), end="", flush=True))
     await supervisor.start("child", (sys.executable, "-c", {"import os; print(os.getpid(), flush=True);" + PATIENT!r}))

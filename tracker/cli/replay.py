@@ -184,8 +184,8 @@ def replay_worker(
     """Run one process of a replay; ``tracker replay`` starts it."""
     import uvloop
 
-    from tracker.garbage import look_for_cycles_rarely
     from tracker.observe.logs import configure_logging
+    from tracker.processes.garbage_collection import look_for_cycles_rarely
 
     settings = load_settings(data_dir=data_dir)
     configure_logging(settings)

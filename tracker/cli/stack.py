@@ -17,7 +17,7 @@ def dev(port: CollectPort = None, data_dir: DataDir = None) -> None:
 
     Example: tracker dev --port 8080
     """
-    from tracker.dev import run
+    from tracker.local.dev import run
 
     raise typer.Exit(run(load_settings(collect_port=port, data_dir=data_dir)))
 

@@ -25,9 +25,9 @@ from tracker.collect.exposure import check_exposure
 from tracker.collect.figures import serving_figures
 from tracker.collect.metrics import exposition_of_all
 from tracker.collect.server import LISTEN_BACKLOG
-from tracker.deathsig import dies_with_parent
-from tracker.directories import make_directory
 from tracker.observe.pages import cant_listen
+from tracker.processes.death_signal import dies_with_parent
+from tracker.processes.directories import make_directory
 from tracker.settings import Settings
 
 #: From the start of a child to its word that it accepts.

@@ -17,11 +17,11 @@ from rich.text import Text
 from tracker.demo.browser import find_chromium, open_browser, visit
 from tracker.demo.compare import Line, Visit, compare_events, find_faults
 from tracker.demo.logs import LogFiles
-from tracker.dev import run_until_signalled
+from tracker.local.dev import run_until_signalled
 from tracker.local.ports import free_port
+from tracker.local.stack import running_stack
+from tracker.processes.supervisor import ChildExited
 from tracker.settings import Settings
-from tracker.stack import running_stack
-from tracker.supervise import ChildExited
 from tracker.tinybird.sql import QueryApi, quoted
 from tracker.tinybird_clients import query_api
 

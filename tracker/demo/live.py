@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from tracker.demo.logs import LogFiles
-from tracker.dev import run_until_signalled
 from tracker.errors import RetryableError
+from tracker.local.dev import run_until_signalled
+from tracker.local.stack import addresses, running_stack
+from tracker.processes.supervisor import ChildExited
 from tracker.settings import Settings
-from tracker.stack import addresses, running_stack
-from tracker.supervise import ChildExited
 from tracker.tinybird.sql import QueryApi
 from tracker.tinybird_clients import query_api
 
@@ -40,7 +40,7 @@ def run(settings: Settings) -> int:
     """Run everything and show what arrives until Ctrl-C, SIGTERM, or until a process ends by itself.
 
     Returns:
-        The exit code, as of ``tracker.dev.run``.
+        The exit code, as of ``tracker.local.dev.run``.
     """
     return run_until_signalled(_live(settings, Console()))
 

@@ -6,9 +6,9 @@ from typing import BinaryIO, Final
 from rich.console import Console
 from rich.text import Text
 
-from tracker.directories import make_directory
-from tracker.stack import KAFKA, STAGES, TINYBIRD
-from tracker.supervise import ChildExited
+from tracker.local.stack import KAFKA, STAGES, TINYBIRD
+from tracker.processes.directories import make_directory
+from tracker.processes.supervisor import ChildExited
 
 #: How structlog and the standard library mark what a person should see.
 _LOUD: Final = (b"[error", b"[critical", b"[ERROR]", b"[CRITICAL]", b"Traceback (most recent call last)")

@@ -15,12 +15,12 @@ import structlog
 
 from tracker import clock
 from tracker.errors import RetryableError
-from tracker.local.child import spawn
 from tracker.local.kafka_config import Guard, server_properties
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
-from tracker.local.lock import lock_directory
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
+from tracker.processes.lock import lock_directory
+from tracker.processes.spawn import spawn
 from tracker.settings import Settings
 
 START_TIMEOUT_SECONDS: Final = 60.0

@@ -27,13 +27,13 @@ from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS
 from tracker.errors import DiskFullError, InvariantError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.kafka.record_batches import Outgoing, send_batches
-from tracker.letter_rate import LetterRate
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import WATERMARK_KEY, Watermark, encode_state, encode_watermark, offset_of
 from tracker.streaming.chunk import Chunk
+from tracker.streaming.letter_rate import LetterRate
 from tracker.table.changelog import read_to_end
 from tracker.table.store import Row, SessionStore
 

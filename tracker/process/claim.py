@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
+from tracker.processes.directories import make_directory
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from topics.catalog import CHANGELOG, SOURCE
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
-from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.observe.logs import configure_logging
 from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
@@ -27,6 +26,7 @@ from tracker.settings import Settings
 from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
+from tracker.streaming.letter_rate import LetterLimit, LetterRate
 from tracker.table.store import SessionStore
 
 if TYPE_CHECKING:

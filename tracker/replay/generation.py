@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
+from tracker.processes.directories import make_directory
 from tracker.replay.compare import Comparison
 from tracker.replay.plan import Plan, Request
 from tracker.settings import Settings

@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
-from tracker.deathsig import dies_with_parent
 from tracker.errors import ConfigurationError, TrackerError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader
+from tracker.processes.death_signal import dies_with_parent
 from tracker.replay.compare import Comparison
 from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress

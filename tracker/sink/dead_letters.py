@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from topics.dead_letter import RejectReason, dead_letter
 from tracker import clock
 from tracker.kafka.record_batches import send_batches
-from tracker.letter_rate import LetterRate
+from tracker.streaming.letter_rate import LetterRate
 
 
 class DeadLetters:

@@ -12,7 +12,6 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import new_producer
-from tracker.letter_rate import LetterLimit, LetterRate
 from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
@@ -26,6 +25,7 @@ from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
+from tracker.streaming.letter_rate import LetterLimit, LetterRate
 from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
 from tracker.tinybird_clients import tinybird_client
 

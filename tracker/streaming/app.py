@@ -22,10 +22,10 @@ from faust.types import StreamT
 from mode.supervisors import SupervisorStrategy
 from mode.types import ServiceT
 
-from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
-from tracker.garbage import look_for_cycles_rarely
 from tracker.kafka.access import denial, is_denial
+from tracker.processes.directories import make_directory
+from tracker.processes.garbage_collection import look_for_cycles_rarely
 from tracker.settings import Settings
 from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tracker.local.child import spawn
+from tracker.processes.spawn import spawn
 
 DEADLINE_SECONDS = 20
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from tracker.local.child import spawn
+from tracker.processes.spawn import spawn
 child = spawn(["sleep", "600"], Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(600)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import ConfigurationError
-from tracker.local.lock import lock_directory
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
+from tracker.processes.lock import lock_directory
 
 
 @pytest.mark.parametrize(

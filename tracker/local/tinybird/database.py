@@ -13,7 +13,6 @@ from chdb.session import Session
 from tracker import clock
 from tracker.datasources.files import Datasource
 from tracker.errors import ConfigurationError
-from tracker.local.lock import lock_directory
 from tracker.local.tinybird.rows import RowSorter, UnfitRow, parse_object
 from tracker.local.tinybird.sql import (
     QUARANTINE_SUFFIX,
@@ -22,6 +21,7 @@ from tracker.local.tinybird.sql import (
     is_read,
     output_format,
 )
+from tracker.processes.lock import lock_directory
 
 MAX_QUERY_SECONDS: Final = 30
 MAX_QUERY_MEMORY_BYTES: Final = 2_000_000_000

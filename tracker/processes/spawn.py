@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from tracker.deathsig import dies_with_parent
+from tracker.processes.death_signal import dies_with_parent
 
 
 def spawn(command: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -12,10 +12,10 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from tracker import clock
+from tracker.local.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
 from tracker.observe.logs import hush_kafka_client
+from tracker.processes.supervisor import ChildExited
 from tracker.settings import Settings
-from tracker.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
-from tracker.supervise import ChildExited
 
 SYSTEM: Final = "dev"
 TERMINATED_EXIT_CODE: Final = 128 + signal.SIGTERM

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from tracker.deathsig import dies_with_parent
 from tracker.errors import TrackerError
+from tracker.processes.death_signal import dies_with_parent
 
 #: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
 STOP_TIMEOUT_SECONDS: Final = 30.0

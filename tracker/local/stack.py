@@ -18,8 +18,8 @@ from tracker import clock
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import admin
 from tracker.local.ports import local_port, require_free_port
+from tracker.processes.supervisor import LineWriter, Supervisor
 from tracker.settings import Settings
-from tracker.supervise import LineWriter, Supervisor
 
 #: The stages, as in the Procfile.
 STAGES: Final = ("collect", "process", "sink")

@@ -4,8 +4,8 @@ import fcntl
 from pathlib import Path
 from typing import IO, Final
 
-from tracker.directories import make_directory
 from tracker.errors import ConfigurationError
+from tracker.processes.directories import make_directory
 
 LOCK_FILE: Final = ".in-use"
 
