@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli import dead_letters, imports, migration, replay, session, stack, stages, topics, verify
+from tracker.cli.commands import dead_letters, imports, migration, replay, session, stack, stages, topics, verify
 from tracker.cli.errors import Commands
 
 app = typer.Typer(

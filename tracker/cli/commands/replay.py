@@ -96,7 +96,7 @@ async def carry_out(
     as_json: bool,
 ) -> int:
     """Plan or resume a replay, run it, show it, and return the exit code."""
-    from tracker.cli.replay_view import new_view, writes
+    from tracker.cli.views.replay import new_view, writes
     from tracker.replay.run import prepare, run
 
     view = new_view(as_json=as_json)
@@ -131,7 +131,7 @@ def promote(
 
 
 async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
-    from tracker.cli.replay_view import show_promotion
+    from tracker.cli.views.replay import show_promotion
     from tracker.replay.generation import Generation
     from tracker.replay.promote import look, promotable
     from tracker.replay.promote import promote as carry_out

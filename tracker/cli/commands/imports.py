@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracker.cli.commands.replay import datasource_names, valid_name
 from tracker.cli.options import DataDir, command_settings
-from tracker.cli.replay import datasource_names, valid_name
 
 if TYPE_CHECKING:
     from tracker.imports.run import Import, Rejects
@@ -75,7 +75,7 @@ def _import(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    from tracker.cli.imports_view import ImportView
+    from tracker.cli.views.imports import ImportView
     from tracker.imports.run import check, import_settings, write_log
 
     view = ImportView(as_json=as_json)
@@ -94,7 +94,7 @@ async def _fold(
     settings: "Settings", name: str, names: tuple[str, str], processes: int | None, *, as_json: bool
 ) -> int:
     """Replay the import's log, whole, into the datasources."""
-    from tracker.cli.replay import carry_out
+    from tracker.cli.commands.replay import carry_out
     from tracker.replay.plan import Request
 
     events, sessions = names
