@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.database_image import copy_image
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.spill import Spill, SpillFull, Ticket
-from tracker.collect.spill_store import SpilledRecord
+from tracker.collect.spill.queue import Spill, SpillFull, Ticket
+from tracker.collect.spill.store import SpilledRecord
 
 MAX_BYTES = 20_000
 

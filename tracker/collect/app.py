@@ -10,18 +10,20 @@ import orjson
 import structlog
 
 from topics.headers import Headers
-from tracker.collect import answers, requests, visitors
-from tracker.collect.batch import NO_HEADERS
-from tracker.collect.edge import Edge, query_fields
+from tracker.collect.access.admission import Edge, query_fields
+from tracker.collect.api import responses as answers
+from tracker.collect.api.events import Intake
+from tracker.collect.api.pages import described, static
+from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Route, Routes
+from tracker.collect.api.session_queries import SessionQueries, new_http_session
+from tracker.collect.delivery.batch import NO_HEADERS
+from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.errors import RequestError
-from tracker.collect.intake import Intake
-from tracker.collect.live import LiveFeed, check_local
-from tracker.collect.messages import Answer, Pending, Request, Response
+from tracker.collect.http.messages import Answer, Pending, Request, Response
+from tracker.collect.live.feed import LiveFeed, check_local
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.pages import described, static
-from tracker.collect.producer import SourceProducer
-from tracker.collect.routes import PIXEL, SESSION, TRACK, Route, Routes
-from tracker.collect.sessions import SessionQueries, new_http_session
+from tracker.collect.records import build as requests
+from tracker.collect.records import visitor as visitors
 from tracker.settings import Settings
 
 #: Requests to the API that are served at the same time; beyond it they are answered 503 at once.

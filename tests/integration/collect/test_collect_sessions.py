@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tracker.collect.sessions import QUERY_TIMEOUT_SECONDS
+from tracker.collect.api.session_queries import QUERY_TIMEOUT_SECONDS
 
 SESSION = "/api/v1/events/session"
 

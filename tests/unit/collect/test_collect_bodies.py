@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.collect import bodies
 from tracker.collect.errors import RequestError
+from tracker.collect.records import body as bodies
 
 LIMIT_BYTES = 262_144
 

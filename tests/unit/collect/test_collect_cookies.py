@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.collect.cookies import SessionCookie, proposed_session, session_from_cookie
+from tracker.collect.access.cookies import SessionCookie, proposed_session, session_from_cookie
 
 
 def test_a_minted_id_comes_back():

@@ -4,9 +4,9 @@ import orjson
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tracker.collect.edge import MAX_QUERY_FIELDS, Edge
+from tracker.collect.access.admission import MAX_QUERY_FIELDS, Edge
 from tracker.collect.errors import RequestError
-from tracker.collect.messages import Request
+from tracker.collect.http.messages import Request
 from tracker.collect.metrics import CollectMetrics
 from tracker.settings import Settings
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from topics.visitor import Visitor
-from tracker.collect import consent
-from tracker.collect.client_address import TrustedProxies, kept_ip, rate_limited_as
-from tracker.collect.clock_skew import MAX_EVENT_AGE, corrected, parse_time
-from tracker.collect.geo import GeoHeaders, Place
-from tracker.collect.rate_limits import RateLimits
-from tracker.collect.visitors import Browser, browser_fields, page_fields, visitor_json
+from tracker.collect.access import consent
+from tracker.collect.access.client_address import TrustedProxies, kept_ip, rate_limited_as
+from tracker.collect.access.rate_limits import RateLimits
+from tracker.collect.records.clock_skew import MAX_EVENT_AGE, corrected, parse_time
+from tracker.collect.records.geo import GeoHeaders, Place
+from tracker.collect.records.visitor import Browser, browser_fields, page_fields, visitor_json
 from tracker.errors import ConfigurationError
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"

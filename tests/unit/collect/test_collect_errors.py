@@ -5,7 +5,7 @@ from typing import get_args
 import orjson
 import pytest
 
-from tracker.collect import answers
+from tracker.collect.api import responses as answers
 from tracker.collect.errors import HTTP_STATUS, ErrorCode, RequestError
 
 

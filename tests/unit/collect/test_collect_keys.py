@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tracker.collect import cors
-from tracker.collect.keys import KeyRing, KeysFile, WriteKey, digest, load_keys
+from tracker.collect.access import cors
+from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, load_keys
 from tracker.errors import ConfigurationError
 
 SECRET = "a-key-of-some-length"

@@ -7,8 +7,8 @@ import pytest
 
 from topics.queue import queue_adapter
 from tracker import clock
-from tracker.collect.lanes import Lanes
-from tracker.collect.requests import Outgoing
+from tracker.collect.delivery.lanes import Lanes
+from tracker.collect.records.build import Outgoing
 from tracker.errors import ConfigurationError
 from tracker.migration.report import Comparison
 from tracker.settings import Settings

@@ -11,8 +11,9 @@ from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
 from topics.event import EVENT_TYPES, EventInput
 from topics.fields import MAX_METADATA_CHARS
 from topics.session import SessionInput
-from tracker.collect import bodies, requests
 from tracker.collect.errors import RequestError
+from tracker.collect.records import body as bodies
+from tracker.collect.records import build as requests
 
 NOW = "2026-01-02T03:04:05.678Z"
 NOW_MS = 1_767_323_045_678

@@ -9,10 +9,10 @@ import pytest
 
 from tests.database_image import copy_image
 from tests.unit.collect.faulty_kafka import FaultyKafka
+from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.errors import RequestError
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.producer import SourceProducer
-from tracker.collect.requests import Outgoing
+from tracker.collect.records.build import Outgoing
 from tracker.settings import Settings
 
 SESSIONS = 12

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.geo_file import write_geo_file
-from tracker.collect.geo import NOWHERE, GeoDatabase, Place
+from tracker.collect.records.geo import NOWHERE, GeoDatabase, Place
 from tracker.errors import ConfigurationError
 
 WIEN = {

@@ -4,9 +4,9 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from tracker.collect.errors import RequestError
-from tracker.collect.live import check_local
-from tracker.collect.live_window import LISTED_SESSIONS, MAX_SESSIONS, MAX_TIMELINE_EVENTS, LiveWindow, Progress
-from tracker.collect.messages import Request
+from tracker.collect.http.messages import Request
+from tracker.collect.live.feed import check_local
+from tracker.collect.live.window import LISTED_SESSIONS, MAX_SESSIONS, MAX_TIMELINE_EVENTS, LiveWindow, Progress
 
 NOW_MS = 1_700_000_000_000
 TIMEOUT_MS = 1_800_000

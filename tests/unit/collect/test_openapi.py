@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 
 from topics.event import EventInput
 from topics.session import SessionInput
+from tracker.collect.api.openapi import document
+from tracker.collect.api.schemas import SHAPES, SessionState
 from tracker.collect.app import Collector
 from tracker.collect.errors import HTTP_STATUS, ErrorCode
-from tracker.collect.openapi import document
-from tracker.collect.shapes import SHAPES, SessionState
 from tracker.process.session_view import session_view
 from tracker.sessions import state as states
 from tracker.sessions.rules import Rules

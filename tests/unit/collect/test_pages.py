@@ -5,8 +5,8 @@ import gzip
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tracker.collect.messages import Request, Response, render
-from tracker.collect.pages import static, unchanging
+from tracker.collect.api.pages import static, unchanging
+from tracker.collect.http.messages import Request, Response, render
 
 BODY = b"let there = 'be light';" * 100
 

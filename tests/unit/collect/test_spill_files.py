@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tracker.collect import spill_store
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.spill import Spill, SpillRefused
-from tracker.collect.spill_dirs import SpillDirectories
-from tracker.collect.spill_store import SpilledRecord, SpillStore
+from tracker.collect.spill import store as spill_store
+from tracker.collect.spill.directories import SpillDirectories
+from tracker.collect.spill.queue import Spill, SpillRefused
+from tracker.collect.spill.store import SpilledRecord, SpillStore
 from tracker.errors import ConfigurationError
 
 

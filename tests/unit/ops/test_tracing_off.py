@@ -18,7 +18,7 @@ async def test_without_an_endpoint_there_is_no_tracing() -> None:
 
 
 def test_no_stage_imports_opentelemetry_by_itself() -> None:
-    imports = "import sys, tracker.collect.main, tracker.process.main, tracker.sink.main"
+    imports = "import sys, tracker.collect.run.process, tracker.process.main, tracker.sink.main"
     say = "print(*(name for name in sys.modules if name.startswith('opentelemetry')))"
     ran = subprocess.run([sys.executable, "-c", f"{imports}; {say}"], cwd=PROJECT_DIR, check=True, capture_output=True)
     assert ran.stdout.split() == []

@@ -28,8 +28,8 @@ def collect(
 
     Example, all of a machine with four cores: tracker collect --port 8080 --processes 4
     """
-    from tracker.collect import parent
-    from tracker.collect.main import run
+    from tracker.collect.run import parent
+    from tracker.collect.run.process import run
     from tracker.kafka.access import require_access
     from tracker.observe.logs import configure_logging
 

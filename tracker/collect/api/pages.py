@@ -8,8 +8,8 @@ from typing import Final
 
 import orjson
 
-from tracker.collect import openapi
-from tracker.collect.messages import JSON, Request, Response
+from tracker.collect.api import openapi
+from tracker.collect.http.messages import JSON, Request, Response
 from tracker.settings import Settings
 
 #: Browsers may keep these this long without asking.

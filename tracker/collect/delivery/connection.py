@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 
-from tracker.collect.batches import BatchSender
+from tracker.collect.delivery.sender import BatchSender
 from tracker.collect.metrics import CollectMetrics
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka.access import refusal

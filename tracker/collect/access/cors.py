@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tracker.collect.keys import OriginVerdict
+from tracker.collect.access.keys import OriginVerdict
 
 #: How long a browser may remember a preflight.
 PREFLIGHT_MAX_AGE_SECONDS: Final = 7_200

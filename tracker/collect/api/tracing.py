@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tracker.collect.messages import Answer, Request, Response
+from tracker.collect.http.messages import Answer, Request, Response
 
 if TYPE_CHECKING:
     from tracker.observe.spans import Tracing

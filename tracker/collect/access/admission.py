@@ -10,17 +10,17 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from tracker.collect import consent, cors
-from tracker.collect.client_address import TrustedProxies, kept_ip, rate_limited_as
-from tracker.collect.cookies import proposed_session, session_from_cookie
+from tracker.collect.access import consent, cors
+from tracker.collect.access.client_address import TrustedProxies, kept_ip, rate_limited_as
+from tracker.collect.access.cookies import proposed_session, session_from_cookie
+from tracker.collect.access.key_file import WatchedKeys
+from tracker.collect.access.keys import KeyRing, OriginVerdict, ReadKey, WriteKey
+from tracker.collect.access.rate_limits import RateLimits
 from tracker.collect.errors import RequestError
-from tracker.collect.geo import NOWHERE, GeoDatabase, GeoHeaders, Place
-from tracker.collect.key_file import WatchedKeys
-from tracker.collect.keys import KeyRing, OriginVerdict, ReadKey, WriteKey
-from tracker.collect.messages import Request, Response
+from tracker.collect.http.messages import Request, Response
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.rate_limits import RateLimits
-from tracker.collect.visitors import Browser, browser_fields
+from tracker.collect.records.geo import NOWHERE, GeoDatabase, GeoHeaders, Place
+from tracker.collect.records.visitor import Browser, browser_fields
 from tracker.settings import Settings
 
 #: Query strings that are remembered, and how long those may be: a page's is its key, a pixel's is an event.

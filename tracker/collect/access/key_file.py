@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from tracker.collect.keys import KeyRing, load_keys
+from tracker.collect.access.keys import KeyRing, load_keys
 from tracker.collect.metrics import CollectMetrics
 from tracker.errors import ConfigurationError
 

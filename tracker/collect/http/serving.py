@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from tracker.collect.messages import Answer, Request
+from tracker.collect.http.messages import Answer, Request
 
 #: From a request's first byte to its last.
 REQUEST_TIMEOUT_SECONDS: Final = 10.0

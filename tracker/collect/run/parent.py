@@ -21,10 +21,10 @@ from typing import Final
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
-from tracker.collect.exposure import check_exposure
-from tracker.collect.figures import serving_figures
+from tracker.collect.http.server import LISTEN_BACKLOG
 from tracker.collect.metrics import exposition_of_all
-from tracker.collect.server import LISTEN_BACKLOG
+from tracker.collect.run.exposure import check_exposure
+from tracker.collect.run.metrics_page import serving_figures
 from tracker.observe.pages import cant_listen
 from tracker.processes.death_signal import dies_with_parent
 from tracker.processes.directories import make_directory
@@ -40,7 +40,7 @@ MAX_BACKOFF_SECONDS: Final = 5.0
 #: A child that has lived so long has not failed at its start.
 SOUND_SECONDS: Final = 30.0
 
-_MODULE: Final = "tracker.collect.child"
+_MODULE: Final = "tracker.collect.run.child"
 
 _log = structlog.get_logger(__name__)
 

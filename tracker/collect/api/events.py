@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from topics.headers import Headers
 from tracker import clock
-from tracker.collect import answers, bodies, requests
-from tracker.collect.cookies import SessionCookie
-from tracker.collect.edge import Edge, Sender, query_fields
+from tracker.collect.access.admission import Edge, Sender, query_fields
+from tracker.collect.access.cookies import SessionCookie
+from tracker.collect.api import responses as answers
+from tracker.collect.api.routes import SESSION
+from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.errors import RequestError
-from tracker.collect.messages import Answer, Pending, Request, Response
+from tracker.collect.http.messages import Answer, Pending, Request, Response
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.producer import SourceProducer
-from tracker.collect.routes import SESSION
+from tracker.collect.records import body as bodies
+from tracker.collect.records import build as requests
 from tracker.settings import Settings
 
 

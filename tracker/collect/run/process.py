@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import uvloop
 
+from tracker.collect.api.tracing import traced
 from tracker.collect.app import Collector
-from tracker.collect.exposure import check_exposure
-from tracker.collect.figures import serving_figures
-from tracker.collect.server import HttpServer
-from tracker.collect.traced import traced
+from tracker.collect.http.server import HttpServer
+from tracker.collect.run.exposure import check_exposure
+from tracker.collect.run.metrics_page import serving_figures
 from tracker.observe.pages import cant_listen
 from tracker.observe.tracing import tracing_of
 from tracker.settings import Settings

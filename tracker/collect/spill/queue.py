@@ -16,7 +16,7 @@ import structlog
 
 from tracker import clock
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.spill_store import SpilledRecord, SpillStore
+from tracker.collect.spill.store import SpilledRecord, SpillStore
 from tracker.errors import RetryableError
 
 #: What may wait for the disk; beyond it the disk is too slow for what comes.

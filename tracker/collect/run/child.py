@@ -7,7 +7,7 @@ import sys
 from pydantic import ValidationError
 
 from tracker.cli.errors import explain
-from tracker.collect.main import serve
+from tracker.collect.run.process import serve
 from tracker.errors import TrackerError
 from tracker.observe.logs import configure_logging
 from tracker.settings import Settings

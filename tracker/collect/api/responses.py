@@ -6,8 +6,8 @@ from typing import Final
 import orjson
 
 from tracker.collect.errors import RequestError
-from tracker.collect.messages import Response
-from tracker.collect.requests import Batch, Outgoing
+from tracker.collect.http.messages import Response
+from tracker.collect.records.build import Batch, Outgoing
 
 #: A transparent GIF of one pixel.
 PIXEL: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")

@@ -9,8 +9,8 @@ from typing import Any, Final
 import structlog
 
 from tracker import clock
-from tracker.collect.connection import HttpConnection
-from tracker.collect.serving import Handler
+from tracker.collect.http.connection import HttpConnection
+from tracker.collect.http.serving import Handler
 
 #: Between two requests, and before the first.
 IDLE_TIMEOUT_SECONDS: Final = 75.0

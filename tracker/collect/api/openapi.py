@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from tracker.collect.bodies import MAX_JSON_DEPTH
+from tracker.collect.api.schemas import SHAPES
 from tracker.collect.errors import HTTP_STATUS, ErrorCode
-from tracker.collect.requests import MAX_BATCH_EVENTS, MAX_TIMEOUT_SECONDS, MIN_TIMEOUT_SECONDS
-from tracker.collect.shapes import SHAPES
+from tracker.collect.records.body import MAX_JSON_DEPTH
+from tracker.collect.records.build import MAX_BATCH_EVENTS, MAX_TIMEOUT_SECONDS, MIN_TIMEOUT_SECONDS
 
 Json = dict[str, Any]
 

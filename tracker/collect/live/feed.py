@@ -17,8 +17,8 @@ from topics.catalog import SEQUENCED, SESSIONS, SOURCE, Topic
 from topics.headers import FLUSH
 from tracker import clock
 from tracker.collect.errors import RequestError
-from tracker.collect.live_window import LiveWindow, Progress
-from tracker.collect.messages import Request
+from tracker.collect.http.messages import Request
+from tracker.collect.live.window import LiveWindow, Progress
 from tracker.errors import RetryableError
 from tracker.kafka import admin
 from tracker.kafka.clients import new_reader

@@ -4,11 +4,11 @@ import asyncio
 import time
 from typing import Any, cast
 
-from tracker.collect import answers
+from tracker.collect.api import responses as answers
 from tracker.collect.errors import RequestError
-from tracker.collect.messages import Pending, Request, Response, render
-from tracker.collect.request_reader import RequestReader
-from tracker.collect.serving import (
+from tracker.collect.http.messages import Pending, Request, Response, render
+from tracker.collect.http.request_parser import RequestReader
+from tracker.collect.http.serving import (
     LINGER_SECONDS,
     REQUEST_TIMEOUT_SECONDS,
     WRITE_TIMEOUT_SECONDS,

@@ -7,7 +7,7 @@ from typing import Final
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from topics.headers import Headers
-from tracker.collect.spill import Ticket
+from tracker.collect.spill.queue import Ticket
 
 #: What most records have; one list for all of them.
 NO_HEADERS: Final[Headers] = []

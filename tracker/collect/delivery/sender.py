@@ -19,9 +19,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from topics.headers import Headers
-from tracker.collect.batch import NO_HEADERS, Batch, Routed
+from tracker.collect.delivery.batch import NO_HEADERS, Batch, Routed
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.spill_store import SpilledRecord
+from tracker.collect.spill.store import SpilledRecord
 from tracker.errors import InvariantError
 from tracker.kafka.clients import partition_for_key
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tracker.collect.messages import Answer, Request
+from tracker.collect.http.messages import Answer, Request
 
 TRACK: Final = "/api/v1/events/track"
 SESSION: Final = "/api/v1/events/session"

@@ -21,15 +21,15 @@ from aiokafka.errors import KafkaError
 
 from topics.headers import Headers
 from tracker import clock
-from tracker.collect.batch import NO_HEADERS, Batch
-from tracker.collect.batches import BatchSender
+from tracker.collect.delivery.batch import NO_HEADERS, Batch
+from tracker.collect.delivery.connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
+from tracker.collect.delivery.lanes import Lanes
+from tracker.collect.delivery.sender import BatchSender
 from tracker.collect.errors import RequestError
-from tracker.collect.kafka_connection import FLUSH_TIMEOUT_SECONDS, Connection, ProducerFactory
-from tracker.collect.lanes import Lanes
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.requests import Outgoing
-from tracker.collect.spill import Spill, SpillFull, SpillRefused, Ticket
-from tracker.collect.spill_dirs import SpillDirectories
+from tracker.collect.records.build import Outgoing
+from tracker.collect.spill.directories import SpillDirectories
+from tracker.collect.spill.queue import Spill, SpillFull, SpillRefused, Ticket
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka.clients import new_producer
 from tracker.settings import Settings

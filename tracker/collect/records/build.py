@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.fields import SessionId
 from topics.screen import are_valid_events
-from tracker.collect.clock_skew import corrected, iso_time, parse_time
 from tracker.collect.errors import RequestError, from_rejection
-from tracker.collect.visitors import page_fields, visitor_json
+from tracker.collect.records.clock_skew import corrected, iso_time, parse_time
+from tracker.collect.records.visitor import page_fields, visitor_json
 
 #: The range that the API takes for a session's inactivity gap; a deployment's default outside it widens it.
 MIN_TIMEOUT_SECONDS: Final = 300

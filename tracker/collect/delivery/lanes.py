@@ -10,8 +10,8 @@ import structlog
 from topics.catalog import LEGACY, SOURCE
 from topics.queue import queue_value
 from tracker import clock
-from tracker.collect.batch import Routed
-from tracker.collect.requests import Outgoing
+from tracker.collect.delivery.batch import Routed
+from tracker.collect.records.build import Outgoing
 from tracker.errors import ConfigurationError
 from tracker.migration.flags import Flags, read_flags
 from tracker.settings import Settings

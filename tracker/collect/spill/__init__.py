@@ -1,0 +1,1 @@
+"""The spill: where accepted records wait on disk while Kafka is away."""
