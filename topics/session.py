@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from topics.fields import OUTSIDE, Count, Id, SessionId, Timestamp, Version
-from topics.visitor import CampaignTag, Country, DeviceType, Host, Ip, Language, UserAgent, Visitor
+from topics.visitor import CampaignTag, ClickId, Country, DeviceType, Host, Ip, Language, UserAgent, Visitor
 
 #: Context that is given once and filled into every event of the session that lacks it.
 CONTEXT_FIELDS: Final = (
@@ -96,6 +96,8 @@ class SessionRow(TypedDict):
     utm_campaign: CampaignTag
     utm_term: CampaignTag
     utm_content: CampaignTag
+    click_id: ClickId
+    click_id_type: Id
     ip: Ip
     created_at: Timestamp
     last_activity_at: Timestamp

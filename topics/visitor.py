@@ -14,6 +14,8 @@ from topics.fields import OUTSIDE, Id
 MAX_USER_AGENT_CHARS: Final = 512
 MAX_HOST_CHARS: Final = 253
 MAX_CAMPAIGN_TAG_CHARS: Final = 256
+#: Advertisers' click ids; TikTok asks to allow for 500.
+MAX_CLICK_ID_CHARS: Final = 512
 #: BCP 47 asks to allow for 35.
 MAX_LANGUAGE_CHARS: Final = 35
 #: An IPv6 address with an IPv4 one in it, in text.
@@ -22,6 +24,7 @@ MAX_IP_CHARS: Final = 45
 UserAgent = Annotated[str, StringConstraints(max_length=MAX_USER_AGENT_CHARS)]
 Host = Annotated[str, StringConstraints(max_length=MAX_HOST_CHARS)]
 CampaignTag = Annotated[str, StringConstraints(max_length=MAX_CAMPAIGN_TAG_CHARS)]
+ClickId = Annotated[str, StringConstraints(max_length=MAX_CLICK_ID_CHARS)]
 Language = Annotated[str, StringConstraints(max_length=MAX_LANGUAGE_CHARS)]
 #: ISO 3166-1 alpha-2, or empty: not known.
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")]
@@ -51,6 +54,9 @@ class Visitor(TypedDict):
     utm_campaign: NotRequired[CampaignTag]
     utm_term: NotRequired[CampaignTag]
     utm_content: NotRequired[CampaignTag]
+    #: The id that an advertising network gave the click, and the parameter that it came in, such as ``gclid``.
+    click_id: NotRequired[ClickId]
+    click_id_type: NotRequired[Id]
     ip: NotRequired[Ip]
 
 

@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     session_max_events: int = Field(
         default=100_000, ge=1, le=1_000_000_000, description="events after which a session is closed and renewed"
     )
-    # A visitor alone may have 3,200 characters: with less room each of its sessions would be cut at its first event.
+    # A visitor alone may have 3,600 characters: with less room each of its sessions would be cut at its first event.
     session_max_context_bytes: int = Field(
         default=8_192, ge=4_096, description="context and visitor at which a session is closed and renewed"
     )
