@@ -17,9 +17,10 @@ from tests.simulation.environment import Environment
 from tests.simulation.group import Group, Member
 from tests.simulation.loop import Killed, Process
 from tests.simulation.reader import ask, news
+from tracker.streaming.consumer_thread import REVOCATION_DRAIN_SECONDS
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.recovery import LeaseOpener, LeaseRecovery
-from tracker.streaming.transport import REVOCATION_DRAIN_SECONDS, ChunkConsumer
+from tracker.streaming.transport import ChunkConsumer
 
 FETCH_MAX_RECORDS = (1, 3, 10, 40, 1_000)
 
@@ -128,7 +129,7 @@ class App:
     # The real fetch loop.
     getmany = ChunkConsumer.getmany
     _chunk_message = ChunkConsumer._chunk_message
-    _drain_messages = ChunkConsumer._drain_messages
+    feed_agents = ChunkConsumer.feed_agents
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class App:
         self._thread.member = Member(self._process.name, self._process, self._orders.put_nowait)
         self._group.join(self._thread.member)
         self._process.spawn(self._obey())
-        self._process.spawn(self._drain_messages(self))
+        self._process.spawn(self.feed_agents(self))
 
     async def _obey(self) -> None:
         """Do what the coordinator says, one thing after the other, as aiokafka does."""

@@ -175,3 +175,10 @@ with socket.create_server(("127.0.0.1", 0)) as silent:
             _, errors = command.communicate(timeout=20)
         silent.communicate("")
     assert (command.returncode, errors) == (130, "")
+
+
+def test_dev_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "honcho.colour", None)
+    result = run("dev", "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr == "tracker: honcho is not installed: pip install 'event-tracker[local]'\n"

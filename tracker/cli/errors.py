@@ -1,14 +1,14 @@
 """What a person sees when a command can't do its work: lines on stderr and an exit code, no traceback."""
 
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from tracker.errors import TrackerError
+from tracker.observe.error_lines import error_lines
 from tracker.settings import Settings
 
 
@@ -28,19 +28,6 @@ class Commands(TyperGroup):
                 raise  # a record, not a setting: a bug of ours
             if ctx.params.get("verbose"):
                 traceback.print_exc()
-            for line in explain(error):
+            for line in error_lines(error):
                 typer.echo(f"tracker: {line}", err=True)
             raise typer.Exit(1) from error
-
-
-def explain(error: TrackerError | ValidationError) -> Iterable[str]:
-    """Say an error in lines for a person; settings are named by their environment variable."""
-    if isinstance(error, TrackerError):
-        yield str(error) or type(error).__name__
-        return
-    for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        field = Settings.model_fields.get(name)
-        shown = field is not None and field.annotation is not SecretStr
-        got = f" (got {problem['input']!r})" if shown else ""
-        yield f"TRACKER_{name.upper()}: {problem['msg']}{got}"

@@ -17,6 +17,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.acls import Need, needs
 from tracker.kafka.clients import RETRY_SECONDS, client_options
 from tracker.settings import Settings
@@ -216,7 +217,7 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
 async def _denied(admin: AIOKafkaAdminClient, needed: list[Need]) -> list[str]:
     """Return what is needed and not allowed, in words."""
     topics = {need.name: need for need in needed if need.resource == "topic" and need.pattern == "literal"}
-    answer: Any = await admin._send_request(AllowedOperations(list(topics)))  # noqa: SLF001 - there is no public way
+    answer: Any = await internals.ask_any_broker(admin, AllowedOperations(list(topics)))
     denied = []
     for topic in answer.to_object()["topics"]:
         allowed, operations = topic["authorized_operations"], topics[topic["topic"]].operations

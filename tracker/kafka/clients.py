@@ -1,7 +1,6 @@
 """How every Kafka client of ours is made: one place for addresses, durability and limits."""
 
 import asyncio
-import math
 from typing import Any, Final, Self
 
 import structlog
@@ -9,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
+from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.security import security_options
 from tracker.settings import Settings
 
@@ -58,7 +58,7 @@ def never_give_up(producer: AIOKafkaProducer) -> AIOKafkaProducer:
 
     The idempotent producer sends the same batch with the same number again, so a late ack doubles nothing.
     """
-    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - aiokafka ties it to the request time-out
+    internals.never_expire_batches(producer)
     return producer
 
 

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 import typer
-from honcho.colour import get_colours
-from honcho.printer import Message, Printer
 
 from tracker import clock
+from tracker.errors import ConfigurationError
 from tracker.local.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
 from tracker.observe.logs import hush_kafka_client
 from tracker.processes.supervisor import ChildExited
@@ -67,9 +66,20 @@ async def _dev(settings: Settings) -> int:
 
 
 class _PrefixedLines:
-    """Honcho's own way of printing: time, coloured name, line."""
+    """Prints lines as honcho does: time, coloured name, line."""
 
     def __init__(self) -> None:
+        """Get honcho ready.
+
+        Raises:
+            ConfigurationError: it is not installed.
+        """
+        try:
+            from honcho.colour import get_colours  # noqa: PLC0415 - only this needs it, and it is an extra
+            from honcho.printer import Message, Printer  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ConfigurationError("honcho is not installed: pip install 'event-tracker[local]'") from error
+        self._message = Message
         colours = get_colours()
         names = (SYSTEM, KAFKA, TINYBIRD, *STAGES)
         self._colours = {name: next(colours) for name in names}
@@ -77,7 +87,7 @@ class _PrefixedLines:
 
     def write(self, name: str, line: bytes) -> None:
         now = datetime.fromtimestamp(clock.now_ms() / 1_000, UTC).astimezone()
-        self._printer.write(Message("line", line, now, name, self._colours[name]))
+        self._printer.write(self._message("line", line, now, name, self._colours[name]))
 
     def say(self, line: str) -> None:
         self.write(SYSTEM, line.encode())

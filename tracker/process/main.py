@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -23,6 +23,7 @@ from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.settings import Settings
+from tracker.streaming import faust_internals
 from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
@@ -159,6 +160,5 @@ def _show_lag(lags: Sequence[tuple[SessionLease, int]]) -> None:
 
 async def _learn_partitions(app: ChunkApp, changelog: str, routable: asyncio.Event) -> None:
     """Ask for the changelog's partitions once: until then Faust's router can't tell where a key belongs."""
-    producer = cast("Any", app.producer)._producer  # noqa: SLF001 - Faust has no way to ask
-    await producer.partitions_for(changelog)
+    await faust_internals.client_of(app.producer).partitions_for(changelog)
     routable.set()

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from aiokafka import TopicPartition
 
 from tracker.sink.positions import SeenPositions
+from tracker.streaming.consumer_thread import ChunkConsumerThread
 from tracker.streaming.lease import Lease
-from tracker.streaming.transport import ChunkConsumerThread
 
 
 class SinkLease(Lease):

@@ -14,10 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
-import faust
 import structlog
 import uvloop
-from faust.tables.manager import TableManager
 from faust.types import StreamT
 from mode.supervisors import SupervisorStrategy
 from mode.types import ServiceT
@@ -27,6 +25,7 @@ from tracker.kafka.access import denial, is_denial
 from tracker.processes.directories import make_directory
 from tracker.processes.garbage_collection import look_for_cycles_rarely
 from tracker.settings import Settings
+from tracker.streaming import faust_internals
 from tracker.streaming.assignor import MovingAssignor
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.credentials import credentials
@@ -61,7 +60,7 @@ PARTITION_FETCH_MAX_BYTES: Final = 1_048_576
 HandleChunk = Callable[[Chunk], Awaitable[None]]
 
 
-class ChunkApp(faust.App):
+class ChunkApp(faust_internals.App):
     """A Faust app whose agents receive chunks under leases, and which dies rather than go on past a bug."""
 
     def __init__(self, *args: Any, source_topics: frozenset[str], chunk_max_records: int, **kwargs: Any) -> None:
@@ -70,7 +69,8 @@ class ChunkApp(faust.App):
         self.chunk_max_records = chunk_max_records
         super().__init__(*args, **kwargs)
 
-    def _new_transport(self) -> ChunkTransport:
+    def new_transport(self) -> ChunkTransport:
+        """Return the transport that yields chunks."""
         return ChunkTransport(self.conf.broker_consumer, self)
 
     @property
@@ -83,7 +83,8 @@ class ChunkApp(faust.App):
         self.leases.revoke_all()
         super().on_rebalance_start()
 
-    def _crash(self, reason: BaseException) -> None:
+    def part_crashed(self, reason: BaseException) -> None:
+        """End the process when one of Faust's services has crashed."""
         self.die("a part of the worker crashed", reason)
 
     def die(self, what: str, error: BaseException) -> NoReturn:
@@ -189,10 +190,9 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    # Faust has no setting for it.
     recovery = LeaseRecovery(app, opener)
     recovery.stand_by = stand_by
-    cast("TableManager", app.tables)._recovery = cast("Any", recovery)  # noqa: SLF001
+    faust_internals.use_recovery(app, recovery)
     await app.start()
     started()
     await stopping.wait()

@@ -4,12 +4,13 @@ from typing import Any, cast
 
 import structlog
 from faust.assignor.client_assignment import ClientMetadata
-from faust.assignor.partition_assignor import PartitionAssignor
+
+from tracker.streaming import faust_internals
 
 log = structlog.get_logger()
 
 
-class MovingAssignor(PartitionAssignor):
+class MovingAssignor(faust_internals.Assignor):
     """Takes an assignment that was made for this member at its former address, and has the group told of the new one.
 
     A static member that comes back within the session time-out is given what it had, without a rebalance. If it comes
@@ -19,19 +20,18 @@ class MovingAssignor(PartitionAssignor):
 
     def on_assignment(self, assignment: Any) -> None:
         """Take over what was assigned, and join again if the others don't know where we are now."""
-        metadata = ClientMetadata.loads(self._decompress(assignment.user_data))
-        own_url = str(self._url)
-        if metadata.url == own_url:
+        metadata = ClientMetadata.loads(self.unpack(assignment.user_data))
+        if metadata.url == self.own_url:
             super().on_assignment(assignment)
             return
-        log.info("we are at another address than before; the group is told", before=metadata.url, now=own_url)
+        log.info("we are at another address than before; the group is told", before=metadata.url, now=self.own_url)
         moved = ClientMetadata(
             assignment=metadata.assignment,
-            url=own_url,
+            url=self.own_url,
             changelog_distribution=metadata.changelog_distribution,
             external_topic_distribution=metadata.external_topic_distribution,
             topic_groups=metadata.topic_groups,
         )
-        assignment.user_data = self._compress(moved.dumps())
+        assignment.user_data = self.pack(moved.dumps())
         super().on_assignment(assignment)
         cast("Any", self.app).chunk_consumer.thread.join_again()

@@ -17,6 +17,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError
+from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.access import denial, is_denial
 
 log = structlog.get_logger()
@@ -80,8 +81,7 @@ class Membership:
     def __init__(self, coordinator: Any, session_timeout_seconds: float) -> None:
         self._coordinator = coordinator
         self._session_timeout_seconds = session_timeout_seconds
-        self._do_heartbeat = coordinator._do_heartbeat  # noqa: SLF001 - aiokafka has no seam for it
-        coordinator._do_heartbeat = self._heartbeat  # noqa: SLF001
+        self._do_heartbeat = internals.replace_heartbeat(coordinator, self._heartbeat)
         #: When what the group answered last was asked, by the running loop's clock.
         self._heard_at = 0.0
 
@@ -107,10 +107,10 @@ class Membership:
             coordinator.group_id,
             coordinator.generation,
             coordinator.member_id,
-            coordinator._group_instance_id,  # noqa: SLF001
+            internals.instance_id(coordinator),
         )
         try:
-            response = await coordinator._send_req(request)  # noqa: SLF001
+            response = await internals.ask_coordinator(coordinator, request)
         except errors.KafkaError:
             return False  # noted and logged by the coordinator; the next one may get through
         if response.error_code == FencedInstanceIdError.errno:
@@ -137,7 +137,7 @@ def check_membership(coordinator: Any) -> bool:
     except errors.KafkaError as error:
         if FencedInstanceIdError.__name__ in repr(error):
             raise ConfigurationError(
-                f"another process has joined the group as {coordinator._group_instance_id!r}: "  # noqa: SLF001
+                f"another process has joined the group as {internals.instance_id(coordinator)!r}: "
                 "give each worker its own TRACKER_WORKER_ID"
             ) from error
         if is_denial(error):

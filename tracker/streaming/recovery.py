@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
+from tracker.streaming import faust_internals
 from tracker.streaming.lease import Lease
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class LeaseRecovery(Service):
         self.completed.set()
         app.flow_control.resume()
         app.consumer.resume_flow()
-        await app._fetcher.maybe_start()  # noqa: SLF001 - as Faust's own recovery does
+        await faust_internals.start_fetcher(app)
         app.tables.on_actives_ready()
         app.tables.on_standbys_ready()
         app.on_rebalance_end()

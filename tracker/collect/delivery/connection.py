@@ -7,11 +7,12 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from tracker.collect.delivery.sender import BatchSender
 from tracker.collect.metrics import CollectMetrics
 from tracker.errors import ConfigurationError, RetryableError
+from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.access import refusal
 from tracker.settings import Settings
 
@@ -171,10 +172,10 @@ async def _end_producer(producer: AIOKafkaProducer) -> None:
     """
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await producer._sender.close()  # noqa: SLF001 - there is no public way to give up
+            await internals.end_sender(producer)
     except (TimeoutError, KafkaError) as error:
         _log.debug("the producer's sender did not end", error=repr(error))
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - so that stop finds nothing to wait for
+    internals.fail_unsent(producer)
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer.stop()

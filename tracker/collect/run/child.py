@@ -6,9 +6,9 @@ import sys
 
 from pydantic import ValidationError
 
-from tracker.cli.errors import explain
 from tracker.collect.run.process import serve
 from tracker.errors import TrackerError
+from tracker.observe.error_lines import error_lines
 from tracker.observe.logs import configure_logging
 from tracker.settings import Settings
 
@@ -27,7 +27,7 @@ def main() -> int:
         configure_logging(settings)
         serve(settings, sockets, tell_ready)
     except (TrackerError, ValidationError) as error:
-        for line in explain(error):
+        for line in error_lines(error):
             print(f"tracker: {line}", file=sys.stderr)  # noqa: T201 - for the operator
         return 1
     return 0

@@ -1,0 +1,134 @@
+"""Every private name of aiokafka that we lean on, each with the reason. No other module touches one (ruff SLF001).
+
+aiokafka may move any of them in a new version. ``pyproject.toml`` therefore keeps it below the next minor version, and
+``tests/unit/kafka/test_aiokafka_internals.py`` names what an upgrade has moved.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, cast
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import ProducerClosed
+from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.protocol.api import Request
+from aiokafka.structs import OffsetAndMetadata
+
+#: Sends one heartbeat and returns whether the group accepted it.
+Heartbeat = Callable[[], Awaitable[bool]]
+
+#: Which class has each private name that this module reads or writes.
+LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
+    (AIOKafkaAdminClient, "_send_request"),
+    (AIOKafkaConsumer, "_client"),
+    (AIOKafkaConsumer, "_coordinator"),
+    (AIOKafkaConsumer, "_fetch_max_wait_ms"),
+    (AIOKafkaConsumer, "_fetcher"),
+    (AIOKafkaConsumer, "_subscription"),
+    (AIOKafkaProducer, "_message_accumulator"),
+    (AIOKafkaProducer, "_sender"),
+    (Fetcher, "_prefetch_backoff"),
+    (GroupCoordinator, "_coordination_task"),
+    (GroupCoordinator, "_do_heartbeat"),
+    (GroupCoordinator, "_group_instance_id"),
+    (GroupCoordinator, "_send_req"),
+    (MessageAccumulator, "_batch_ttl"),
+)
+
+
+def never_expire_batches(producer: AIOKafkaProducer) -> None:
+    """Let batches wait for the broker without a limit: aiokafka ties the limit to the request time-out."""
+    producer._message_accumulator._batch_ttl = math.inf
+
+
+async def end_sender(producer: AIOKafkaProducer) -> None:
+    """End the task that sends: ``stop`` first sends everything, and without a broker that never ends."""
+    await producer._sender.close()
+
+
+def fail_unsent(producer: AIOKafkaProducer) -> None:
+    """Fail all batches that were not sent, so that ``stop`` has nothing to wait for."""
+    producer._message_accumulator.fail_all(ProducerClosed())
+
+
+async def ask_any_broker(admin: AIOKafkaAdminClient, request: "Request[Any]") -> Any:
+    """Send a request that aiokafka does not know: its admin client has no public way to send one."""
+    return await admin._send_request(request)
+
+
+def set_fetch_max_wait_ms(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
+    """Set how long a broker may hold a fetch open. Call it before the start: Faust fixes it at 1.5 s."""
+    consumer._fetch_max_wait_ms = wait_ms
+
+
+def set_prefetch_backoff(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """Set how long fetched records may keep other partitions from being fetched: aiokafka has no setting for it."""
+    consumer._fetcher._prefetch_backoff = seconds
+
+
+async def is_answered(consumer: AIOKafkaConsumer) -> bool:
+    """Return whether a broker answers now: a consumer has no public way to ask."""
+    return bool(await consumer._client.force_metadata_update())
+
+
+def active_assignment(consumer: AIOKafkaConsumer) -> Any:
+    """Return the assignment with the state of each partition, or None while there is none: it is not public."""
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    return assignment if assignment is not None and assignment.active else None
+
+
+def poll(consumer: AIOKafkaConsumer) -> AbstractContextManager[None]:
+    """Count as a poll, without ``getmany``: that one raises where a rebalance only means that there is nothing."""
+    return cast("AbstractContextManager[None]", consumer._subscription.fetch_context())
+
+
+async def take_fetched(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], timeout_seconds: float = 0
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return the records that have been fetched, after a wait if there are none. For the same reason as ``poll``."""
+    return cast(
+        "dict[TopicPartition, list[ConsumerRecord]]",
+        await consumer._fetcher.fetched_records(partitions, timeout=timeout_seconds),
+    )
+
+
+def coordinator_of(consumer: AIOKafkaConsumer) -> Any:
+    """Return what speaks with the group's coordinator: only it can tell and change how the membership is."""
+    return consumer._coordinator
+
+
+async def committed_offsets(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return what the group has committed, with its metadata: aiokafka's own ``committed`` leaves that out."""
+    return cast(
+        "dict[TopicPartition, OffsetAndMetadata]",
+        await consumer._coordinator.fetch_committed_offsets(partitions),
+    )
+
+
+def when_coordination_ends(coordinator: Any, done: Callable[[Any], None]) -> None:
+    """Have ``done`` called when the coordination task ends: aiokafka tells of it only at the next poll."""
+    coordinator._coordination_task.add_done_callback(done)
+
+
+def replace_heartbeat(coordinator: Any, heartbeat: Heartbeat) -> Heartbeat:
+    """Have ``heartbeat`` sent in place of aiokafka's, which is returned: that one leaves the instance id out."""
+    replaced: Heartbeat = coordinator._do_heartbeat
+    coordinator._do_heartbeat = heartbeat
+    return replaced
+
+
+def instance_id(coordinator: Any) -> str:
+    """Return the static member's name: it is not public."""
+    return str(coordinator._group_instance_id)
+
+
+async def ask_coordinator(coordinator: Any, request: "Request[Any]") -> Any:
+    """Send a request to the group's coordinator: there is no public way to send one."""
+    return await coordinator._send_req(request)

@@ -1,0 +1,232 @@
+"""The consumer's own thread: fetches from the offsets that leases name, and commits for the group.
+
+Here is the only code that seeks. Before each fetch every leased partition is put at its lease's next offset, and only
+leased partitions are asked for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from tracker.errors import InvariantError
+from tracker.kafka import aiokafka_internals as internals
+from tracker.streaming import faust_internals
+from tracker.streaming.lease import LeaseBook
+from tracker.streaming.membership import Membership, check_membership
+
+log = structlog.get_logger()
+
+#: How long the broker may hold a fetch open. It is also how long a partition that is wanted again may have to wait,
+#: because aiokafka has one fetch under way per broker.
+FETCH_MAX_WAIT_MS: Final = 50
+#: How long what has been fetched of one partition may keep the others of its broker from being fetched until somebody
+#: takes it. aiokafka says 100 ms; but what waits here is a busy partition that we have paused, and the others don't.
+PREFETCH_BACKOFF_SECONDS: Final = 0.0
+#: How often it is looked at whether the group still counts on us: far below its session time-out.
+MEMBERSHIP_CHECK_SECONDS: Final = 0.5
+#: How long a rebalance may wait for chunks at hand. Far below the rebalance time-out, and a chunk takes milliseconds.
+REVOCATION_DRAIN_SECONDS: Final = 2.0
+
+Fetched = dict[TopicPartition, tuple[Sequence[ConsumerRecord], int]]
+
+
+class ChunkConsumerThread(faust_internals.ConsumerThread):
+    """The consumer's own thread: the only code that seeks."""
+
+    #: Of the consumer, once it has started.
+    membership: Membership
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        #: In which assignment a partition was put at its lease's offset last.
+        self._sought: dict[TopicPartition, Any] = {}
+
+    def configure(self, client: AIOKafkaConsumer) -> None:
+        """Let brokers answer a fetch soon."""
+        internals.set_fetch_max_wait_ms(client, FETCH_MAX_WAIT_MS)
+
+    async def on_start(self) -> None:
+        """Start the consumer, and let it notice when it is no member any more."""
+        await super().on_start()
+        consumer = self.consumer_client
+        internals.set_prefetch_backoff(consumer, PREFETCH_BACKOFF_SECONDS)
+        coordinator = internals.coordinator_of(consumer)
+        self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
+        self.add_future(self._watch_membership())
+        internals.when_coordination_ends(coordinator, self._coordination_ended)
+
+    def _coordination_ended(self, task: asyncio.Task[None]) -> None:
+        """End the process: without coordination it would sit there without partitions, and look healthy."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            cast("Any", self.app).die("the group's coordination failed", error)
+
+    def join_again(self) -> None:
+        """Join the group once more, so that all learn what has changed about us."""
+        internals.coordinator_of(self.consumer_client).request_rejoin()
+
+    async def _watch_membership(self) -> None:
+        """End all leases as soon as the group may have given their partitions away, and join again.
+
+        aiokafka does so only when the broker is back and says that it has forgotten us, which may take for ever where
+        this process reaches only some brokers.
+        """
+        leases: LeaseBook = cast("Any", self.app).leases
+        while not self.should_stop:
+            await asyncio.sleep(MEMBERSHIP_CHECK_SECONDS)
+            if self.membership.has_lapsed and leases.live():
+                log.warning("the group has not answered within the session time-out: all leases end")
+                leases.revoke_all()
+                self.join_again()
+
+    async def fetch(
+        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float, until: Coroutine[Any, Any, None]
+    ) -> Fetched:
+        """Return records from exactly these offsets, and for each partition the position after them.
+
+        Where there are none it waits, for the time-out or until ``until`` has ended.
+        """
+        over = asyncio.Event()  # waited for in the consumer's thread
+        ending = asyncio.ensure_future(until)
+        fetching = asyncio.ensure_future(self.call_thread(self._fetch, wanted, timeout_seconds, over))
+        try:
+            await asyncio.wait((ending, fetching), return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                self.thread_loop.call_soon_threadsafe(over.set)
+            return await fetching  # type: ignore[no-any-return]
+        finally:
+            ending.cancel()
+            fetching.cancel()
+
+    async def _fetch(
+        self, wanted: Mapping[TopicPartition, int], timeout_seconds: float, over: asyncio.Event
+    ) -> Fetched:
+        consumer = self.consumer_client
+        coordinator = internals.coordinator_of(consumer)
+        check_membership(coordinator)
+        assignment = internals.active_assignment(consumer)
+        if assignment is None:
+            return {}
+        at = {tp: offset for tp, offset in wanted.items() if tp in assignment.tps}
+        for tp in assignment.tps:
+            if tp not in wanted:
+                consumer.pause(tp)
+        for tp, offset in at.items():
+            self._put_at(consumer, assignment, tp, offset)
+        # Entered also when nothing is wanted: a consumer that never polls is evicted, however long Tinybird is away.
+        with internals.poll(consumer):
+            if not at:
+                return {}
+            try:
+                records = await _first_records(consumer, list(at), timeout_seconds, over)
+            except KafkaError:
+                # The coordination's errors are thrown at whoever waits for records, too.
+                if check_membership(coordinator):
+                    raise
+                return {}
+        return {tp: (batch, assignment.state_value(tp).position) for tp, batch in records.items()}
+
+    def _put_at(self, consumer: AIOKafkaConsumer, assignment: Any, tp: TopicPartition, offset: int) -> None:
+        """Make the next records of a partition those from ``offset`` on.
+
+        Raises:
+            InvariantError: the log no longer reaches back to where we were put before.
+        """
+        state = assignment.state_value(tp)
+        if state.awaiting_reset and self._sought.get(tp) is assignment:
+            raise InvariantError(
+                f"{tp.topic}-{tp.partition} has no offset {offset} any more: retention deleted what was not "
+                "processed yet; the next start goes on with what is left, and says what is lost"
+            )
+        if not state.has_valid_position or state.position != offset:
+            consumer.seek(tp, offset)
+            self._sought[tp] = assignment
+        consumer.resume(tp)
+
+    async def commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        """Commit for the group; False if the partitions are no longer ours, which is nobody's loss."""
+        return await self.call_thread(self._commit_group, offsets)  # type: ignore[no-any-return]
+
+    async def _commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        try:
+            await self.consumer_client.commit(dict(offsets))
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("group commit refused; the partitions have moved on", error=str(error))
+            return False
+        return True
+
+    async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return what the group has committed, straight from the broker; a partition without is left out."""
+        return await self.call_thread(self._committed, partitions)  # type: ignore[no-any-return]
+
+    async def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        offsets = await internals.committed_offsets(self.consumer_client, partitions)
+        return {tp: found for tp, found in offsets.items() if found.offset >= 0}
+
+    async def log_starts(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition's log still has."""
+        return await self.call_thread(self.consumer_client.beginning_offsets, partitions)  # type: ignore[no-any-return]
+
+    async def log_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset after the last that each partition's log has."""
+        return await self.call_thread(self.consumer_client.end_offsets, partitions)  # type: ignore[no-any-return]
+
+    async def is_answered(self) -> bool:
+        """Return whether a broker answers on the connections that the consumer has, or lets it make one.
+
+        It does not queue behind the thread's other calls: those may be what waits for an answer.
+        """
+        asked = asyncio.run_coroutine_threadsafe(internals.is_answered(self.consumer_client), self.thread_loop)
+        return await asyncio.wrap_future(asked)
+
+
+async def _first_records(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float, over: asyncio.Event
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return what has been fetched of some partitions, once there is something; nothing once the wait is over."""
+    if records := await internals.take_fetched(consumer, partitions):
+        return records
+    waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds))
+    ending = asyncio.ensure_future(over.wait())
+    try:
+        await asyncio.wait((waiting, ending), return_when=asyncio.FIRST_COMPLETED)
+        # It takes records and returns them in one step, so that none are lost where it is cancelled while it waits.
+        return await waiting if waiting.done() else {}
+    finally:
+        waiting.cancel()
+        ending.cancel()
+
+
+class DrainingListener(faust_internals.RebalanceListener):
+    """Finishes the chunks at hand before partitions are given up, as long as they are still ours."""
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
+        """Begin a rebalance: at once if the group has forgotten us, else once the leases are idle."""
+        return self._give_up(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin a generation, in which the group counts on us from now on."""
+        cast("ChunkConsumerThread", self.thread).membership.joined()
+        await super().on_partitions_assigned(assigned)
+
+    async def _give_up(self, revoked: list[TopicPartition]) -> None:
+        thread = cast("ChunkConsumerThread", self.thread)
+        app = cast("Any", thread.app)
+        if revoked and thread.membership.is_known:
+            await _drain(app.leases, app.loop)
+        await super().on_partitions_revoked(revoked)
+
+
+async def _drain(leases: LeaseBook, main_loop: asyncio.AbstractEventLoop) -> None:
+    """Wait in the consumer's thread until the main loop has nothing of a live lease in hand."""
+    leases.pause_fetching()
+    idle = asyncio.run_coroutine_threadsafe(leases.wait_until_idle(), main_loop)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(idle), REVOCATION_DRAIN_SECONDS)
+    except TimeoutError:
+        log.info("a rebalance does not wait for chunks that take long; the next owner folds them again")
