@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tracker.local.ports import free_port
-from tracker.processes.spawn import spawn
+from tracker.processes.children import Child
 
 POLL_INTERVAL_SECONDS = 0.05
 STOP_TIMEOUT_SECONDS = 30
@@ -35,26 +34,26 @@ class Stage:
             "TRACKER_SINK_PORT": str(free_port()),
             **environment,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self.starts = 0
 
     def start(self) -> None:
         data_dir_log = self.log_file.with_suffix(f".{self.starts}.log")
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._process = spawn([sys.executable, "-m", self.module, self.name], data_dir_log, self._environment)
+        command = [sys.executable, "-m", self.module, self.name]
+        self._process = Child(self.name, command, env=self._environment, output=data_dir_log)
         self.log_file = data_dir_log
         self.starts += 1
 
     def assert_running(self) -> None:
         assert self._process is not None
-        assert self._process.poll() is None, f"{self.name} ended by itself:\n{self.log_file.read_text()[-4_000:]}"
+        assert self._process.returncode is None, f"{self.name} ended by itself:\n{self.log_file.read_text()[-4_000:]}"
 
     def kill(self) -> None:
         """SIGKILL, as the kernel's out-of-memory killer would."""
         self.assert_running()
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
@@ -75,7 +74,6 @@ class Stage:
         """Whatever state it is in, leave nothing running."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
 
     def lose_disk(self) -> None:
         """Delete what the stage keeps locally, as a lost disk would."""

@@ -22,7 +22,7 @@ from tracker.kafka import admin
 from tracker.kafka.clients import partition_for_key
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
-from tracker.processes.spawn import spawn
+from tracker.processes.children import Child
 from tracker.settings import Settings
 
 EXAMPLES = PROJECT_DIR / "examples"
@@ -102,12 +102,12 @@ async def test_a_landing_page_opens_a_session_with_a_variant_and_its_order_is_a_
     page = f"http://{LOOPBACK}:{free_port()}"
     async with running_collector(settings, tmp_path / "collect.log") as collector:
         environment = {**os.environ, "TRACKER_URL": collector.url, "PORT": page.rpartition(":")[2]}
-        process = spawn([sys.executable, str(EXAMPLES / "landing_page.py")], tmp_path / "page.log", environment)
+        command = [sys.executable, str(EXAMPLES / "landing_page.py")]
+        process = Child("landing-page", command, env=environment, output=tmp_path / "page.log")
         try:
             session_id, shown = await asyncio.to_thread(visit_and_order, page)
         finally:
             process.kill()
-            process.wait()
         await asyncio.to_thread(
             wait_until, lambda: session_id in numbered(settings), "the numbered conversion", WAIT_SECONDS
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tracker.demo.check import isolated
@@ -67,16 +68,10 @@ def running(settings: Settings, command: str) -> Iterator[Running]:
         run.process.wait()
 
 
-def descendants(pid: int) -> Iterator[int]:
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(child)
-        yield from descendants(int(child))
-
-
 def test_dev_runs_one_stack_and_leaves_no_process_behind(settings: Settings) -> None:
     with running(settings, "dev") as dev:
         dev.wait_for("ready; Ctrl-C stops everything")
-        watched = [os.pidfd_open(pid) for pid in descendants(dev.process.pid)]
+        watched = [os.pidfd_open(child.pid) for child in psutil.Process(dev.process.pid).children(recursive=True)]
         with running(settings, "dev") as second:
             second.wait_for(f"port {settings.collect_port} is taken")
             assert second.process.wait(STOP_TIMEOUT_SECONDS) == 1

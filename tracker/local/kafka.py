@@ -19,8 +19,8 @@ from tracker.local.kafka_config import Guard, server_properties
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
+from tracker.processes.children import Child
 from tracker.processes.lock import lock_directory
-from tracker.processes.spawn import spawn
 from tracker.settings import Settings
 
 START_TIMEOUT_SECONDS: Final = 60.0
@@ -46,7 +46,7 @@ class LocalKafka:
         self.data_dir = settings.data_dir.resolve() / "kafka"
         self._cache_dir = settings.cache_dir
         self._heap_mb = settings.kafka_local_heap_mb
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._held: IO[str] | None = None
 
     @property
@@ -62,8 +62,7 @@ class LocalKafka:
     @property
     def pid(self) -> int | None:
         """The broker's process id while it runs."""
-        running = self._process is not None and self._process.poll() is None
-        return self._process.pid if self._process and running else None
+        return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     def start(self) -> None:
         """Start the broker and return when it serves.
@@ -84,22 +83,19 @@ class LocalKafka:
 
     def wait(self) -> int:
         """Wait until the broker ends by itself or by another's hand, and return its status."""
-        return self._process.wait() if self._process else 0
+        return self._child.wait() if self._child else 0
 
     def stop(self) -> None:
         """Stop cleanly; kill what has not stopped in ``STOP_TIMEOUT_SECONDS``. A no-op if none runs."""
-        if self._process is not None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_TIMEOUT_SECONDS)
+        if self._child is not None:
+            self._child.stop(STOP_TIMEOUT_SECONDS)
         self.kill()
 
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would. A no-op if none runs."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -129,13 +125,11 @@ class LocalKafka:
         if not (log_dir / "meta.properties").exists():
             users = self._guard.format_options() if self._guard else []
             _format([*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config), *users])
-        self._process = spawn([*command, "kafka.Kafka", str(config)], self._output_file)
+        self._child = Child("kafka", [*command, "kafka.Kafka", str(config)], output=self._output_file)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not serves(self._guard.open_port if self._guard else self.port):
-            if self._process.poll() is not None:
-                raise RetryableError(
-                    f"the local Kafka ended with status {self._process.returncode}\n{self.last_words()}"
-                )
+            if self._child.returncode is not None:
+                raise RetryableError(f"the local Kafka ended with status {self._child.returncode}\n{self.last_words()}")
             if time.monotonic() > deadline:
                 raise RetryableError(
                     f"the local Kafka did not answer in {START_TIMEOUT_SECONDS} s\n{self.last_words()}"

@@ -3,17 +3,14 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from tracker.errors import TrackerError
-from tracker.processes.death_signal import dies_with_parent
+from tracker.processes.children import STOP_TIMEOUT_SECONDS, Child
 
-#: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
-STOP_TIMEOUT_SECONDS: Final = 30.0
-#: A line of output that is longer is shown in parts.
-LINE_MAX_BYTES: Final = 65_536
 #: Last lines of a child's output that are kept, to show what it said before it ended.
 KEPT_LINES: Final = 15
 
@@ -40,28 +37,27 @@ class Supervisor:
     Their output, both streams as one, goes line by line to ``write_line``.
     """
 
-    def __init__(self, env: Mapping[str, str], write_line: LineWriter) -> None:
+    def __init__(
+        self, env: Mapping[str, str], write_line: LineWriter, stop_timeout_seconds: float = STOP_TIMEOUT_SECONDS
+    ) -> None:
+        """Set up a parent whose children get ``env`` on top of this process's environment."""
+        self._stop_timeout_seconds = stop_timeout_seconds
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
         self._write_line = write_line
-        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._children: dict[str, Child] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._exited: asyncio.Future[ChildExited] = asyncio.get_running_loop().create_future()
         self._stopping = False
 
-    async def start(self, name: str, argv: Sequence[str]) -> None:
-        """Start a child, in a session of its own: the terminal's Ctrl-C reaches only us; we stop in order."""
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            env=self._env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LINE_MAX_BYTES,
-            start_new_session=True,
-            preexec_fn=dies_with_parent(),
-        )
+    async def start(self, name: str, command: Sequence[str]) -> None:
+        """Start a child.
+
+        Raises:
+            OSError: the command can't be started.
+        """
+        child = Child(name, command, env=self._env, output=subprocess.PIPE)
         self._children[name] = child
-        self._tasks.append(asyncio.create_task(self._watch(name, child)))
+        self._tasks.append(asyncio.create_task(self._watch(child)))
 
     async def guard(self, work: Awaitable[_Result]) -> _Result:
         """Return the work's result, unless a child ends first.
@@ -85,44 +81,21 @@ class Supervisor:
         return await asyncio.shield(self._exited)
 
     async def stop(self, *, last: Sequence[str] = ()) -> None:
-        """Stop all children; those in ``last`` only when the others, which lean on them, have ended."""
+        """Stop all children; those in ``last`` only after the others, which need them, have ended."""
         self._stopping = True
         first = [name for name in self._children if name not in last]
         for group in (first, [name for name in self._children if name in last]):
-            await asyncio.gather(*(self._stop_child(self._children[name]) for name in group))
+            await asyncio.gather(*(self._children[name].end(self._stop_timeout_seconds) for name in group))
         await asyncio.gather(*self._tasks)
 
-    async def _stop_child(self, child: asyncio.subprocess.Process) -> None:
-        if child.returncode is None:
-            child.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                await child.wait()
-        except TimeoutError:
-            child.kill()
-            await child.wait()
-
-    async def _watch(self, name: str, child: asyncio.subprocess.Process) -> None:
+    async def _watch(self, child: Child) -> None:
         last_lines: deque[str] = deque(maxlen=KEPT_LINES)
-        assert child.stdout is not None  # noqa: S101 - it was started with a pipe
-        async for line in _lines(child.stdout):
+        async for line in child.output_lines():
             last_lines.append(line.decode(errors="replace").rstrip())
-            self._write_line(name, line)
-        returncode = await child.wait()
+            self._write_line(child.name, line)
+        returncode = await child.ended()
         if not self._stopping and not self._exited.done():
-            self._exited.set_result(ChildExited(name, returncode, tuple(last_lines)))
-
-
-async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            yield await output.readuntil(b"\n")
-        except asyncio.IncompleteReadError as end:
-            if end.partial:
-                yield end.partial
-            return
-        except asyncio.LimitOverrunError as overrun:
-            yield await output.readexactly(overrun.consumed)
+            self._exited.set_result(ChildExited(child.name, returncode, tuple(last_lines)))
 
 
 def _describe(returncode: int) -> str:

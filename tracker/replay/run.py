@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from time import monotonic
 from typing import Final
 
@@ -15,7 +17,8 @@ from tracker.errors import ConfigurationError, TrackerError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader
-from tracker.processes.death_signal import dies_with_parent
+from tracker.processes.children import Child
+from tracker.processes.signals import calling_on_stop
 from tracker.replay.compare import Comparison
 from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress
@@ -24,8 +27,7 @@ from tracker.replay.planner import make_plan
 from tracker.replay.worker import EXIT_INTERRUPTED
 from tracker.settings import Settings
 
-#: A line that a worker says is a few hundred bytes; an error may be longer.
-LINE_MAX_BYTES: Final = 65_536
+#: Of a worker's errors the last lines are shown.
 KEPT_ERROR_LINES: Final = 20
 
 OnProgress = Callable[[Progress], None]
@@ -113,21 +115,16 @@ async def run(
 async def _run_workers(
     settings: Settings, name: str, shares: Sequence[Sequence[PartitionPlan]], rate: int | None, note: OnProgress
 ) -> list[int]:
-    workers = [await _start(settings, name, share, rate) for share in shares]
-    loop = asyncio.get_running_loop()
+    workers = [_start(settings, name, share, rate) for share in shares]
 
     def stop_all() -> None:
         for worker in workers:
-            if worker.returncode is None:
-                worker.terminate()
+            worker.terminate()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_all)
     try:
-        codes = await asyncio.gather(*(_follow(worker, note, stop_all) for worker in workers))
+        with calling_on_stop(stop_all):
+            codes = await asyncio.gather(*(_follow(worker, note, stop_all) for worker in workers))
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
         stop_all()
     failures = [words for _, words in codes if words]
     if failures:
@@ -135,41 +132,38 @@ async def _run_workers(
     return [code for code, _ in codes]
 
 
-async def _start(
-    settings: Settings, name: str, share: Sequence[PartitionPlan], rate: int | None
-) -> asyncio.subprocess.Process:
+def _start(settings: Settings, name: str, share: Sequence[PartitionPlan], rate: int | None) -> Child:
     numbers = ",".join(str(plan.partition) for plan in share)
-    arguments = ["-m", "tracker", "replay-worker", name, "--partitions", numbers]
-    arguments += ["--data-dir", str(settings.data_dir)]
+    command = [sys.executable, "-m", "tracker", "replay-worker", name, "--partitions", numbers]
+    command += ["--data-dir", str(settings.data_dir)]
     if rate is not None:
-        arguments += ["--max-rate", str(rate)]
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
+        command += ["--max-rate", str(rate)]
+    return Child(
+        "replay-worker",
+        command,
         env={**os.environ, "TRACKER_TOPIC_PREFIX": settings.topic_prefix},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=LINE_MAX_BYTES,
-        start_new_session=True,  # the terminal's Ctrl-C reaches only us
-        preexec_fn=dies_with_parent(),
+        output=subprocess.PIPE,
+        errors=subprocess.PIPE,
     )
 
 
-async def _follow(
-    worker: asyncio.subprocess.Process, note: OnProgress, stop_others: Callable[[], None]
-) -> tuple[int, str]:
-    """Pass a worker's progress on until it ends; return its code, and its last words if it failed."""
-    assert worker.stdout is not None  # noqa: S101 - it was started with pipes
-    assert worker.stderr is not None  # noqa: S101
-    errors = asyncio.create_task(worker.stderr.read())
-    async for line in worker.stdout:
+async def _follow(worker: Child, note: OnProgress, stop_others: Callable[[], None]) -> tuple[int, str]:
+    """Pass a worker's progress on until it ends; return its code, and its last lines if it failed."""
+    errors = asyncio.create_task(_last_lines(worker.error_lines()))
+    async for line in worker.output_lines():
         note(msgspec.json.decode(line, type=Progress))
-    code = await worker.wait()
+    code = await worker.ended()
     if code == -signal.SIGTERM:  # told to stop before it could say how
         code = EXIT_INTERRUPTED
-    words = (await errors).decode(errors="replace").splitlines()[-KEPT_ERROR_LINES:]
+    lines = await errors
     if code in {0, EXIT_INTERRUPTED}:
         return code, ""
     stop_others()
-    return code, "\n".join(words) or f"exit status {code}"
+    return code, "\n".join(lines) or f"exit status {code}"
+
+
+async def _last_lines(lines: AsyncIterator[bytes]) -> Sequence[str]:
+    kept: deque[str] = deque(maxlen=KEPT_ERROR_LINES)
+    async for line in lines:
+        kept.append(line.decode(errors="replace").rstrip())
+    return kept

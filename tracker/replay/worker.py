@@ -4,7 +4,6 @@ What it says goes to stdout, a JSON line a chunk. SIGTERM and SIGINT end it afte
 """
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ from aiolimiter import AsyncLimiter
 
 from tracker.errors import ConfigurationError
 from tracker.kafka.clients import new_producer, new_reader, partition_for_key
+from tracker.processes.signals import stop_event
 from tracker.replay.generation import Generation
 from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan, Plan
@@ -38,7 +38,7 @@ async def run_worker(
     plan = generation.plan
     if plan is None:
         raise ConfigurationError(f"there is no generation {name!r}")
-    stopping = _on_signals()
+    stopping = stop_event().is_set
     limiter = None if max_rate is None else AsyncLimiter(max_rate, 1)
     async with AsyncExitStack() as stack:
         new_target = await _targets(settings, generation, plan, ingest, stack)
@@ -101,13 +101,6 @@ def _reader(settings: Settings) -> AIOKafkaConsumer:
     return new_reader(
         settings, client_id, max_partition_fetch_bytes=FETCH_MAX_BYTES, fetch_max_bytes=2 * FETCH_MAX_BYTES
     )
-
-
-def _on_signals() -> Callable[[], bool]:
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    return asked.is_set
 
 
 def _tell_parent(progress: Progress) -> None:

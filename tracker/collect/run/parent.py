@@ -26,8 +26,9 @@ from tracker.collect.metrics import exposition_of_all
 from tracker.collect.run.exposure import check_exposure
 from tracker.collect.run.metrics_page import serving_figures
 from tracker.observe.pages import cant_listen
-from tracker.processes.death_signal import dies_with_parent
+from tracker.processes.children import Child
 from tracker.processes.directories import make_directory
+from tracker.processes.signals import call_on_stop
 from tracker.settings import Settings
 
 #: From the start of a child to its word that it accepts.
@@ -108,12 +109,12 @@ def _bound(family: int, address: object) -> socket.socket:
     return bound
 
 
-class Child:
-    """One child, and whether it has said that it accepts."""
+class Acceptor:
+    """One collector process, and whether it has said that it accepts."""
 
-    def __init__(self, slot: int, process: asyncio.subprocess.Process, ready_fd: int) -> None:
+    def __init__(self, slot: int, child: Child, ready_fd: int) -> None:
         self.slot = slot
-        self.process = process
+        self.child = child
         self.started = time.monotonic()
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ready_fd = ready_fd
@@ -125,26 +126,14 @@ class Child:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 if await asyncio.shield(self._ready):
                     return True
-                await self.process.wait()  # it has closed its end, so it is about to; was_killed() asks how
+                await self.child.ended()  # it has closed its end of the pipe, so it is about to end
         except TimeoutError:
             pass
         return False
 
-    def was_killed(self) -> bool:
-        """Whether something outside has ended it, such as the kernel short of memory: it could not say why itself."""
-        return self.process.returncode is not None and self.process.returncode < 0
-
     async def stop(self) -> None:
         """Let it finish what it has begun, and wait until it has ended."""
-        if self.process.returncode is None:
-            self.process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                await self.process.wait()
-        except TimeoutError:
-            _log.error("a collector process did not end in time; it is killed", pid=self.process.pid)
-            self.process.kill()
-            await self.process.wait()
+        await self.child.end(STOP_TIMEOUT_SECONDS)
 
     def _heard(self) -> None:
         asyncio.get_running_loop().remove_reader(self._ready_fd)
@@ -161,24 +150,22 @@ class Parent:
         self._sockets = sockets
         self._environment = {**os.environ, **environment}
         self._figures = figures
-        self._children: dict[int, Child] = {}
+        self._acceptors: dict[int, Acceptor] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._restart_wanted = asyncio.Event()
 
     async def run(self) -> int:
         """Run until a signal says stop; return the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._restart_wanted.set)
-        children = await self._generation()
-        for child in children:
-            if not await child.is_ready() and not child.was_killed():
-                await asyncio.gather(*(child.stop() for child in children))
-                return max(child.process.returncode or 1, 1)
-        self._adopt(children)
-        _log.info("collector ready", processes=len(children))
+        call_on_stop(self._stopping.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._restart_wanted.set)
+        first = self._generation()
+        for acceptor in first:
+            if not await acceptor.is_ready() and not acceptor.child.was_killed:
+                await asyncio.gather(*(each.stop() for each in first))
+                return max(acceptor.child.returncode or 1, 1)
+        self._adopt(first)
+        _log.info("collector ready", processes=len(first))
         restarts = asyncio.create_task(self._restart_when_told())
         await self._stopping.wait()
         _log.info("collector stopping")
@@ -186,7 +173,7 @@ class Parent:
         await asyncio.gather(restarts, return_exceptions=True)
         for watch in self._watches:
             watch.cancel()
-        await asyncio.gather(*(child.stop() for child in self._children.values()))
+        await asyncio.gather(*(acceptor.stop() for acceptor in self._acceptors.values()))
         return 0
 
     async def _restart_when_told(self) -> None:
@@ -198,68 +185,63 @@ class Parent:
     async def _restart(self) -> None:
         """Replace all children; the old ones go only when all new ones accept."""
         _log.info("collector restarting")
-        fresh = await self._generation()
+        fresh = self._generation()
         try:
-            is_ready = all([await child.is_ready() for child in fresh])
+            is_ready = all([await acceptor.is_ready() for acceptor in fresh])
         except asyncio.CancelledError:
-            await asyncio.gather(*(child.stop() for child in fresh))
+            await asyncio.gather(*(acceptor.stop() for acceptor in fresh))
             raise
         if not is_ready:
             _log.error("the restart failed; the old processes go on")
-            await asyncio.gather(*(child.stop() for child in fresh))
+            await asyncio.gather(*(acceptor.stop() for acceptor in fresh))
             return
-        old = list(self._children.values())
+        old = list(self._acceptors.values())
         self._adopt(fresh)
-        await asyncio.gather(*(child.stop() for child in old))
+        await asyncio.gather(*(acceptor.stop() for acceptor in old))
         _log.info("collector restarted", processes=len(fresh))
 
-    def _adopt(self, children: Sequence[Child]) -> None:
-        for child in children:
-            self._children[child.slot] = child
-            watch = asyncio.create_task(self._watch(child))
+    def _adopt(self, acceptors: Sequence[Acceptor]) -> None:
+        for acceptor in acceptors:
+            self._acceptors[acceptor.slot] = acceptor
+            watch = asyncio.create_task(self._watch(acceptor))
             self._watches.add(watch)
             watch.add_done_callback(self._watches.discard)
 
-    async def _watch(self, child: Child) -> None:
+    async def _watch(self, acceptor: Acceptor) -> None:
         """Start a child again that ends although nobody has told it to."""
         backoff_seconds = FIRST_BACKOFF_SECONDS
         while True:
-            returncode = await child.process.wait()
-            mark_process_dead(child.process.pid, str(self._figures))  # type: ignore[no-untyped-call]
-            if self._children.get(child.slot) is not child or self._stopping.is_set():
+            child = acceptor.child
+            returncode = await child.ended()
+            mark_process_dead(child.pid, str(self._figures))  # type: ignore[no-untyped-call]
+            if self._acceptors.get(acceptor.slot) is not acceptor or self._stopping.is_set():
                 return
-            if time.monotonic() - child.started > SOUND_SECONDS:
+            if time.monotonic() - acceptor.started > SOUND_SECONDS:
                 backoff_seconds = FIRST_BACKOFF_SECONDS
             _log.error(
                 "a collector process ended; another is started",
-                pid=child.process.pid,
+                pid=child.pid,
                 returncode=returncode,
                 restart_in_seconds=backoff_seconds,
             )
             await asyncio.sleep(backoff_seconds)
             backoff_seconds = min(2 * backoff_seconds, MAX_BACKOFF_SECONDS)
-            if self._children.get(child.slot) is not child:
+            if self._acceptors.get(acceptor.slot) is not acceptor:
                 return  # a restart has come first
-            child = self._children[child.slot] = await self._start(child.slot)
+            acceptor = self._acceptors[acceptor.slot] = self._start(acceptor.slot)
 
-    async def _generation(self) -> list[Child]:
-        return [await self._start(slot) for slot in range(len(self._sockets))]
+    def _generation(self) -> list[Acceptor]:
+        return [self._start(slot) for slot in range(len(self._sockets))]
 
-    async def _start(self, slot: int) -> Child:
+    def _start(self, slot: int) -> Acceptor:
         listening = [bound.fileno() for bound in self._sockets[slot]]
         ready_fd, told_fd = os.pipe()
+        command = [sys.executable, "-m", _MODULE, ",".join(map(str, listening)), str(told_fd)]
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                _MODULE,
-                ",".join(map(str, listening)),
-                str(told_fd),
-                env=self._environment,
-                pass_fds=(*listening, told_fd),
-                start_new_session=True,  # the terminal's Ctrl-C reaches only us
-                preexec_fn=dies_with_parent(),
-            )
+            child = Child(f"collect-{slot}", command, env=self._environment, pass_fds=(*listening, told_fd))
+        except OSError:
+            os.close(ready_fd)
+            raise
         finally:
             os.close(told_fd)
-        return Child(slot, process, ready_fd)
+        return Acceptor(slot, child, ready_fd)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import resource
 import signal
 import socket
@@ -19,6 +18,8 @@ from tracker.collect.run.exposure import check_exposure
 from tracker.collect.run.metrics_page import serving_figures
 from tracker.observe.pages import cant_listen
 from tracker.observe.tracing import tracing_of
+from tracker.processes.garbage_collection import look_for_cycles_rarely
+from tracker.processes.signals import stop_event
 from tracker.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 SHUTDOWN_GRACE_SECONDS: Final = 5.0
 #: A child accepts once it has Kafka, so that a restart sends nothing through the spill; but it does not wait longer.
 KAFKA_WAIT_SECONDS: Final = 5.0
-#: New objects between two looks for cycles. Python's 700 would have it look several times a turn of the loop, each time
-#: through all that is under way.
-GC_NEW_OBJECTS: Final = 20_000
 
 _log = structlog.get_logger(__name__)
 
@@ -53,12 +51,10 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callab
 
 
 async def _serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callable[[], None] | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     # By default it ends the process with requests under way.
-    loop.add_signal_handler(signal.SIGHUP, _log.warning, "restart_refused: run with --processes to restart by SIGHUP")
+    refused = "a restart is refused: run with --processes to restart by SIGHUP"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log.warning, refused)
     async with tracing_of(settings, "collect") as tracing:
         await _serve_until(stop, settings, tracing, sockets, on_ready)
 
@@ -79,7 +75,7 @@ async def _serve_until(
         on_refused=collector.metrics.count_refused,
     )
     await collector.start()
-    spare_garbage_collection()
+    look_for_cycles_rarely()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_stop, server, collector, settings)
         if on_ready is None:
@@ -106,14 +102,6 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
     except OSError as error:
         raise cant_listen(host, port, error, "TRACKER_COLLECT_PORT") from None
     _log.info("collector listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
-
-
-def spare_garbage_collection() -> None:
-    """Look for cycles less often, and not in what stays: modules, validators, keys. Requests make hardly any."""
-    gc.collect()
-    gc.freeze()
-    _, middle, old = gc.get_threshold()
-    gc.set_threshold(GC_NEW_OBJECTS, middle, old)
 
 
 def raise_open_files_limit() -> None:

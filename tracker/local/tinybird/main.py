@@ -1,7 +1,6 @@
 """Runs the local Tinybird: ``tracker local tinybird``."""
 
 import asyncio
-import signal
 from typing import Final
 
 import structlog
@@ -12,6 +11,7 @@ from tracker.local.ports import LOOPBACK, local_port, require_free_port
 from tracker.local.tinybird.database import Database
 from tracker.local.tinybird.pipes import read_pipes
 from tracker.local.tinybird.server import Server
+from tracker.processes.signals import stop_event
 from tracker.settings import Settings
 
 #: Requests that are under way at a stop get this long.
@@ -35,9 +35,7 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(server: Server, port: int) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_event()
     # Bodies are unpacked by us, within the limit: see body.py.
     runner = web.AppRunner(
         server.application(),

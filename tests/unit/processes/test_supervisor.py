@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tracker.processes.supervisor import LINE_MAX_BYTES, ChildExited, Supervisor
+from tracker.processes.children import LINE_MAX_BYTES
+from tracker.processes.supervisor import ChildExited, Supervisor
 
-PROJECT_DIR = Path(__file__).parents[2]
+PROJECT_DIR = Path(__file__).parents[3]
 #: Says that it is there, and waits for its end.
 PATIENT = "import signal; print('here', flush=True); signal.pause()"
 STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('here', flush=True)\nwhile True: signal.pause()"
@@ -133,9 +134,8 @@ async def test_those_that_others_lean_on_stop_last(output: Output) -> None:
     assert output.lines[-2:] == [("stage", b"stopping\n"), ("store", b"stopping\n")]
 
 
-async def test_who_ignores_sigterm_is_killed(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.processes.supervisor.STOP_TIMEOUT_SECONDS", 0.2)
-    supervisor = Supervisor({}, output.write)
+async def test_who_ignores_sigterm_is_killed(output: Output) -> None:
+    supervisor = Supervisor({}, output.write, stop_timeout_seconds=0.2)
     await supervisor.start("stubborn", python(STUBBORN))
     await output.wait_for(("stubborn", b"here\n"))
     async with asyncio.timeout(10):

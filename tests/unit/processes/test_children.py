@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tracker.processes.spawn import spawn
+from tracker.processes.children import Child
 
 DEADLINE_SECONDS = 20
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from tracker.processes.spawn import spawn
-child = spawn(["sleep", "600"], Path(sys.argv[1]))
+from tracker.processes.children import Child
+child = Child("sleep", ["sleep", "600"], output=Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -51,9 +51,11 @@ def test_the_child_does_not_outlive_its_parent(tmp_path: Path, number: signal.Si
 
 
 def test_the_child_outlives_the_thread_that_asked_for_it(tmp_path: Path):
-    children: list[subprocess.Popen[bytes]] = []
+    children: list[Child] = []
     asker = threading.Thread(
-        target=lambda: children.append(spawn(["sh", "-c", "while :; do echo; sleep 0.01; done"], tmp_path / "output"))
+        target=lambda: children.append(
+            Child("talks", ["sh", "-c", "while :; do echo; sleep 0.01; done"], output=tmp_path / "output")
+        )
     )
     asker.start()
     asker.join()
@@ -65,21 +67,19 @@ def test_the_child_outlives_the_thread_that_asked_for_it(tmp_path: Path):
     while (tmp_path / "output").stat().st_size <= size:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert child.poll() is None
+    assert child.returncode is None
 
     child.kill()
-    child.wait()
 
 
 def test_a_command_that_is_not_there_is_the_callers_error(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
-        spawn(["no-such-program"], tmp_path / "output")
+        Child("none", ["no-such-program"], output=tmp_path / "output")
 
 
 def test_the_child_is_out_of_reach_of_the_terminals_interrupt(tmp_path: Path):
-    child = spawn(["sleep", "600"], tmp_path / "output")
+    child = Child("sleep", ["sleep", "600"], output=tmp_path / "output")
 
     assert os.getpgid(child.pid) != os.getpgid(0)
 
     child.kill()
-    child.wait()
