@@ -98,11 +98,11 @@ faults: setup ## strike running workers in every way; make faults ONLY=zombie SE
 
 .PHONY: faults-sink
 faults-sink: setup ## half an hour of Tinybird failing in every way, outage of ten minutes included; kills meanwhile
-	TRACKER_FAULTS=long $(BIN)/pytest -s tests/integration/sink/test_sink_faults.py
+	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/sink/test_sink_faults.py
 
 .PHONY: faults-collect
 faults-collect: setup ## a minute without Kafka under load, the collector killed meanwhile: every 202 is a row
-	TRACKER_FAULTS=long $(BIN)/pytest -s tests/integration/test_spill_kills.py
+	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/test_spill_kills.py
 
 .PHONY: bench
 bench: setup ## measure; make bench ONLY=process picks a part

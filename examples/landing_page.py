@@ -1,7 +1,7 @@
 """A landing page that shows one of two headlines, opens a session for it, and tracks the conversion.
 
     pip install aiohttp
-    TRACKER_URL=http://127.0.0.1:8080 python landing_page.py    # then open http://127.0.0.1:8000/
+    COLLECT_URL=http://127.0.0.1:8080 python landing_page.py    # then open http://127.0.0.1:8000/
 
 The session is known to both requests by a cookie of the page's own. The variant is derived from it, so a visitor
 always sees the same one, and every event of the session carries it without being told.
@@ -14,8 +14,8 @@ import uuid
 import aiohttp
 from aiohttp import web
 
-TRACKER_URL = os.environ.get("TRACKER_URL", "http://127.0.0.1:8080")
-WRITE_KEY = os.environ.get("TRACKER_WRITE_KEY", "")
+COLLECT_URL = os.environ.get("COLLECT_URL", "http://127.0.0.1:8080")
+WRITE_KEY = os.environ.get("WRITE_KEY", "")
 COOKIE = "landing_session"
 HEADLINES = {"a": "Save time", "b": "Save money"}
 
@@ -33,7 +33,7 @@ async def tell(request: web.Request, path: str, body: dict[str, object]) -> None
     if WRITE_KEY:
         headers["X-Write-Key"] = WRITE_KEY
     try:
-        async with request.app[TRACKER].post(TRACKER_URL + path, json=body, headers=headers) as answer:
+        async with request.app[TRACKER].post(COLLECT_URL + path, json=body, headers=headers) as answer:
             if answer.status != 202:
                 request.app.logger.warning("not tracked: %s %s", answer.status, await answer.text())
     except (aiohttp.ClientError, TimeoutError) as error:

@@ -101,7 +101,7 @@ def test_the_producers_of_every_language_put_a_session_where_it_belongs_and_its_
 async def test_a_landing_page_opens_a_session_with_a_variant_and_its_order_is_a_conversion(settings, tmp_path):
     page = f"http://{LOOPBACK}:{free_port()}"
     async with running_collector(settings, tmp_path / "collect.log") as collector:
-        environment = {**os.environ, "TRACKER_URL": collector.url, "PORT": page.rpartition(":")[2]}
+        environment = {**os.environ, "COLLECT_URL": collector.url, "PORT": page.rpartition(":")[2]}
         command = [sys.executable, str(EXAMPLES / "landing_page.py")]
         process = Child("landing-page", command, env=environment, output=tmp_path / "page.log")
         try:

@@ -18,7 +18,7 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
 CLIENTS = 24
-IS_LONG = os.environ.get("TRACKER_FAULTS") == "long"
+IS_LONG = os.environ.get("TRACKER_TEST_FAULTS") == "long"
 DOWN_SECONDS = 60.0 if IS_LONG else 5.0
 COLLECTOR_KILLS = 6 if IS_LONG else 2
 END_TIMEOUT_SECONDS = 300.0 if IS_LONG else 120.0

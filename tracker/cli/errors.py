@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from tracker.errors import TrackerError
-from tracker.observe.error_lines import error_lines
 from tracker.settings import Settings
+from tracker.settings.environment import error_lines
 
 
 class Commands(TyperGroup):

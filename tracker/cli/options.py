@@ -7,6 +7,7 @@ import typer
 
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
+from tracker.settings.environment import read_settings
 
 DataDir = Annotated[Path | None, typer.Option(help="Local state goes here. \\[TRACKER_DATA_DIR]")]
 
@@ -15,16 +16,18 @@ def load_settings(**overrides: Any) -> Settings:
     """Return the settings, with the options that were given (None: not given) in place of the environment's.
 
     Raises:
+        ConfigurationError: a variable is no setting.
         pydantic.ValidationError: a setting is not valid; ``Commands`` prints which.
     """
-    return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    return read_settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
 def command_settings(**overrides: Any) -> Settings:
     """Return the settings for a command that a person waits for: our own line says once what goes wrong with Kafka.
 
     Raises:
-        pydantic.ValidationError: likewise.
+        ConfigurationError: a variable is no setting.
+        pydantic.ValidationError: a setting is not valid.
     """
     from tracker.observe.logs import hush_kafka_client
 

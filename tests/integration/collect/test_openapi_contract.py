@@ -27,9 +27,9 @@ CHECKS = (
     "response_headers_conformance,response_schema_conformance"
 )
 #: The same examples every time, so that a change is judged by what it changes; others and more of them by
-#: TRACKER_CONTRACT_SEED and TRACKER_CONTRACT_EXAMPLES=1000.
-EXAMPLES = os.environ.get("TRACKER_CONTRACT_EXAMPLES", "8")
-SEED = os.environ.get("TRACKER_CONTRACT_SEED", "1")
+#: TRACKER_TEST_CONTRACT_SEED and TRACKER_TEST_CONTRACT_EXAMPLES=1000.
+EXAMPLES = os.environ.get("TRACKER_TEST_CONTRACT_EXAMPLES", "8")
+SEED = os.environ.get("TRACKER_TEST_CONTRACT_SEED", "1")
 METHODS = {"get", "post", "delete"}
 #: Answers to a broken network or clock, to too much of something, or to a fault of ours: other tests make those.
 NEED_A_FAULT = {"408", "413", "429", "431", "500", "503"}
@@ -103,7 +103,7 @@ def answered(exposition: str) -> dict[str, set[str]]:
 
 @pytest.mark.usefixtures("processor")
 async def test_every_answer_is_one_that_the_document_knows(documented: CollectorProcess, tmp_path: Path):
-    print(f"seed: TRACKER_CONTRACT_SEED={SEED}")
+    print(f"seed: TRACKER_TEST_CONTRACT_SEED={SEED}")
     runs = (
         ("--exclude-operation-id", "getSession", "-H", f"X-Write-Key: {WRITE_KEY}"),
         ("--include-operation-id", "getSession", "-H", f"Authorization: Bearer {READ_KEY}"),

@@ -71,8 +71,8 @@ class Scale:
 
 SHORT = Scale(4_000, 400, 0.5, 1.0, 1.2, 0.5, 2, 2, 120)
 #: Each bad row takes some twenty requests, a quarter of which fail: more rows would take hours.
-LONG = Scale(20_000, 2_000, 8, 20, 30, 5, float(os.environ.get("TRACKER_FAULTS_OUTAGE_SECONDS", "600")), 12, 1_800)
-SCALE = LONG if os.environ.get("TRACKER_FAULTS") == "long" else SHORT
+LONG = Scale(20_000, 2_000, 8, 20, 30, 5, float(os.environ.get("TRACKER_TEST_FAULTS_OUTAGE_SECONDS", "600")), 12, 1_800)
+SCALE = LONG if os.environ.get("TRACKER_TEST_FAULTS") == "long" else SHORT
 
 
 @dataclass

@@ -68,8 +68,8 @@ async def test_a_line_beyond_the_limit_comes_in_parts(output: Output) -> None:
 
 
 async def test_children_get_the_environment(output: Output) -> None:
-    supervisor = Supervisor({"TRACKER_COLOUR": "green"}, output.write)
-    await supervisor.start("env", python("import os; print(os.environ['TRACKER_COLOUR'])"))
+    supervisor = Supervisor({"FAVOURITE_COLOUR": "green"}, output.write)
+    await supervisor.start("env", python("import os; print(os.environ['FAVOURITE_COLOUR'])"))
     await supervisor.first_exit()
     await supervisor.stop()
     assert output.lines == [("env", b"green\n")]

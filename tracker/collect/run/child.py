@@ -8,9 +8,8 @@ from pydantic import ValidationError
 
 from tracker.collect.run.process import serve
 from tracker.errors import TrackerError
-from tracker.observe.error_lines import error_lines
 from tracker.observe.logs import configure_logging
-from tracker.settings import Settings
+from tracker.settings.environment import error_lines, read_settings
 
 
 def main() -> int:
@@ -23,7 +22,7 @@ def main() -> int:
         os.close(told_fd)
 
     try:
-        settings = Settings()
+        settings = read_settings()
         configure_logging(settings)
         serve(settings, sockets, tell_ready)
     except (TrackerError, ValidationError) as error:

@@ -5,10 +5,10 @@ import sys
 from tracker.errors import TrackerError
 from tracker.local.tinybird.main import run
 from tracker.observe.logs import configure_logging
-from tracker.settings import Settings
+from tracker.settings.environment import read_settings
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = read_settings()
     configure_logging(settings)
     try:
         run(settings)

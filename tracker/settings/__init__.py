@@ -1,0 +1,21 @@
+"""Every setting, from the environment (prefix ``TRACKER_``) or a ``.env`` file, with its unit last in its name.
+
+A module per group; ``Settings`` has them all, and each stage reads what it needs.
+"""
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tracker.settings.collect import CollectSettings
+from tracker.settings.kafka import KafkaSettings
+from tracker.settings.local import LocalSettings
+from tracker.settings.process import ProcessSettings
+from tracker.settings.shared import SharedSettings
+from tracker.settings.sink import SinkSettings
+
+
+class Settings(
+    LocalSettings, SinkSettings, ProcessSettings, CollectSettings, SharedSettings, KafkaSettings, BaseSettings
+):
+    """Settings of all stages; each reads what it needs. Durations and sizes carry their unit in the name."""
+
+    model_config = SettingsConfigDict(env_prefix="TRACKER_", env_file=".env", extra="ignore", frozen=True)

@@ -1,0 +1,61 @@
+"""Settings of the processor, and of replays and imports, which fold by the same rules."""
+
+from pydantic import BaseModel, Field
+
+from topics.session import MAX_TIMEOUT_SECONDS
+from tracker.sessions.rules import Rules
+
+
+class ProcessSettings(BaseModel):
+    """The session rules, and how a worker reads, checkpoints and answers."""
+
+    process_host: str = Field(default="127.0.0.1", description="address that the processor's web server listens on")
+    process_advertised_host: str = Field(
+        default="", description="host by which other workers reach this one; default: process_host"
+    )
+    process_port: int = Field(default=6066, ge=1, le=65535, description="port of the processor's web server")
+    session_timeout_seconds: int = Field(
+        default=1800, ge=1, le=MAX_TIMEOUT_SECONDS, description="inactivity gap that closes a session"
+    )
+    session_max_length_seconds: int = Field(default=86_400, ge=1, description="longest session")
+    session_max_events: int = Field(
+        default=100_000, ge=1, le=1_000_000_000, description="events after which a session is closed and renewed"
+    )
+    # A visitor alone may have 3,600 characters: with less room each of its sessions would be cut at its first event.
+    session_max_context_bytes: int = Field(
+        default=8_192, ge=4_096, description="context and visitor at which a session is closed and renewed"
+    )
+    closed_stub_retention_seconds: int = Field(
+        default=604_800, ge=60, description="how long a closed session's key is known"
+    )
+    duplicate_window_events: int = Field(default=128, ge=1, le=4096, description="event ids that a session remembers")
+    tick_interval_ms: int = Field(
+        default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
+    )
+    chunk_max_records: int = Field(
+        default=1_000, ge=1, le=50_000, description="records that are folded and checkpointed as one"
+    )
+    state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per worker")
+    group_commit_interval_ms: int = Field(
+        default=5_000, ge=100, description="how often W + 1 is committed for lag tools"
+    )
+    standby_replicas: int = Field(
+        default=1, ge=0, le=8, description="workers that keep a warm copy of each partition's sessions"
+    )
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """The default inactivity gap in milliseconds."""
+        return self.session_timeout_seconds * 1000
+
+    @property
+    def session_rules(self) -> Rules:
+        """The session rules of this deployment: processors and replays fold by the same ones."""
+        return Rules(
+            timeout_ms=self.session_timeout_ms,
+            max_length_ms=self.session_max_length_seconds * 1000,
+            closed_stub_retention_ms=self.closed_stub_retention_seconds * 1000,
+            duplicate_window_events=self.duplicate_window_events,
+            max_events=self.session_max_events,
+            max_context_bytes=self.session_max_context_bytes,
+        )

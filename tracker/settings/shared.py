@@ -1,0 +1,38 @@
+"""Settings that several stages read."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+
+class SharedSettings(BaseModel):
+    """Local state, the worker's name, dead letters, tracing and logs."""
+
+    data_dir: Path = Field(default=Path(".data"), description="local state: RocksDB, and the local stack's files")
+    worker_id: str = Field(
+        default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
+    )
+    dead_letter_max_percent: int = Field(
+        default=50, ge=1, le=100, description="share of dead letters above which process and sink stop; 100: never"
+    )
+    dead_letter_window_records: int = Field(
+        default=2_000, ge=10, le=1_000_000, description="records of a partition over which that share is taken"
+    )
+    dead_letter_min_letters: int = Field(
+        default=500, ge=1, le=1_000_000, description="fewer letters than this in the window never stop anything"
+    )
+    dead_letter_max_retries: int = Field(
+        default=5, ge=1, le=1_000, description="how often tracker dead-letters retry sends a record again"
+    )
+    tracing_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP/HTTP address that spans go to, such as http://localhost:4318; empty: no tracing",
+    )
+    tracing_sample_ratio: float = Field(
+        default=0.01, ge=0, le=1, description="share of requests that are traced, of those whose sender does not say"
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="least level that is logged"
+    )
+    log_json: bool = Field(default=False, description="log as JSON lines instead of for a person")
