@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from topics.fields import OUTSIDE, Count, Id, SessionId, Timestamp, Version
@@ -21,6 +21,17 @@ CONTEXT_FIELDS: Final = (
     "environment",
     "campaign_environment",
 )
+
+#: Given once, too, but a session's alone: no event has them.
+SESSION_ONLY_FIELDS: Final = ("user_traits", "consent_analytics", "consent_marketing")
+
+#: Together with the rest of the context it stays below the cap of a session's context, whatever the characters.
+MAX_TRAITS_CHARS: Final = 1_024
+
+#: What is known of the user, as a JSON object in text.
+Traits = Annotated[str, StringConstraints(max_length=MAX_TRAITS_CHARS)]
+#: What a visitor has answered when asked for consent. Where there is no answer there is no field.
+Consent = Literal["granted", "denied"]
 
 #: The longest inactivity gap. Well below the changelog's MIN_COMPACTION_LAG_MS, which has to outlast any silence.
 MAX_TIMEOUT_SECONDS: Final = 3_600
@@ -43,6 +54,9 @@ class SessionInput(TypedDict):
     ab_test_variant_id: NotRequired[Id]
     environment: NotRequired[Id]
     campaign_environment: NotRequired[Id]
+    user_traits: NotRequired[Traits]
+    consent_analytics: NotRequired[Consent]
+    consent_marketing: NotRequired[Consent]
     timeout_seconds: NotRequired[Annotated[int, Field(ge=1, le=MAX_TIMEOUT_SECONDS)]]
 
 
@@ -79,6 +93,9 @@ class SessionRow(TypedDict):
     ab_test_variant_id: Id
     environment: Id
     campaign_environment: Id
+    user_traits: Traits
+    consent_analytics: Literal["", Consent]
+    consent_marketing: Literal["", Consent]
     user_agent: UserAgent
     browser: Id
     browser_version: Id

@@ -1,15 +1,17 @@
 """What a session keeps of its records: context, given once and filled into its events, and who the visitor is."""
 
-from typing import cast
+from typing import Final, cast
 
 from topics.event import EventInput, EventRecord
-from topics.session import CONTEXT_FIELDS, SessionInput, SessionRecord
+from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionInput, SessionRecord
 from tracker.sessions.state import SessionState
+
+_GIVEN_ONCE: Final = (*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS)
 
 
 def context_of(data: EventInput | SessionInput) -> dict[str, str]:
     """Return the context that a record carries; an empty value is none."""
-    return {name: str(value) for name in CONTEXT_FIELDS if (value := data.get(name))}
+    return {name: str(value) for name in _GIVEN_ONCE if (value := data.get(name))}
 
 
 def visitor_of(record: EventRecord | SessionRecord) -> dict[str, str | bool]:

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from topics import dead_letter as letters
 from topics.codec import RejectedRecord, encode
 from topics.event import EventData, EventRecord
-from topics.session import CONTEXT_FIELDS, SessionRow
+from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionRow
 from topics.visitor import VISITOR_DEFAULTS
 from tracker.sessions.ids import event_row_id
 from tracker.sessions.outputs import SourceInput
@@ -29,7 +29,8 @@ _EVENT_DEFAULTS: Final = dict.fromkeys(
     ),
     "",
 )
-_NOTHING_KNOWN: Final = {**dict.fromkeys(CONTEXT_FIELDS, ""), **VISITOR_DEFAULTS}
+_NOTHING_KNOWN: Final = {**dict.fromkeys((*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
+_SESSION_ONLY: Final = frozenset(SESSION_ONLY_FIELDS)
 
 
 def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
@@ -45,7 +46,7 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
         "session_event_sequence": state.sequence,
     }
     for name, value in state.context.items():
-        if not row.get(name):
+        if not row.get(name) and name not in _SESSION_ONLY:
             row[name] = value
     return encode(cast("EventData", row))  # by construction; a test validates what comes out
 

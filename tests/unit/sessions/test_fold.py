@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.codec import source_adapter
 from topics.event import EventData
-from topics.session import SessionRow
+from topics.session import SESSION_ONLY_FIELDS, SessionRow
 from tracker.sessions.ids import renewed_session_id
 from tracker.sessions.rules import Rules
 
@@ -129,6 +129,18 @@ def test_context_given_at_session_fills_every_event_that_lacks_it():
     first, second = rows(log.fold().events)
     assert (first["user_id"], first["campaign_id"]) == ("u", "own")
     assert (second["user_id"], second["campaign_id"]) == ("u", "c")
+
+
+def test_consent_and_traits_are_the_sessions_alone_and_the_last_answer_counts():
+    log = Log()
+    log.session(KEY, user_id="u1", user_traits='{"plan":"pro"}', consent_analytics="granted")
+    log.session(KEY, consent_analytics="denied", consent_marketing="denied")
+    log.event(KEY, event_id="a")
+    result = log.fold()
+    told = [[row[name] for name in SESSION_ONLY_FIELDS] for row in rows(result.sessions)]
+    assert told == [['{"plan":"pro"}', "granted", ""], ['{"plan":"pro"}', "denied", "denied"]]
+    (event,) = result.events
+    assert TypeAdapter(EventData).validate_json(event.value)["user_id"] == "u1"
 
 
 def test_a_session_row_goes_out_only_when_context_or_timeout_changes():
