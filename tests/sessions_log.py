@@ -37,6 +37,11 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+def _envelope(visitor: dict[str, Any] | None, retry_count: int) -> dict[str, Any]:
+    """What a record has beside its data; what is left out is not there."""
+    return ({} if visitor is None else {"visitor": visitor}) | ({"retry_count": retry_count} if retry_count else {})
+
+
 class Log:
     """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
 
@@ -76,11 +81,15 @@ class Log:
             record["data"] = data
         self.raw(key.encode(), orjson.dumps(record), at)
 
-    def event(self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, **data: Any) -> None:
-        self._keyed("event", key, at, {"event_type": "click", **data}, **({"visitor": visitor} if visitor else {}))
+    def event(
+        self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, retry_count: int = 0, **data: Any
+    ) -> None:
+        self._keyed("event", key, at, {"event_type": "click", **data}, **_envelope(visitor, retry_count))
 
-    def session(self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, **data: Any) -> None:
-        self._keyed("session", key, at, data, **({"visitor": visitor} if visitor else {}))
+    def session(
+        self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, retry_count: int = 0, **data: Any
+    ) -> None:
+        self._keyed("session", key, at, data, **_envelope(visitor, retry_count))
 
     def expire(self, key: str, at: int = START_MS, **data: Any) -> None:
         self._keyed("expire", key, at, data or None)

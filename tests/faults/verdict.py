@@ -1,8 +1,8 @@
 """What must hold after any fault, checked against the source log itself.
 
 The source log is folded once more here, by the pure core, in one go and undisturbed: what the workers put out must be
-that, byte for byte, each output once. The promises are also checked without the fold, on the rows alone, so that
-a fold that is wrong in the same way twice does not go unseen.
+that, byte for byte, each output once. That the fold does what the written rules say is checked against the model in
+``tests/reference``, and the promises on the rows alone, so that a fold that is wrong twice does not go unseen.
 """
 
 from collections import Counter
@@ -13,12 +13,14 @@ from functools import partial
 import orjson
 from aiokafka import ConsumerRecord
 
+from tests.reference.compare import fold_differences
+from tests.reference.model import Model
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SourcePosition, read_position
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, StoredState
-from tracker.sessions.outputs import Output
+from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
 
@@ -40,11 +42,15 @@ class Reference:
         self.last_offset = -1
         #: Stream time at each source offset, to check closes without the fold.
         self.stream_times: list[int] = []
+        #: Where the fold does not do what the rules say.
+        self.broken_rules: list[str] = []
+        home_of = partial(partition_for_key, partitions=partitions)
+        self._model = Model(rules, partition, home_of)
         self._table: dict[bytes, StoredState] = {}
         self._fold = PartitionFold(
             topic=topic,
             partition=partition,
-            partition_of=partial(partition_for_key, partitions=partitions),
+            partition_of=home_of,
             rules=rules,
             lookup=self._table.get,
             deadlines=Deadlines(),
@@ -60,6 +66,7 @@ class Reference:
             if record.key is not None and record.value.startswith(b'{"type":"event"'):
                 self.event_ids[orjson.loads(record.value)["data"]["event_id"]] += 1
         result = self._fold.fold(records)
+        self._hold_against_rules(records, result)
         for key, (offset, state) in result.changed.items():
             if state is None:
                 self._table.pop(key, None)
@@ -67,6 +74,13 @@ class Reference:
                 self._table[key] = StoredState(offset, state)
         for topic, outputs in zip(OUTPUT_TOPICS, (result.events, result.sessions, result.dead_letters), strict=True):
             self.expected[topic.suffix].update(_positioned(outputs))
+
+    def _hold_against_rules(self, records: list[ConsumerRecord], result: FoldResult) -> None:
+        model = self._model.take(records)
+        if len(self.broken_rules) < SHOWN_PROBLEMS:
+            self.broken_rules += fold_differences(model, result)
+        model.made.clear()
+        model.forwarded.clear()
 
     @property
     def open_sessions(self) -> int:
@@ -120,7 +134,7 @@ class Outputs:
 
 def compare(reference: Reference, outputs: dict[str, Outputs]) -> list[str]:
     """What the workers put out for a partition against what its log says."""
-    problems = []
+    problems = list(reference.broken_rules)
     for suffix, expected in reference.expected.items():
         found = outputs[suffix].rows
         problems += outputs[suffix].problems

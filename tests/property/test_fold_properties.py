@@ -8,46 +8,12 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sessions_log import MINUTE_MS, START_MS, Log
+from tests.property.session_logs import CUTS, LOGS, RULES, TIGHT_RULES, write
+from tests.reference.compare import fold_differences, table_differences
+from tests.reference.model import Model
+from tests.sessions_log import MINUTE_MS
 from topics.headers import read_position
 from tracker.sessions.outputs import FoldResult, Output
-from tracker.sessions.rules import Rules
-
-RULES = Rules(timeout_ms=MINUTE_MS, max_length_ms=5 * MINUTE_MS, closed_stub_retention_ms=10 * MINUTE_MS)
-
-KEYS = st.sampled_from(["a", "b", "c"])
-STEPS = st.one_of(
-    st.tuples(st.just("event"), KEYS, st.sampled_from("pqrstuvw")),
-    st.tuples(st.just("session"), KEYS, st.sampled_from(["u1", "u2"])),
-    st.tuples(st.just("expire"), KEYS, st.none()),
-    st.tuples(st.just("flush"), KEYS, st.none()),
-    st.tuples(st.just("garbage"), KEYS, st.none()),
-    st.tuples(st.just("tick"), st.none(), st.none()),
-)
-#: Time between records, in milliseconds; it may also run backwards, as after a change of leader.
-GAPS = st.integers(min_value=-MINUTE_MS, max_value=12 * MINUTE_MS) | st.sampled_from([0, 1, MINUTE_MS, MINUTE_MS + 1])
-LOGS = st.lists(st.tuples(STEPS, GAPS), max_size=40)
-
-
-def write(steps: list, rules: Rules = RULES) -> Log:
-    log = Log(rules)
-    at = START_MS
-    for (kind, key, detail), gap in steps:
-        at = max(START_MS, at + gap)
-        match kind:
-            case "event":
-                log.event(key, at, event_id=detail)
-            case "session":
-                log.session(key, at, user_id=detail)
-            case "expire":
-                log.expire(key, at)
-            case "flush":
-                log.flush(key, at)
-            case "garbage":
-                log.raw(key.encode(), b"\xff", at)
-            case "tick":
-                log.tick(at)
-    return log
 
 
 def outputs(result: FoldResult) -> list[list[Output]]:
@@ -56,6 +22,15 @@ def outputs(result: FoldResult) -> list[list[Output]]:
 
 def joined(results: list[FoldResult]) -> list[list[Output]]:
     return [list(chain.from_iterable(parts)) for parts in zip(*map(outputs, results), strict=True)]
+
+
+@given(LOGS, TIGHT_RULES)
+def test_the_fold_makes_of_a_log_what_the_written_rules_say(steps, rules):
+    log = write(steps, rules)
+    result = log.fold()
+    model = Model(rules, log.number, log.partition_of).take(log.records)
+    assert fold_differences(model, result) == []
+    assert table_differences(model, {key: stored.state for key, stored in log.table.items()}) == []
 
 
 @given(LOGS)
@@ -69,7 +44,7 @@ def test_every_sessions_numbers_are_one_to_n(steps):
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
 
 
-@given(LOGS, st.sets(st.integers(min_value=0, max_value=40)))
+@given(LOGS, st.sets(CUTS))
 def test_splitting_the_log_into_chunks_anywhere_changes_nothing(steps, cuts):
     whole, pieces = write(steps), write(steps)
     expected = [whole.fold()]
@@ -78,7 +53,7 @@ def test_splitting_the_log_into_chunks_anywhere_changes_nothing(steps, cuts):
     assert pieces.encoded_table() == whole.encoded_table()
 
 
-@given(LOGS, st.integers(min_value=0, max_value=40))
+@given(LOGS, CUTS)
 def test_a_new_owner_that_rebuilt_everything_goes_on_with_the_same_outputs(steps, cut):
     whole, handed_over = write(steps), write(steps)
     cut = min(cut, len(handed_over.records))
@@ -87,7 +62,7 @@ def test_a_new_owner_that_rebuilt_everything_goes_on_with_the_same_outputs(steps
     assert joined([first, handed_over.fold()]) == joined([whole.fold()])
 
 
-@given(LOGS, st.integers(min_value=0, max_value=40), st.integers(min_value=0, max_value=40))
+@given(LOGS, CUTS, CUTS)
 def test_a_chunk_folded_again_on_states_that_were_written_gives_no_new_output(steps, begin, end):
     """As after a kill between the changelog's batches: states are ahead of W, and all outputs had been acked."""
     log = write(steps)

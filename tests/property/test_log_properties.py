@@ -7,7 +7,8 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.test_fold_properties import LOGS, RULES, joined, outputs, write
+from tests.property.session_logs import CUTS, LOGS, RULES, write
+from tests.property.test_fold_properties import joined, outputs
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.headers import read_position
 from tracker.process.ticks import is_due
@@ -20,7 +21,7 @@ from tracker.sink.positions import SeenPositions
 TICK_MS = 1_000
 
 
-@given(LOGS, st.integers(min_value=0, max_value=40))
+@given(LOGS, CUTS)
 def test_what_a_prefix_gives_is_the_prefix_of_what_the_log_gives(steps, cut):
     whole, prefix = write(steps), write(steps)
     cut = min(cut, len(whole.records))
@@ -34,7 +35,7 @@ def filtered(kind: list[Output]) -> list[Output]:
     return [output for output in kind if seen.is_new(read_position(output.headers))]
 
 
-@given(LOGS, st.integers(min_value=0, max_value=40), st.integers(min_value=0, max_value=40), st.data())
+@given(LOGS, CUTS, CUTS, st.data())
 def test_a_crash_anywhere_repeats_outputs_but_adds_and_changes_none(steps, begin, end, data):
     """The outputs of a chunk were acked, and any part of its states written, when the process died; W was not."""
     clean, struck = write(steps), write(steps)

@@ -1,7 +1,7 @@
 """The parts that a run is built of: the real ones. Planted bugs replace one of them (``planted.py``)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,12 @@ class Parts:
     sink_opener: Any = SinkLeaseOpener
     #: Functions of production modules that are replaced while the run lasts: module, name, replacement.
     patches: tuple[tuple[Any, str, Any], ...] = ()
+    #: Whether the patches are a mistake in the session rules: then the fold that judges the run makes it, too.
+    are_rules: bool = False
+
+    def judged(self) -> AbstractContextManager[None]:
+        """What is in place while the run is judged."""
+        return self.in_place() if self.are_rules else nullcontext()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from msgspec import structs
 
 from tests.simulation.parts import Parts
 from topics.catalog import CHANGELOG
@@ -23,6 +24,7 @@ from tracker.process.recovery import SessionRecovery
 from tracker.sessions import fold as fold_module
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import ChangedState, FoldResult
+from tracker.sessions.rows import session_row
 from tracker.sessions.state import FORGOTTEN, WATERMARK_KEY, SessionState
 from tracker.sink.lease import SinkLeaseOpener
 from tracker.sink.pipeline import Pipeline
@@ -164,6 +166,24 @@ class FilterLost(SinkLeaseOpener):
             yield lease
 
 
+def _one_event_at_the_least(key: str, state: SessionState, offset: int) -> bytes:
+    return session_row(key, structs.replace(state, sequence=max(1, state.sequence)), offset)
+
+
+def _resets_the_timeout(fold: PartitionFold, key: bytes, state: SessionState | None, record: Any) -> None:
+    record["data"].setdefault("timeout_seconds", fold._rules.timeout_ms // 1000)
+    _session(fold, key, state, record)
+
+
+def _closes_what_has_no_workspace(fold: PartitionFold, key: bytes, state: SessionState | None, record: Any) -> None:
+    if state is not None and "workspace_id" not in state.context:
+        record["data"] = {}
+    _expire(fold, key, state, record)
+
+
+_session, _expire = PartitionFold._session, PartitionFold._expire
+
+
 def _from_committed_offset(simulation: Any) -> Parts:
     class FromCommittedOffset(SessionRecovery):
         def _lease(self, tp: TopicPartition, *args: Any) -> SessionLease:
@@ -212,6 +232,10 @@ def _parts(**replaced: Any) -> Callable[[Any], Parts]:
     return lambda _: Parts(**replaced)
 
 
+def _rules(*patch: Any) -> Callable[[Any], Parts]:
+    return lambda _: Parts(patches=(patch,), are_rules=True)  # type: ignore[arg-type]
+
+
 def _never_again(*_: Any) -> Iterator[Row]:
     return iter(())
 
@@ -237,6 +261,11 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
     "the deadlines are not rebuilt after a recovery": _parts(recovery=DeadlinesNotRebuilt),
     "sessions close in the order of the index": _parts(recovery=_with_fold(ClosesInHeapOrder)),
     "an id is drawn, not derived": _parts(patches=((fold_module, "missing_event_id", _drawn_id),)),
+    "the first row of a session counts an event": _rules(fold_module, "session_row", _one_event_at_the_least),
+    "a second session record resets the time-out": _rules(PartitionFold, "_session", _resets_the_timeout),
+    "an expire of any workspace closes a session of none": _rules(
+        PartitionFold, "_expire", _closes_what_has_no_workspace
+    ),
     "the sink commits before Tinybird has confirmed": _parts(pipeline=CommitBefore200),
     "the sink's duplicate filter does not survive a restart": _parts(sink_opener=FilterLost),
 }

@@ -324,7 +324,8 @@ def run_seed(seed: int, build: Callable[[Any], Parts] = no_bug, *, is_traced: bo
     env.counters.update({name: int(value - before[name]) for name, value in _metrics().items()})
     violations = simulation.violations + [f"uncaught: {error!r}" for error in env.loop.errors]
     if not violations:
-        violations = verdict(simulation)
+        with simulation.world.parts.judged():
+            violations = verdict(simulation)
     return Outcome(seed, violations, env.counters, env.trace)
 
 

@@ -70,25 +70,34 @@ def _record(
         data: dict[str, Any] = {"user_id": rng.choice(("u1", "u2")), "campaign_id": rng.choice(("c1", "c2"))}
         if rng.random() < 0.3:
             data["timeout_seconds"] = rng.choice((2, 5, 30))
-        return key, _value("session", key, data)
+        return key, _value("session", key, data | _workspace(rng), _visitor(rng))
     if dice < 0.15:
-        return key, _value("expire", key, {})
+        return key, _value("expire", key, _workspace(rng))
     if dice < 0.17:
         return key, _value("flush", key, {})
     if dice < 0.25 and recent:
         event_id, *again = rng.choice(recent)
         traffic.event_ids[event_id] += 1
         return again[0], again[1]
-    event: dict[str, Any] = {"event_type": rng.choice(EVENT_TYPES)}
+    event: dict[str, Any] = {"event_type": rng.choice(EVENT_TYPES)} | _workspace(rng)
     if rng.random() < 0.9:
         event["event_id"] = f"e{number}"
         traffic.event_ids[event["event_id"]] += 1
-    value = _value("event", key, event)
+    value = _value("event", key, event, _visitor(rng))
     if "event_id" in event:
         recent.append((event["event_id"], key, value))
         del recent[:-RESENT]
     return key, value
 
 
-def _value(kind: str, key: str, data: dict[str, Any]) -> bytes:
-    return orjson.dumps({"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z", "data": data})
+def _workspace(rng: Random) -> dict[str, Any]:
+    return {"workspace_id": rng.choice(("w1", "w2"))} if rng.random() < 0.3 else {}
+
+
+def _visitor(rng: Random) -> dict[str, Any]:
+    return {"visitor": {"city": rng.choice(("Köln", "Bonn", ""))}} if rng.random() < 0.2 else {}
+
+
+def _value(kind: str, key: str, data: dict[str, Any], envelope: dict[str, Any] | None = None) -> bytes:
+    record = {"type": kind, "session_id": key, "timestamp": "2026-01-01T00:00:00Z", "data": data}
+    return orjson.dumps(record | (envelope or {}))

@@ -5,19 +5,24 @@ import json
 import os
 import random
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.integration.replay.doomed_worker import STEPS
 from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, until_line
+from tests.reference.compare import differences
+from tests.reference.model import Model
 from tests.source_log import end_offsets, read_all
-from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, read_position
-from tracker.kafka.clients import new_producer
+from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
+from tracker.sink.positions import SeenPositions
 
 EVENTS = 6_000
 OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS)
@@ -43,6 +48,16 @@ def once(settings: Settings, topic) -> list[tuple[int, tuple[int, int], bytes | 
     return [(partition, position, *found[partition, position]) for partition, position in sorted(found)]
 
 
+def in_order(settings: Settings, topic) -> dict[int, list]:
+    """A topic's outputs by partition, each once, as its consumers take them."""
+    seen: dict[int, SeenPositions] = defaultdict(SeenPositions)
+    found: dict[int, list] = defaultdict(list)
+    for record in asyncio.run(read_all(settings, topic)):
+        if seen[record.partition].is_new(read_position(record.headers)):
+            found[record.partition].append(record)
+    return found
+
+
 def own(log: ProcessedLog, name: str) -> Settings:
     """The settings by which a generation's topics are read."""
     return log.settings.model_copy(update={"topic_prefix": f"{log.settings.topic_prefix}replay.{name}."})
@@ -59,6 +74,21 @@ def test_the_outputs_of_a_killed_processor_are_byte_identical_with_a_replay(log:
     summary = summary_of(lines)
     assert summary["differences"] == 0
     assert sum(each["identical"] for each in summary["comparisons"]) > EVENTS
+
+
+def test_processor_and_replay_do_what_the_written_rules_say(log: ProcessedLog) -> None:
+    code, _, errors = log.replay("--name", "rules")
+    assert code == 0, errors
+    source: dict[int, list] = defaultdict(list)
+    for record in asyncio.run(read_all(log.settings, SOURCE)):
+        source[record.partition].append(record)
+    home_of = partial(partition_for_key, partitions=log.settings.partitions)
+    for settings in (log.settings, own(log, "rules")):
+        outputs = {topic.suffix: in_order(settings, topic) for topic in OUTPUT_TOPICS}
+        for number in range(log.settings.partitions):
+            model = Model(log.settings.session_rules, number, home_of).take(source[number])
+            assert differences(model, {suffix: found[number] for suffix, found in outputs.items()}) == []
+            assert len(model.made) > EVENTS / log.settings.partitions / 2
 
 
 def test_a_replay_never_touches_the_live_topics(log: ProcessedLog) -> None:

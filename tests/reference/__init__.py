@@ -1,0 +1,1 @@
+"""The session rules once more, independent of the code that they judge."""

@@ -1,0 +1,87 @@
+"""Rows, ids and times of the reference, made with nothing but the standard library."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_DNS, UUID, uuid5
+
+from topics.event import EventData
+from topics.headers import LogPlace
+from topics.session import CONTEXT_FIELDS
+from topics.visitor import Visitor
+
+OUR_IDS = uuid5(NAMESPACE_DNS, "event-tracker")
+#: What an event row holds where neither the event nor its session says anything.
+EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type", "session_event_sequence"}
+
+
+def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, Any]:
+    """An event with its number; context that it lacks is the session's."""
+    row = dict.fromkeys(EVENT_DEFAULTS, "") | record["data"]
+    row |= {field: value for field, value in session["context"].items() if not row.get(field)}
+    return row | {
+        "id": derived_id("event", session["id"], session["created_ms"], session["events"], event_id),
+        "event_id": event_id,
+        "session_id": session["id"],
+        "session_event_sequence": session["events"],
+        "timestamp": text_of(record["timestamp"]),
+    }
+
+
+def session_row(key: bytes, session: dict[str, Any], offset: int) -> dict[str, Any]:
+    """A session as it is after the record at this offset."""
+    row = dict.fromkeys((*CONTEXT_FIELDS, *Visitor.__annotations__), "") | {"is_bot": False}
+    return row | session["context"] | session["visitor"] | {
+        "session_id": session["id"],
+        "session_key": key.decode(),
+        "created_at": text_of_ms(session["created_ms"]),
+        "last_activity_at": text_of_ms(session["active_ms"]),
+        "closed_at": text_of_ms(session["closed_ms"]) if session["reason"] else None,
+        "close_reason": session["reason"],
+        "is_expired": bool(session["reason"]),
+        "event_count": session["events"],
+        "session_timeout_seconds": session["timeout_ms"] // 1000,
+        "version": 2 * offset + bool(session["reason"]),
+    }  # fmt: skip
+
+
+def context_of(data: Any) -> dict[str, str]:
+    """The context that a record gives; an empty value gives nothing."""
+    return {field: data[field] for field in CONTEXT_FIELDS if data.get(field)}
+
+
+def visitor_of(record: Any) -> dict[str, Any]:
+    """What a record tells of its visitor; an empty value tells nothing."""
+    return {field: value for field, value in record.get("visitor", {}).items() if value}
+
+
+def derived_id(*parts: object) -> str:
+    """UUIDv5 of the parts, a line each."""
+    return str(uuid5(OUR_IDS, "\n".join(map(str, parts))))
+
+
+def uuid7_birth_ms(key: str) -> int | None:
+    """When a key was made, if it is a UUIDv7."""
+    try:
+        found = UUID(key)
+    except ValueError:
+        return None
+    return found.int >> 80 if found.version == 7 and str(found) == key.lower() else None
+
+
+def origin_of(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None:
+    """Where a record stood before it was forwarded."""
+    found = re.fullmatch(rb"(\d+):(\d+)", dict(headers).get("forwarded-from", b""))
+    return LogPlace(int(found[1]), int(found[2])) if found else None
+
+
+def text_of(time: datetime) -> str:
+    """ISO 8601 in UTC; a time without an offset is in UTC already."""
+    aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return aware.isoformat().replace("+00:00", "Z")
+
+
+def text_of_ms(milliseconds: int) -> str:
+    """The same, of milliseconds since the epoch."""
+    return text_of(datetime.fromtimestamp(milliseconds / 1000, UTC))
