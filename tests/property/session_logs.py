@@ -33,6 +33,11 @@ WORKSPACES = st.sampled_from(["w1", "w2", ""])
 CONTEXT = st.fixed_dictionaries(
     {}, optional={"user_id": st.sampled_from(["u1", "Zoë", ""]), "workspace_id": WORKSPACES, "ab_test_id": st.just("t")}
 )
+SESSION_CONTEXT = st.builds(
+    lambda context, consent: context | consent,
+    CONTEXT,
+    st.fixed_dictionaries({}, optional={"consent_analytics": st.sampled_from(["granted", "denied"])}),
+)
 VISITORS = st.none() | st.fixed_dictionaries(
     {}, optional={"city": st.sampled_from(["Köln", ""]), "is_bot": st.booleans(), "utm_source": st.just("mail")}
 )
@@ -51,7 +56,7 @@ HEADERS = st.just([]) | st.lists(
 )
 STEPS = st.one_of(
     st.tuples(st.just("event"), KEYS, EVENT_IDS, CONTEXT, VISITORS, st.sampled_from([0, 0, 3])),
-    st.tuples(st.just("session"), KEYS, st.sampled_from([None, None, 1, 120]), CONTEXT, VISITORS, st.just(0)),
+    st.tuples(st.just("session"), KEYS, st.sampled_from([None, None, 1, 120]), SESSION_CONTEXT, VISITORS, st.just(0)),
     st.tuples(st.just("expire"), KEYS, st.sampled_from([None, "w1", "w2"])),
     st.tuples(st.just("flush"), KEYS),
     st.tuples(st.just("garbage"), KEYS),

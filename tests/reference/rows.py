@@ -8,10 +8,12 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from topics.event import EventData
 from topics.headers import LogPlace
-from topics.session import CONTEXT_FIELDS
-from topics.visitor import Visitor
+from topics.session import SessionInput, SessionRow
 
 OUR_IDS = uuid5(NAMESPACE_DNS, "event-tracker")
+#: All that a session is told, except when it ends; events have most of it as fields of their own.
+CONTEXT_FIELDS = SessionInput.__annotations__.keys() - {"timeout_seconds"}
+EVENT_FIELDS = EventData.__annotations__.keys()
 #: What an event row holds where neither the event nor its session says anything.
 EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type", "session_event_sequence"}
 
@@ -19,7 +21,9 @@ EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type",
 def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, Any]:
     """An event with its number; context that it lacks is the session's."""
     row = dict.fromkeys(EVENT_DEFAULTS, "") | record["data"]
-    row |= {field: value for field, value in session["context"].items() if not row.get(field)}
+    row |= {
+        field: session["context"][field] for field in session["context"].keys() & EVENT_FIELDS if not row.get(field)
+    }
     return row | {
         "id": derived_id("event", session["id"], session["created_ms"], session["events"], event_id),
         "event_id": event_id,
@@ -31,7 +35,7 @@ def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, 
 
 def session_row(key: bytes, session: dict[str, Any], offset: int) -> dict[str, Any]:
     """A session as it is after the record at this offset."""
-    row = dict.fromkeys((*CONTEXT_FIELDS, *Visitor.__annotations__), "") | {"is_bot": False}
+    row = dict.fromkeys(SessionRow.__annotations__, "") | {"is_bot": False}
     return row | session["context"] | session["visitor"] | {
         "session_id": session["id"],
         "session_key": key.decode(),
@@ -48,7 +52,7 @@ def session_row(key: bytes, session: dict[str, Any], offset: int) -> dict[str, A
 
 def context_of(data: Any) -> dict[str, str]:
     """The context that a record gives; an empty value gives nothing."""
-    return {field: data[field] for field in CONTEXT_FIELDS if data.get(field)}
+    return {field: data[field] for field in CONTEXT_FIELDS & data.keys() if data[field]}
 
 
 def visitor_of(record: Any) -> dict[str, Any]:
