@@ -22,7 +22,7 @@ from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
 from tracker.datasources.files import shipped_datasources
 from tracker.kafka.admin import create_topics
 from tracker.kafka.clients import new_producer
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
@@ -143,7 +143,7 @@ async def _load(bench: Bench, settings: Settings, sink: Worker) -> float:
     return total_bytes / bench.events
 
 
-def _rows(begin: int, end: int) -> Iterator[Outgoing]:
+def _rows(begin: int, end: int) -> Iterator[ProducerRecord]:
     """Rows with something in every column that needs a value, and in some that don't."""
     texts = {column.name: "" for column in shipped_datasources()["events_v1"].columns if column.type == "String"}
     row = {

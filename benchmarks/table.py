@@ -8,7 +8,7 @@ from topics.catalog import CHANGELOG, SOURCE
 from topics.control import TICK_VALUE
 from tracker import clock
 from tracker.kafka.clients import new_producer, partition_for_key
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.sessions.ids import fingerprint
 from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
 from tracker.settings import Settings
@@ -37,7 +37,7 @@ async def write_table(settings: Settings, sessions: int) -> dict[int, list[bytes
     return keys
 
 
-def _rows(keys: list[bytes]) -> Iterator[Outgoing]:
+def _rows(keys: list[bytes]) -> Iterator[ProducerRecord]:
     now = clock.now_ms()
     for number, key in enumerate(keys):
         state = SessionState(

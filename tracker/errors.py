@@ -1,13 +1,14 @@
-"""The three kinds of error, and nothing else.
+"""The three kinds of error. Every class of ours is one of them, and its kind says what its catcher may do.
 
-*Retry*: the world is in the way and will get out of it. *Reject*: this record can't be taken; it becomes a dead
-letter or a 4xx (``topics.codec.RejectedRecord``). *Bug*: something that can't be; the process stops rather than
-going on past it, because a skipped chunk would be a gap in someone's numbers.
+*Retry* (``RetryableError``): the same may work later. *Reject* (``RejectedError``): the same is refused again, so the
+one who asked has to change it: a record becomes a dead letter (``topics.codec.RejectedRecord``), a request a 4xx, a
+command one line and exit code 1. *Bug* (``InvariantError``): the process stops rather than go on, because a skipped
+chunk would be a gap in someone's numbers.
 """
 
 
 class TrackerError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose. Raise one of the three kinds."""
 
 
 class RetryableError(TrackerError):
@@ -18,12 +19,20 @@ class DiskFullError(RetryableError):
     """The local disk takes no more. Nothing is lost by waiting: what was not written is in the changelog."""
 
 
-class StateDamagedError(TrackerError):
-    """The local state can't be read. It costs a recovery, nothing else: the changelog has it all."""
+class StateDamagedError(RetryableError):
+    """The local state can't be read. It is rebuilt from the changelog, which has all of it; then the same works."""
 
 
-class ConfigurationError(TrackerError):
-    """The operator has to change something; the message says what."""
+class RejectedError(TrackerError):
+    """A record, request, query or command that can't be served as it is; the message says why."""
+
+
+class ConfigurationError(RejectedError):
+    """The operator has to change a setting, a file, a topic or a command; the message says what."""
+
+
+class NotFoundError(RejectedError):
+    """A session, dead letter or generation that was asked for does not exist."""
 
 
 class InvariantError(TrackerError):

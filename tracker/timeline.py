@@ -1,6 +1,6 @@
 """One session as an operator sees it: its state and its numbered events, live or as Tinybird has them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -8,15 +8,16 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from yarl import URL
 
 from topics.catalog import SEQUENCED
 from topics.headers import SourcePosition, read_position
-from tracker.errors import ConfigurationError, RetryableError
+from tracker.errors import ConfigurationError, NotFoundError, RetryableError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader, partition_for_key
+from tracker.kafka.log_reader import LogRange, read_range
 from tracker.settings import Settings
 from tracker.tinybird.sql import quoted
 from tracker.tinybird_clients import query_api
@@ -35,7 +36,7 @@ async def live_state(settings: Settings, key: str) -> Mapping[str, Any]:
     """Return a session's state from the worker that owns it.
 
     Raises:
-        ConfigurationError: no session has this key.
+        NotFoundError: no session has this key.
         RetryableError: no processor answers, or the owner is recovering.
     """
     base = settings.process_url.rstrip("/")
@@ -44,7 +45,7 @@ async def live_state(settings: Settings, key: str) -> Mapping[str, Any]:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                raise ConfigurationError(f"no session has the key {key!r}; sessions of old: tracker session --tinybird")
+                raise NotFoundError(f"no session has the key {key!r}; sessions of old: tracker session --tinybird")
             if answer.status != HTTPStatus.OK:
                 raise RetryableError(f"the session's owner can't answer now (status {answer.status}); try again")
             state: Mapping[str, Any] = orjson.loads(await answer.read())
@@ -71,39 +72,51 @@ async def open_live_events(settings: Settings, key: str, since_ms: int) -> Async
         reader.assign([tp])
         at = (await reader.offsets_for_times({tp: max(0, since_ms - CLOCK_MARGIN_MS)})).get(tp)
         end = (await reader.end_offsets([tp]))[tp]
-        reader.seek(tp, at.offset if at is not None else end)
-        yield LiveEvents(reader, tp, key.encode(), end)
+        yield LiveEvents(reader, tp, key.encode(), LogRange(at.offset if at is not None else end, end))
 
 
 class LiveEvents:
     """Reads one key's events, each once."""
 
-    def __init__(self, reader: AIOKafkaConsumer, tp: TopicPartition, key: bytes, end: int) -> None:
+    def __init__(self, reader: AIOKafkaConsumer, tp: TopicPartition, key: bytes, wanted: LogRange) -> None:
         self._reader = reader
         self._tp = tp
         self._key = key
-        self._end = end
+        self._range = wanted
         self._last = SourcePosition(-1, -1)
 
     async def read(self, *, follow: bool) -> AsyncIterator[Event]:
-        """Yield the events that there are, and with ``follow`` those that come, for ever."""
-        while follow or await self._reader.position(self._tp) < self._end:
+        """Yield the events that there are, and with ``follow`` also those that come later, without end.
+
+        Raises:
+            RetryableError: the broker gives nothing any more.
+        """
+        async for run in read_range(self._reader, self._tp, self._range):
+            for event in self._new(run.records):
+                yield event
+        self._reader.seek(self._tp, self._range.end)
+        while follow:
             found = await self._reader.getmany(self._tp, timeout_ms=READ_TIMEOUT_MS)
-            for record in found.get(self._tp, ()):
-                position = read_position(record.headers)
-                if position is None or position <= self._last:  # a repeat, after a crash
-                    continue
-                self._last = position
-                if record.key == self._key and record.value:
-                    yield orjson.loads(record.value)
+            for event in self._new(found.get(self._tp, ())):
+                yield event
+
+    def _new(self, records: Iterable[ConsumerRecord]) -> Iterator[Event]:
+        for record in records:
+            position = read_position(record.headers)
+            if position is None or position <= self._last:  # a repeat, after a crash
+                continue
+            self._last = position
+            if record.key == self._key and record.value:
+                yield orjson.loads(record.value)
 
 
 async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], list[Event]]:
     """Return a session's row and events from Tinybird; the last one, if a key is given that had several.
 
     Raises:
-        ConfigurationError: Tinybird knows none.
-        RetryableError: Tinybird can't be reached, or refuses.
+        NotFoundError: Tinybird knows none.
+        QueryRefused: the token may not read there.
+        RetryableError: Tinybird can't be reached, or not now.
     """
     name = quoted(session)
     async with query_api(settings) as rows:
@@ -112,7 +125,7 @@ async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], 
             "ORDER BY created_at DESC LIMIT 1"
         )
         if not found:
-            raise ConfigurationError(f"Tinybird has no session {session!r}")
+            raise NotFoundError(f"Tinybird has no session {session!r}")
         row = found[0]
         events = await rows.select(
             f"SELECT * FROM events_v1 FINAL WHERE session_id = {quoted(str(row['session_id']))} "

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.run import Outcome, run_fault
+from tests.faults.run import FaultResult, run_fault
 from tests.faults.world import Size
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
 from tracker.errors import TrackerError
@@ -48,7 +48,7 @@ def main() -> int:
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
-def _run(fault: Fault, seed: int, size: Size, console: Console) -> Outcome:
+def _run(fault: Fault, seed: int, size: Size, console: Console) -> FaultResult:
     console.print(f"[dim]{fault.name}: {fault.what} (seed {seed})[/dim]", highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="tracker-faults-") as directory,
@@ -73,7 +73,7 @@ def _keep_logs(data_dir: Path, target: Path) -> None:
         shutil.copy(log, target / f"{log.parent.name}.{log.name}")
 
 
-def table(outcomes: list[Outcome]) -> Table:
+def table(outcomes: list[FaultResult]) -> Table:
     """What was done, how long until all that had been accepted was through, and whether everything held."""
     shown = Table(title="Each output once and byte for byte as the log says, numbers 1..n, one close at the deadline")
     shown.add_column("fault", no_wrap=True)

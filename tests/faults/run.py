@@ -16,7 +16,7 @@ STOP_STATUS = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FaultResult:
     """What became of one fault; ``problems`` is empty if all held."""
 
     fault: str
@@ -39,7 +39,9 @@ class Outcome:
         return {**asdict(self), "held": self.held}
 
 
-async def run_fault(fault: Fault, broker: LocalKafka, data_dir: Path, *, seed: int, size: Size, times: int) -> Outcome:
+async def run_fault(
+    fault: Fault, broker: LocalKafka, data_dir: Path, *, seed: int, size: Size, times: int
+) -> FaultResult:
     """Strike running workers with a fault, and check all that came out."""
     began = time.monotonic()
     prefix = f"faults-{fault.name}-{seed}."
@@ -70,9 +72,9 @@ async def _stop(world: World) -> list[str]:
     return problems
 
 
-def _outcome(fault: Fault, seed: int, world: World, seconds: float, problems: str) -> Outcome:
+def _outcome(fault: Fault, seed: int, world: World, seconds: float, problems: str) -> FaultResult:
     recoveries = [strike.recovered_seconds for strike in world.strikes if strike.recovered_seconds] or [0.0]
-    return Outcome(
+    return FaultResult(
         fault=fault.name,
         seed=seed,
         times_struck=len(world.strikes),

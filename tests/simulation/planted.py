@@ -216,7 +216,9 @@ def _changelog_unawaited(simulation: Any) -> Parts:
                 return False
             await self._send_outputs(lease.partition, result)
             rows = list(changed_rows(result, watermark, lease.fold.mark))
-            sending = send_batches(self._producer, CHANGELOG.name("tracker."), lease.partition, map(_outgoing, rows))
+            sending = send_batches(
+                self._producer, CHANGELOG.name("tracker."), lease.partition, map(_changelog_record, rows)
+            )
             task = asyncio.ensure_future(sending)
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             lease.store.write(rows, lease.store.position + len(rows))
@@ -225,7 +227,7 @@ def _changelog_unawaited(simulation: Any) -> Parts:
     return Parts(checkpoint=Unawaited)
 
 
-_outgoing = checkpoint_module._outgoing
+_changelog_record = checkpoint_module._changelog_record
 
 
 def _parts(**replaced: Any) -> Callable[[Any], Parts]:

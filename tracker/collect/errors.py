@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from topics.codec import RejectedRecord
-from tracker.errors import TrackerError
+from tracker.errors import RejectedError
 
 ErrorCode = Literal[
     "not_json",  # the body is no JSON document, or not UTF-8
@@ -54,7 +54,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
 RETRY_AFTER_SECONDS: Final = 2
 
 
-class RequestError(TrackerError):
+class RequestError(RejectedError):
     """A request can't be served; ``code`` says why to programs, ``message`` and ``reasons`` to people.
 
     Neither may repeat values of the request: they may be secret.

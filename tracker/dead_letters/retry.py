@@ -18,12 +18,12 @@ from topics.headers import RETRY_MARK, RETRY_OF
 from tracker import clock
 from tracker.dead_letters.letters import Fates, Filter, Place, read_letters, read_mark
 from tracker.dead_letters.resend import Resend, Skipped, plan
-from tracker.errors import ConfigurationError
+from tracker.errors import RetryableError
 from tracker.kafka.log_reader import LogRange, LogReader
 from tracker.kafka.record_batches import send_batches
 from tracker.settings import Settings
 
-#: Letters between two looks at whether somebody else retries too.
+#: Letters between two looks at whether another retry is under way.
 BATCH_LETTERS: Final = 500
 
 
@@ -35,7 +35,7 @@ class Log(NamedTuple):
 
 
 @dataclass(slots=True)
-class Outcome:
+class RetrySummary:
     """What a run has done."""
 
     sent: int = 0
@@ -58,11 +58,11 @@ class Retry:
         self._unknown: set[Place] = set()
         self._run_id = clock.new_id()
 
-    async def preview(self, meant: Filter) -> tuple[Counter[str], Outcome]:
+    async def preview(self, meant: Filter) -> tuple[Counter[str], RetrySummary]:
         """Count the records that would be sent, by topic, and say which letters would be left. Writes nothing."""
-        outcome = Outcome()
-        topics = Counter([resend.topic async for resend in self._plans(meant, outcome)])
-        return topics, outcome
+        summary = RetrySummary()
+        topics = Counter([resend.topic async for resend in self._plans(meant, summary)])
+        return topics, summary
 
     async def settle(self) -> int:
         """Find out which records of an interrupted run were sent, and mark their letters; returns how many.
@@ -82,34 +82,34 @@ class Retry:
         self._fates.begun.clear()
         return len(found)
 
-    async def run(self, meant: Filter, report: Callable[[int], None]) -> Outcome:
+    async def run(self, meant: Filter, report: Callable[[int], None]) -> RetrySummary:
         """Send the records of the letters that are meant.
 
         Raises:
-            ConfigurationError: somebody else retries at the same time; what was begun is settled by the next run.
+            RetryableError: another retry is under way; the next run settles what this one began.
         """
-        outcome = Outcome()
+        summary = RetrySummary()
         batch: list[Resend] = []
-        async for resend in self._plans(meant, outcome):
+        async for resend in self._plans(meant, summary):
             batch.append(resend)
             if len(batch) == BATCH_LETTERS:
-                await self._send(batch, outcome, report)
+                await self._send(batch, summary, report)
                 batch = []
         if batch:
-            await self._send(batch, outcome, report)
-        return outcome
+            await self._send(batch, summary, report)
+        return summary
 
-    async def _plans(self, meant: Filter, outcome: Outcome) -> AsyncIterator[Resend]:
+    async def _plans(self, meant: Filter, summary: RetrySummary) -> AsyncIterator[Resend]:
         async for stored in read_letters(self._settings, self._letters, self._fates, meant):
             planned = plan(stored, self._settings, self._logs.partitions(SOURCE))
             if stored.place in self._unknown:
                 planned = Skipped(stored.place, "an interrupted run may have sent it, and the log no longer says")
             if isinstance(planned, Skipped):
-                outcome.skipped.append(planned)
+                summary.skipped.append(planned)
             else:
                 yield planned
 
-    async def _send(self, batch: Sequence[Resend], outcome: Outcome, report: Callable[[int], None]) -> None:
+    async def _send(self, batch: Sequence[Resend], summary: RetrySummary, report: Callable[[int], None]) -> None:
         ends = await self._ends()
         marks = [(resend.place, self._mark_of(resend, ends)) for resend in batch]
         await self._mark("begun", marks)
@@ -121,7 +121,7 @@ class Retry:
             records = [(resend.key, resend.value, resend.headers) for resend in resends]
             await send_batches(self._producer, topic, partition, records)
         await self._mark("done", marks)
-        outcome.sent += len(batch)
+        summary.sent += len(batch)
         report(len(batch))
 
     def _mark_of(self, resend: Resend, ends: Mapping[Log, LogRange]) -> RetryMark:
@@ -149,7 +149,7 @@ class Retry:
             async for records in self._logs.read(self._letters_topic, partition, wanted):
                 for mark in filter(None, map(read_mark, records)):
                     if mark.state == "begun" and mark.run_id != self._run_id:
-                        raise ConfigurationError("somebody else retries dead letters right now; wait for them")
+                        raise RetryableError("another retry of dead letters is under way; try again when it has ended")
             self._looked_upto[partition] = now.end
 
     async def _ends(self) -> Mapping[Log, LogRange]:

@@ -45,7 +45,7 @@ _SESSIONS: Final = "SELECT session_id, session_key FROM session_v1 FINAL WHERE s
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """The comparison, line by line, and what does not hold."""
 
     visit: Visit
@@ -106,7 +106,7 @@ async def _check_and_report(settings: Settings, console: Console) -> int:
     return 1 if outcome.faults else 0
 
 
-async def check(settings: Settings, logs: LogFiles, console: Console) -> Outcome:
+async def check(settings: Settings, logs: LogFiles, console: Console) -> CheckResult:
     """Start the stack, let a browser visit, and compare.
 
     Raises:
@@ -125,13 +125,13 @@ async def check(settings: Settings, logs: LogFiles, console: Console) -> Outcome
         return await stack.guard(_visit_and_compare(settings, executable, rows))
 
 
-async def _visit_and_compare(settings: Settings, executable: str, rows: QueryApi) -> Outcome:
+async def _visit_and_compare(settings: Settings, executable: str, rows: QueryApi) -> CheckResult:
     origin = f"http://localhost:{settings.collect_port}"
     async with open_browser(executable) as browser:
         visited = await visit(browser, origin, settings.cookie_name)
     stored, sessions = await _arrived(rows, visited)
     lines = compare_events(visited.events, stored)
-    return Outcome(visited, lines, find_faults(visited, lines, sessions))
+    return CheckResult(visited, lines, find_faults(visited, lines, sessions))
 
 
 async def _arrived(rows: QueryApi, visited: Visit) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

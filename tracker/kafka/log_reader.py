@@ -106,7 +106,9 @@ class LogReader:
         """
         name = topic.name(self._settings.topic_prefix)
         if name not in self._found:
-            raise ConfigurationError(f"there is no topic {name} on {self._settings.kafka_bootstrap}")
+            raise ConfigurationError(
+                f"there is no topic {name} on {self._settings.kafka_bootstrap}; run: tracker topics create"
+            )
         return self._found[name].partitions
 
     async def ranges(self, topic: Topic) -> Mapping[int, LogRange]:
@@ -120,6 +122,23 @@ class LogReader:
         begins = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         return {tp.partition: LogRange(begins[tp], ends[tp]) for tp in partitions}
+
+    async def ranges_since(self, topic: Topic, since_ms: int) -> Mapping[int, LogRange]:
+        """Return what each partition holds now from the first record on that is not older than a time.
+
+        Args:
+            topic: The topic; its own timestamps count.
+            since_ms: Milliseconds since the epoch.
+
+        Raises:
+            ConfigurationError: there is no such topic.
+        """
+        whole = await self.ranges(topic)
+        name = topic.name(self._settings.topic_prefix)
+        asked = {TopicPartition(name, number): max(0, since_ms) for number in whole}
+        found = await self._consumer.offsets_for_times(asked)
+        ends = {tp: whole[tp.partition].end for tp in asked}
+        return {tp.partition: LogRange(at.offset if at else ends[tp], ends[tp]) for tp, at in found.items()}
 
     async def read(self, topic: str, partition: int, wanted: LogRange) -> AsyncIterator[Sequence[ConsumerRecord]]:
         """Yield the records of a range, in runs.

@@ -15,15 +15,15 @@ from tracker.kafka.clients import RETRY_SECONDS
 
 log = structlog.get_logger()
 
-#: Key, value and headers of a record to produce.
-Outgoing = tuple[bytes | None, bytes | None, Headers]
+#: Key, value and headers of a record that is to be written (Kafka's own name for it).
+ProducerRecord = tuple[bytes | None, bytes | None, Headers]
 
 
 async def send_batches(
     producer: AIOKafkaProducer,
     topic: str,
     partition: int,
-    records: Iterable[Outgoing],
+    records: Iterable[ProducerRecord],
     timestamps_ms: Iterable[int | None] = repeat(None),
 ) -> list[tuple[int, int]]:
     """Send records to one partition in order and wait until all are acked. About 1 us a record.

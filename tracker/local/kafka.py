@@ -31,7 +31,7 @@ POLL_INTERVAL_SECONDS: Final = 0.1
 SHOWN_LOG_LINES: Final = 15
 _LOG4J: Final = Path(__file__).with_name("kafka-log4j2.xml")
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class LocalKafka:

@@ -1,21 +1,17 @@
 """What both lanes got: reads the tracker's and the queue's topic over a time range and compares them."""
 
-import asyncio
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from xxhash import xxh3_64_intdigest
 
-from topics.catalog import LEGACY, SOURCE
+from topics.catalog import LEGACY, SOURCE, Topic
 from tracker.errors import ConfigurationError
-from tracker.kafka.access import explain, require_access
-from tracker.kafka.admin import describe_broker
-from tracker.kafka.clients import new_reader
+from tracker.kafka.access import require_access
+from tracker.kafka.log_reader import open_log_reader
 from tracker.settings import Settings
 
 #: Ids held at a time; about 200 bytes each.
@@ -24,9 +20,6 @@ MAX_IDS: Final = 5_000_000
 EDGE_MS: Final = 60_000
 #: Differences that are shown.
 MAX_SHOWN: Final = 20
-READ_RECORDS: Final = 5_000
-READ_TIMEOUT_MS: Final = 1_000
-CONNECT_TIMEOUT_SECONDS: Final = 15.0
 
 Lane = Literal["tracker", "legacy"]
 What = Literal["missing in tracker", "missing in legacy", "different data"]
@@ -176,55 +169,20 @@ async def compare(settings: Settings, since_ms: int, until_ms: int, compares: Co
     """Read both topics over a range of the broker's time, [since, until), and compare them.
 
     Raises:
-        RetryableError: Kafka can't be reached.
+        RetryableError: Kafka can't be reached, or stops answering.
         ConfigurationError: a topic is missing, or the range holds too much.
     """
     comparison = Comparison(since_ms, until_ms, compares)
-    topics: Mapping[Lane, str] = {
-        "tracker": SOURCE.name(settings.topic_prefix),
-        "legacy": LEGACY.name(settings.topic_prefix),
-    }
+    topics: Mapping[Lane, Topic] = {"tracker": SOURCE, "legacy": LEGACY}
     await require_access(settings, "migration")
-    states = await describe_broker(settings)
-    for topic in topics.values():
-        if topic not in states:
-            raise ConfigurationError(f"topic {topic} does not exist; run: tracker topics create")
-    reader = new_reader(settings, "tracker-migration")
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            await reader.start()
+    async with open_log_reader(settings, f"{settings.topic_prefix}migration") as reader:
         for lane, topic in topics.items():
-            async for value, timestamp_ms in _read_range(
-                reader, topic, states[topic].partitions, since_ms - EDGE_MS, until_ms + EDGE_MS
-            ):
-                comparison.take(lane, value, timestamp_ms)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise await explain(settings, error) from error
-    finally:
-        await reader.stop()
+            for number, wanted in (await reader.ranges_since(topic, since_ms - EDGE_MS)).items():
+                async for records in reader.read(topic.name(settings.topic_prefix), number, wanted):
+                    for record in records:
+                        if record.timestamp < until_ms + EDGE_MS:
+                            comparison.take(lane, record.value, record.timestamp)
     return comparison
-
-
-async def _read_range(
-    reader: AIOKafkaConsumer, topic: str, count: int, since_ms: int, until_ms: int
-) -> AsyncIterator[tuple[bytes | None, int]]:
-    partitions = [TopicPartition(topic, number) for number in range(count)]
-    reader.assign(partitions)
-    ends = await reader.end_offsets(partitions)
-    starts = await reader.offsets_for_times(dict.fromkeys(partitions, max(0, since_ms)))
-    left = defaultdict(int, {partition: ends[partition] for partition in partitions if starts[partition] is not None})
-    for partition in left:
-        reader.seek(partition, starts[partition].offset)
-    reader.pause(*(partition for partition in partitions if partition not in left))
-    while left:
-        for records in (await reader.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=READ_RECORDS)).values():
-            for record in records:
-                if record.timestamp < until_ms:
-                    yield record.value, record.timestamp
-        for partition in list(left):
-            if await reader.position(partition) >= left[partition]:
-                del left[partition]
-                reader.pause(partition)
 
 
 def _difference(what: What, seen: Seen) -> Difference:

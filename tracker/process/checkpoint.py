@@ -26,7 +26,7 @@ from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS
 from tracker.errors import DiskFullError, InvariantError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
@@ -105,7 +105,7 @@ class Checkpoint:
             return False
         rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.fold.mark)]
         with steps.step("changelog"):
-            written = await send_batches(self._producer, self._changelog, lease.partition, map(_outgoing, rows))
+            written = await send_batches(self._producer, self._changelog, lease.partition, map(_changelog_record, rows))
         if not lease.alive:
             return False
         end = contiguous_end(lease.store.position, written)
@@ -225,6 +225,6 @@ def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterato
     yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
 
 
-def _outgoing(row: Row) -> Outgoing:
+def _changelog_record(row: Row) -> ProducerRecord:
     key, offset, value = row
     return key, value, [] if value is not None else [(SOURCE_OFFSET, b"%d" % offset)]

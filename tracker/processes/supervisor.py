@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from tracker.errors import TrackerError
+from tracker.errors import RetryableError
 from tracker.processes.children import STOP_TIMEOUT_SECONDS, Child
 
 #: Last lines of a child's output that are kept, to show what it said before it ended.
@@ -20,7 +20,7 @@ _Result = TypeVar("_Result")
 LineWriter = Callable[[str, bytes], None]
 
 
-class ChildExited(TrackerError):  # noqa: N818 - it says what happened; whether that is an error, the caller knows
+class ChildExited(RetryableError):  # noqa: N818 - it says what happened; whether that is an error, the caller knows
     """A child ended although nobody had told it to."""
 
     def __init__(self, name: str, returncode: int, last_lines: Sequence[str]) -> None:

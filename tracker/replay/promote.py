@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, NotFoundError
 from tracker.replay.generation import Generation
 from tracker.replay.plan import Plan
 from tracker.tinybird.admin import DatasourceAdmin
@@ -80,7 +80,7 @@ def promotable(generation: Generation) -> Plan:
     """
     plan = generation.plan
     if plan is None:
-        raise ConfigurationError(f"there is no generation {generation.name!r}")
+        raise NotFoundError(f"there is no generation {generation.name!r}")
     if plan.request.target != "datasource":
         raise ConfigurationError("only a replay into --datasource can be promoted")
     require_whole(plan)

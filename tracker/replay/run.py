@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
-from tracker.errors import ConfigurationError, TrackerError
+from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader
@@ -85,7 +85,7 @@ async def run(
     """Fold everything that is left of the plan and return what came of it.
 
     Raises:
-        TrackerError: a worker failed; quotes its last words. The generation can be resumed.
+        RetryableError: a worker failed; quotes its last words. The generation can be resumed.
     """
     left = [each for each in plan.partitions if generation.result(each.partition) is None]
     shares = share_out(left, processes)
@@ -128,7 +128,7 @@ async def _run_workers(
         stop_all()
     failures = [words for _, words in codes if words]
     if failures:
-        raise TrackerError(f"a replay process failed; run the same command again to resume\n{failures[0]}")
+        raise RetryableError(f"a replay process failed; run the same command again to resume\n{failures[0]}")
     return [code for code, _ in codes]
 
 

@@ -13,7 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiolimiter import AsyncLimiter
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, NotFoundError
 from tracker.kafka.clients import new_producer, new_reader, partition_for_key
 from tracker.processes.signals import stop_event
 from tracker.replay.generation import Generation
@@ -37,7 +37,7 @@ async def run_worker(
     generation = Generation(settings, name)
     plan = generation.plan
     if plan is None:
-        raise ConfigurationError(f"there is no generation {name!r}")
+        raise NotFoundError(f"there is no generation {name!r}")
     stopping = stop_event().is_set
     limiter = None if max_rate is None else AsyncLimiter(max_rate, 1)
     async with AsyncExitStack() as stack:

@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from tracker.kafka.clients import RETRY_SECONDS
 from tracker.sink.batches import Covered
 from tracker.sink.lease import SinkLease
 
 log = structlog.get_logger()
-
-RETRY_WAIT_SECONDS: Final = 1.0
 
 #: Commits for the group.
 #: Raises KafkaError: not committed; the same may be tried again.
@@ -72,7 +70,7 @@ class Committer:
         except KafkaError as error:
             log.warning("offsets could not be committed; trying again", error=repr(error))
             self._waiting = {covered.lease: covered for covered in covers} | self._waiting
-            await asyncio.sleep(RETRY_WAIT_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
             self._added.set()
             return
         for covered in covers:

@@ -13,11 +13,11 @@ import aiohttp
 from pydantic import SecretStr
 
 from tracker.errors import RetryableError
+from tracker.tinybird.answers import SHOWN_ANSWER_CHARS
+from tracker.tinybird.events_api import REQUEST_TIMEOUT_SECONDS
 
-REQUEST_TIMEOUT_SECONDS: Final = 60.0
 JOB_TIMEOUT_SECONDS: Final = 3_600.0
 JOB_POLL_SECONDS: Final = 0.5
-SHOWN_ERROR_CHARS: Final = 300
 
 
 class DatasourceAdmin:
@@ -51,7 +51,7 @@ class DatasourceAdmin:
         try:
             async with self._http.request(method, self._url + path, **options) as answer:
                 if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border of errors
-                    text = (await answer.text())[:SHOWN_ERROR_CHARS]
+                    text = (await answer.text())[:SHOWN_ANSWER_CHARS]
                     raise RetryableError(f"Tinybird answers {answer.status} to {method} {path}: {text}")
                 found: dict[str, Any] = await answer.json(content_type=None)
                 return found

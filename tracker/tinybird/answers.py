@@ -11,11 +11,11 @@ from typing import Final
 
 import orjson
 
-from tracker.errors import ConfigurationError, RetryableError, TrackerError
+from tracker.errors import ConfigurationError, RejectedError, RetryableError
 
 #: A server can't ask for more patience than this.
 RETRY_AFTER_MAX_SECONDS: Final = 120.0
-ANSWER_SHOWN_CHARS: Final = 300
+SHOWN_ANSWER_CHARS: Final = 300
 
 _NOT_FOUND_OR_FORBIDDEN: Final = {
     401: "TRACKER_TINYBIRD_TOKEN is missing or unknown",
@@ -53,11 +53,11 @@ class TinybirdUnavailable(RetryableError):  # noqa: N818 - named for what it say
         self.is_throttling = is_throttling
 
 
-class RowsTooLarge(TrackerError):  # noqa: N818 - a verdict on the request
+class RowsTooLarge(RejectedError):  # noqa: N818 - a verdict on the request
     """413: the request has to be split."""
 
 
-class RowsRefused(TrackerError):  # noqa: N818 - a verdict on the request
+class RowsRefused(RejectedError):  # noqa: N818 - a verdict on the request
     """400 or 422: at least one of the rows can't be taken; the message is Tinybird's own reason."""
 
     def __init__(self, why: str, *, may_be_written: bool = False) -> None:
@@ -75,7 +75,7 @@ def read_answer(status: int, retry_after: str | None, text: str) -> IngestResult
         RowsRefused: at least one row can't be taken.
         ConfigurationError: token, datasource or address are wrong; says what to fix.
     """
-    shown = text[:ANSWER_SHOWN_CHARS]
+    shown = text[:SHOWN_ANSWER_CHARS]
     if status == 200:  # noqa: PLR2004 - HTTP's own numbers need no names
         return _result(text)
     if status == 413:  # noqa: PLR2004

@@ -18,7 +18,7 @@ from topics.event import EventData
 from topics.session import SessionRow
 from tracker.datasources.files import shipped_datasources
 from tracker.datasources.rows import find_misfit, row_decoder
-from tracker.errors import ConfigurationError, TrackerError
+from tracker.errors import ConfigurationError, RejectedError
 from tracker.tinybird.circuit import Circuit
 from tracker.tinybird.delivery import Delivery, Outcome
 from tracker.tinybird.events_api import REQUEST_TIMEOUT_SECONDS, EventsApi
@@ -33,7 +33,7 @@ MAX_SHOWN_ROWS: Final = 5
 _JSON_OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
-class InvalidRows(TrackerError):  # noqa: N818 - a verdict on the caller's rows
+class InvalidRows(RejectedError):  # noqa: N818 - a verdict on the caller's rows
     """Rows that don't fit their datasource's columns. Nothing was sent. ``problems`` has one text for each place."""
 
     def __init__(self, datasource: str, problems: Mapping[int, str]) -> None:

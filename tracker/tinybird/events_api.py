@@ -18,7 +18,7 @@ from tracker.tinybird.answers import (
     read_answer,
     read_wait,
 )
-from tracker.tinybird.sql import QueryApi
+from tracker.tinybird.sql import QueryApi, QueryRefused
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
@@ -103,7 +103,7 @@ class EventsApi:
         assert self._session is not None, "use it as an async context manager"  # noqa: S101
         try:
             return await QueryApi(self._url, self._session).select(sql)
-        except RetryableError as error:
+        except (RetryableError, QueryRefused) as error:
             raise type(error)(self._without_secret(str(error))) from None
 
     def _without_secret(self, text: str) -> str:

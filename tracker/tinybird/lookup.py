@@ -71,7 +71,7 @@ class Lookup:
     async def _ask(self, sql: str) -> list[Mapping[str, Any]]:
         """Have a query answered, however long that takes: what is not known can't be decided."""
         async for attempt in stamina.retry_context(
-            on=_passes,
+            on=RetryableError,
             attempts=None,
             timeout=None,
             wait_initial=RETRY_FIRST_WAIT_SECONDS,
@@ -99,10 +99,6 @@ class Lookup:
             if misfit is not None:
                 found[place] = f"{misfit.column or 'row'}: {misfit.error}"
         return found
-
-
-def _passes(error: Exception) -> bool:
-    return isinstance(error, RetryableError) and not isinstance(error, QueryRefused)
 
 
 def _key_columns(datasource: Datasource) -> tuple[str, ...]:

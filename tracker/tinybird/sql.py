@@ -8,16 +8,16 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
-from tracker.errors import RetryableError
+from tracker.errors import RejectedError, RetryableError
+from tracker.tinybird.answers import SHOWN_ANSWER_CHARS
 
 QUERY_TIMEOUT_SECONDS: Final = 20.0
 #: Of an error's text only this much is shown.
-SHOWN_ERROR_CHARS: Final = 300
 _REFUSALS: Final = frozenset({400, 401, 403, 404})
 
 
-class QueryRefused(RetryableError):  # noqa: N818 - a verdict on the query
-    """The token may not read there, or the query is none that can be answered: asking again is in vain."""
+class QueryRefused(RejectedError):  # noqa: N818 - a verdict on the query
+    """The token may not read there, or Tinybird can't answer the query: the same query is refused again."""
 
 
 class QueryApi:
@@ -41,7 +41,8 @@ class QueryApi:
         """Return the rows of a SELECT (without FORMAT) as JSON objects, as they go into the Events API.
 
         Raises:
-            RetryableError: Tinybird can't be reached or refuses the query.
+            QueryRefused: Tinybird refuses the query.
+            RetryableError: Tinybird can't be reached, or not now.
         """
         return (await self._ask(query, "JSONEachRow")).splitlines()
 
@@ -49,7 +50,7 @@ class QueryApi:
         try:
             async with self._http.post(self._url, data=f"{query} FORMAT {output_format}") as response:
                 if response.status != 200:  # noqa: PLR2004 - OK
-                    text = (await response.text())[:SHOWN_ERROR_CHARS]
+                    text = (await response.text())[:SHOWN_ANSWER_CHARS]
                     kind = QueryRefused if response.status in _REFUSALS else RetryableError
                     raise kind(f"{self._url} answers {response.status}: {text}")
                 return await response.read()

@@ -16,7 +16,7 @@ from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.dead_letters.letters import Filter, read_fates
 from tracker.dead_letters.retry import Retry
-from tracker.errors import ConfigurationError
+from tracker.errors import RetryableError
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.log_reader import open_log_reader
@@ -224,6 +224,6 @@ async def test_a_run_that_sees_another_begin_sends_nothing(settings: Settings):
             write, settings, DEAD_LETTERS, 1, [(mark.model_dump_json().encode(), [(RETRY_MARK, b"1")])]
         )
         work = Retry(settings, letters=letters, logs=logs, producer=producer, fates=fates)
-        with pytest.raises(ConfigurationError, match="somebody else"):
+        with pytest.raises(RetryableError, match="another retry"):
             await work.run(Filter(), lambda _: None)
     assert await read_all(settings, SOURCE) == []

@@ -11,7 +11,7 @@ from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 40
 POLL_SECONDS = 0.1
 
 
-def backlog() -> list[Outgoing]:
+def backlog() -> list[ProducerRecord]:
     headers = [
         [(SOURCE_PARTITION, b"0"), (SOURCE_OFFSET, b"%d" % number), (SOURCE_INDEX, b"0")] for number in range(ROWS)
     ]

@@ -37,7 +37,7 @@ from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
 from tracker.datasources.files import shipped_datasources
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer, new_reader
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
@@ -152,7 +152,7 @@ async def feed(run: Run, rng: random.Random, fed: Fed) -> None:
     async with new_producer(run.settings, "feeder") as producer:
 
         async def feed_partition(topic: Topic, datasource: str, partition: int, count: int) -> None:
-            sent: list[Outgoing] = []
+            sent: list[ProducerRecord] = []
             begin, steps = 0, 40
             for step in range(1, steps + 1):
                 end = count * step // steps
@@ -164,7 +164,7 @@ async def feed(run: Run, rng: random.Random, fed: Fed) -> None:
                 begin = end
                 await until(lambda: step / steps <= fed.share)  # noqa: B023 - it is awaited here
 
-        def output(topic: Topic, datasource: str, partition: int, number: int) -> Outgoing:
+        def output(topic: Topic, datasource: str, partition: int, number: int) -> ProducerRecord:
             name = f"{run.name}{topic.suffix}-{partition}-{number}"
             fate = rng.choice(ROW_FATES) if rng.random() < BAD_ROWS else ""
             fed.fates[datasource][name] = fate

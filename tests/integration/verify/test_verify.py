@@ -19,7 +19,7 @@ from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
-from tracker.kafka.record_batches import Outgoing, send_batches
+from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.sessions.outputs import Output
 from tracker.settings import Settings
@@ -58,7 +58,7 @@ class Deployment:
         self.write(SESSIONS, self.result.sessions)
         self.commit(len(self.result.events), len(self.result.sessions))
 
-    def write(self, topic: Topic, records: list[Output] | list[Outgoing]) -> None:
+    def write(self, topic: Topic, records: list[Output] | list[ProducerRecord]) -> None:
         async def send() -> None:
             async with new_producer(self.settings, "test") as producer:
                 await send_batches(producer, topic.name(self.settings.topic_prefix), 0, records)

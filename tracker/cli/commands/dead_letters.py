@@ -14,11 +14,11 @@ import typer
 
 from topics.dead_letter import RejectReason, Stage
 from tracker.cli.options import command_settings, time_ms
-from tracker.errors import ConfigurationError
+from tracker.errors import NotFoundError
 
 if TYPE_CHECKING:
     from tracker.dead_letters.letters import Filter, StoredLetter
-    from tracker.dead_letters.retry import Outcome
+    from tracker.dead_letters.retry import RetrySummary
     from tracker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Records that could not be taken: list, show, export, send again.")
@@ -120,7 +120,7 @@ def show(place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET")], *, a
 
     _run(work)
     if not found:
-        raise ConfigurationError(f"there is no dead letter {wanted}; tracker dead-letters list --state all shows them")
+        raise NotFoundError(f"there is no dead letter {wanted}; tracker dead-letters list --state all shows them")
     (stored,) = found
     letter = stored.letter
     if as_json:
@@ -202,7 +202,7 @@ def retry(
         typer.echo(f"  {skipped.place} left: {skipped.why}", err=True)
 
 
-async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: bool) -> "Outcome | None":
+async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: bool) -> "RetrySummary | None":
     from tracker.dead_letters.letters import read_fates
     from tracker.dead_letters.retry import Retry
     from tracker.kafka.access import require_access

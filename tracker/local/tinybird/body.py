@@ -5,15 +5,17 @@ from typing import Final
 
 from aiohttp import web
 
+from tracker.errors import RejectedError
+
 _READ_BYTES: Final = 65_536
 _GZIP_WINDOW_BITS: Final = 31
 
 
-class BodyTooLargeError(ValueError):
+class BodyTooLargeError(RejectedError):
     """The body, unpacked, is larger than the limit."""
 
 
-class BadEncodingError(ValueError):
+class BadEncodingError(RejectedError):
     """The body is not in the encoding that its headers say."""
 
 

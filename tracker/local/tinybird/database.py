@@ -12,7 +12,7 @@ from chdb.session import Session
 
 from tracker import clock
 from tracker.datasources.files import Datasource
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, RejectedError
 from tracker.local.tinybird.rows import RowSorter, UnfitRow, parse_object
 from tracker.local.tinybird.sql import (
     QUARANTINE_SUFFIX,
@@ -37,11 +37,11 @@ _INSERT_SETTINGS: Final = (
 _REFUSED_ROW: Final = re.compile(r"\(at row (\d+)\)")
 
 
-class UnknownDatasourceError(LookupError):
+class UnknownDatasourceError(RejectedError):
     """There is no datasource of this name."""
 
 
-class QueryError(ValueError):
+class QueryError(RejectedError):
     """ClickHouse does not take the query, or it is none that reads."""
 
 

@@ -17,7 +17,7 @@ from tracker.settings import Settings
 #: Requests that are under way at a stop get this long.
 SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 def run(settings: Settings) -> None:

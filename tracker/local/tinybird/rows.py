@@ -8,9 +8,10 @@ import msgspec
 
 from tracker.datasources.files import Datasource
 from tracker.datasources.rows import find_misfit, row_decoder
+from tracker.errors import RejectedError
 
 
-class NotNdjsonError(ValueError):
+class NotNdjsonError(RejectedError):
     """The body is not one JSON object a line."""
 
 

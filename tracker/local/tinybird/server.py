@@ -25,7 +25,7 @@ MAX_QUERY_BYTES: Final = 262_144
 #: Jobs whose state can be asked for; older ones are forgotten.
 MAX_KNOWN_JOBS: Final = 100
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: One table from fault to status; whatever is not in it is a 500.
 _STATUS: Final[dict[type[Exception], int]] = {

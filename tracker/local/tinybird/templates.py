@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tracker.errors import RejectedError
+
 _TOKEN: Final = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
 _CONDITION: Final = re.compile(r"^if (not )?defined\((\w+)\)$")
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
@@ -33,7 +35,7 @@ _ESCAPES: Final = str.maketrans(
 )
 
 
-class TemplateError(ValueError):
+class TemplateError(RejectedError):
     """A template that is not known here, or a parameter that is missing or does not fit."""
 
 
