@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
-from topics.session import CONTEXT_FIELDS
+from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS
 from topics.visitor import VISITOR_DEFAULTS
 
 MAX_BODY_BYTES = 10_000
@@ -102,7 +102,7 @@ def test_the_same_row_again_is_one_row_under_final(local_tinybird: LocalTinybird
 
 def test_of_a_sessions_rows_the_highest_version_wins(local_tinybird: LocalTinybird, session_id: str):
     def row(version: int, *, is_expired: bool) -> dict[str, Any]:
-        texts = dict.fromkeys(("session_key", "close_reason", *CONTEXT_FIELDS), "")
+        texts = dict.fromkeys(("session_key", "close_reason", *CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), "")
         times = dict.fromkeys(("created_at", "last_activity_at"), "2026-11-24T10:00:00Z")
         counts = {"event_count": version, "session_timeout_seconds": 1800, "version": version}
         return {"session_id": session_id, **texts, **VISITOR_DEFAULTS, **times, **counts, "is_expired": is_expired}
