@@ -1,12 +1,10 @@
 """``tracker dead-letters``: look at what could not be taken, export it, send it again."""
 
 import asyncio
-import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -17,6 +15,7 @@ from tracker.cli.options import command_settings, time_ms
 from tracker.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from tracker.cli.views.dead_letters import DeadLettersView
     from tracker.dead_letters.letters import Filter, StoredLetter
     from tracker.dead_letters.retry import RetrySummary
     from tracker.settings import Settings
@@ -31,10 +30,6 @@ StateOption = Literal["open", "begun", "retried", "all"]
 
 #: Letters that ``list`` shows unless told otherwise.
 LIST_LIMIT = 100
-#: Of a detail the table shows only this much.
-DETAIL_CHARS = 120
-#: Letters whose reason not to send them again is shown.
-SKIPPED_SHOWN = 20
 
 
 def _known(reasons: list[str] | None) -> list[str] | None:
@@ -76,7 +71,7 @@ def list_letters(
 
       tracker dead-letters list --reason refused --stage sink --json
     """
-    from tracker.dead_letters.shown import as_value
+    from tracker.cli.views.dead_letters import DeadLettersView
 
     meant = _filter(reason=reason, stage=stage, workspace=workspace, since=since, to=to, state=state)
     reasons: Counter[str] = Counter()
@@ -89,17 +84,7 @@ def list_letters(
                 shown.append(stored)
 
     _run(work)
-    if as_json:
-        letters = [as_value(stored, raw=False) for stored in shown]
-        typer.echo(json.dumps({"letters": letters, "total": reasons.total(), "by_reason": reasons}, indent=2))
-        return
-    if not shown:
-        typer.echo("no dead letters" if meant.state == "all" else f"no dead letters that are {meant.state}")
-        return
-    _print_table(shown)
-    counted = ", ".join(f"{count} {name}" for name, count in reasons.most_common())
-    more = reasons.total() - len(shown)
-    typer.echo(f"{reasons.total()} in all: {counted}" + (f"; {more} not shown (--limit)" if more else ""))
+    DeadLettersView(as_json=as_json).letters(shown, reasons, meant.state)
 
 
 @app.command()
@@ -108,32 +93,18 @@ def show(place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET")], *, a
 
     Example: tracker dead-letters show 3:17
     """
+    from tracker.cli.views.dead_letters import DeadLettersView
     from tracker.dead_letters.letters import Place
-    from tracker.dead_letters.shown import as_value, inert, readable
 
     wanted = Place.parse(place)
-    found: list[StoredLetter] = []
 
-    async def work(settings: "Settings") -> None:
-        async for stored in _letters(settings, _filter(places=[place])):
-            found.append(stored)  # noqa: PERF401 - there is one
+    async def work(settings: "Settings") -> "list[StoredLetter]":
+        return [stored async for stored in _letters(settings, _filter(places=[place]))]
 
-    _run(work)
+    found = _run(work)
     if not found:
         raise NotFoundError(f"there is no dead letter {wanted}; tracker dead-letters list --state all shows them")
-    (stored,) = found
-    letter = stored.letter
-    if as_json:
-        decoded = {"key": readable(letter.key), "value": readable(letter.value)}
-        typer.echo(json.dumps({**as_value(stored, raw=True), "readable": decoded}, indent=2))
-        return
-    for name, value in as_value(stored, raw=False).items():
-        if not name.endswith("_ms") and value is not None:
-            typer.echo(f"{name:<20} {inert(str(value))}")
-    for name, raw in letter.headers:
-        typer.echo(f"{'header':<20} {inert(name)}: {readable(raw)}")
-    typer.echo(f"{'key':<20} {readable(letter.key)}")
-    typer.echo(f"value\n{readable(letter.value)}")
+    DeadLettersView(as_json=as_json).letter(found[0])
 
 
 @app.command()
@@ -152,20 +123,19 @@ def export(
 
     Example: tracker dead-letters export --reason invalid -o invalid.ndjson
     """
-    from tracker.dead_letters.shown import as_value
+    from tracker.cli.views.dead_letters import DeadLettersView, as_line
 
     meant = _filter(places=places, reason=reason, stage=stage, workspace=workspace, since=since, to=to, state=state)
-    count = 0
 
-    async def work(settings: "Settings") -> None:
-        nonlocal count
+    async def work(settings: "Settings") -> int:
+        count = 0
         with nullcontext(sys.stdout) if output is None else output.open("w", encoding="ascii") as file:
             async for stored in _letters(settings, meant):
-                file.write(json.dumps(as_value(stored, raw=True)) + "\n")
+                file.write(as_line(stored))
                 count += 1
+        return count
 
-    _run(work)
-    typer.echo(f"{count} letters", err=True)
+    DeadLettersView().exported(_run(work))
 
 
 @app.command()
@@ -192,17 +162,19 @@ def retry(
 
       tracker dead-letters retry 3:17 3:18 --yes
     """
+    from tracker.cli.views.dead_letters import DeadLettersView
+
+    view = DeadLettersView()
     meant = _filter(places=places, reason=reason, stage=stage, workspace=workspace, since=since, to=to, state="open")
-    outcome = _run(lambda settings: _retry(settings, meant, dry_run=dry_run, yes=yes))
-    if outcome is None:
+    summary = _run(lambda settings: _retry(settings, meant, view, dry_run=dry_run, yes=yes))
+    if summary is None:
         raise typer.Exit(1)
-    if not dry_run:
-        typer.echo(f"{outcome.sent} records sent again, {len(outcome.skipped)} letters left as they are")
-    for skipped in islice(outcome.skipped, SKIPPED_SHOWN):
-        typer.echo(f"  {skipped.place} left: {skipped.why}", err=True)
+    view.retried(summary, dry_run=dry_run)
 
 
-async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: bool) -> "RetrySummary | None":
+async def _retry(
+    settings: "Settings", meant: "Filter", view: "DeadLettersView", *, dry_run: bool, yes: bool
+) -> "RetrySummary | None":
     from tracker.dead_letters.letters import read_fates
     from tracker.dead_letters.retry import Retry
     from tracker.kafka.access import require_access
@@ -218,21 +190,19 @@ async def _retry(settings: "Settings", meant: "Filter", *, dry_run: bool, yes: b
     ):
         fates = await read_fates(settings, letters)
         work = Retry(settings, letters=letters, logs=logs, producer=producer, fates=fates)
-        planned, outcome = await work.preview(meant)
-        for topic, count in planned.items():
-            typer.echo(f"{count} records {'would go' if dry_run else 'go'} into {topic}")
+        planned, summary = await work.preview(meant)
+        view.planned(planned, dry_run=dry_run)
         if dry_run or not planned:
-            return outcome
+            return summary
         if not yes and not typer.confirm("send them?"):
             return None
-        settled = await work.settle()
-        if settled:
-            typer.echo(f"{settled} had been sent by a run that was interrupted; they are not sent again")
-        with _progress(planned.total()) as report:
+        view.settled(await work.settle())
+        with view.sending(planned.total()) as report:
             return await work.run(meant, report)
 
 
 async def _letters(settings: "Settings", meant: "Filter") -> "AsyncIterator[StoredLetter]":
+    from tracker.cli.views.dead_letters import DeadLettersView
     from tracker.dead_letters.letters import read_fates, read_letters
     from tracker.kafka.access import require_access
     from tracker.kafka.log_reader import open_log_reader
@@ -241,7 +211,7 @@ async def _letters(settings: "Settings", meant: "Filter") -> "AsyncIterator[Stor
     async with open_log_reader(settings, f"{settings.topic_prefix}dead-letters") as reader:
         fates = await read_fates(settings, reader)
         for place in fates.unreadable:
-            typer.echo(f"  {place} is no dead letter; something else wrote it", err=True)
+            DeadLettersView().unreadable(place)
         async for stored in read_letters(settings, reader, fates, meant):
             yield stored
 
@@ -271,42 +241,3 @@ def _filter(
 
 def _run(work: Callable[["Settings"], Coroutine[Any, Any, Result]]) -> Result:
     return asyncio.run(work(command_settings()))
-
-
-def _print_table(shown: "list[StoredLetter]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from tracker.dead_letters.shown import inert, iso
-
-    table = Table()
-    for column in ("letter", "failed", "reason"):
-        table.add_column(column, no_wrap=True)
-    for column in ("stage", "workspace", "attempts", "state", "source", "detail"):
-        table.add_column(column, overflow="fold")
-    for stored in shown:
-        letter = stored.letter
-        cells = (
-            str(stored.place),
-            iso(letter.last_failed_at_ms),
-            letter.reason,
-            letter.stage,
-            letter.workspace_id or "",
-            str(letter.attempts),
-            stored.state,
-            f"{letter.source_topic}-{letter.source_partition} @ {letter.source_offset}",
-            letter.detail[:DETAIL_CHARS],
-        )
-        table.add_row(*(Text(inert(cell)) for cell in cells))
-    Console().print(table)
-
-
-@contextmanager
-def _progress(total: int) -> "Iterator[Callable[[int], None]]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("sending", total=total)
-        yield lambda count: bar.advance(task, count)

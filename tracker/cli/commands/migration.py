@@ -1,7 +1,6 @@
 """``tracker migration``: show and set the flags, and compare what both lanes got."""
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from tracker.cli.options import command_settings, load_settings
 from tracker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from tracker.migration.flags import Flags
     from tracker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Move from the queue to the tracker step by step.")
@@ -28,18 +28,9 @@ def show(file: File = None, *, as_json: Json = False) -> None:
 
     Example: tracker migration show --file migration.toml
     """
-    flags = _flags(load_settings(migration_file=file))
-    if as_json:
-        typer.echo(flags.model_dump_json(by_alias=True, exclude_defaults=True, indent=2))
-        return
-    now_ms = clock.now_ms()
-    for step in flags.steps:
-        state = "in effect for sessions born" if step.starts_ms <= now_ms else "to come for sessions born"
-        typer.echo(f"{state} from {step.starts.isoformat(timespec='seconds')}")
-        for name, rule in (("everybody else" if step.workspaces else "everybody", step), *step.workspaces.items()):
-            shares = [f"{rule.tracker_percent:g} % tracker"] if rule.tracker_percent else []
-            shares += [f"{rule.shadow_percent:g} % shadow"] if rule.shadow_percent else []
-            typer.echo(f"  {name}: {', '.join([*shares, f'the rest {rule.lane}' if shares else rule.lane])}")
+    from tracker.cli.views.migration import MigrationView
+
+    MigrationView(as_json=as_json).flags(_flags(load_settings(migration_file=file)), clock.now_ms())
 
 
 @app.command(name="set")
@@ -60,28 +51,34 @@ def set_(
     """
     from pydantic import ValidationError
 
+    from tracker.cli.views.migration import MigrationView
     from tracker.migration.flags import Flags, write_flags
 
     settings = load_settings(migration_file=file)
     path = settings.migration_file
     if path is not None and path.suffix == ".toml":
         raise ConfigurationError(f"{path}: TOML is yours to edit; set writes JSON")
-    old = _flags(settings, or_empty=True)
-    last: dict[str, Any] = old.steps[-1].model_dump(by_alias=True) if old else {"lane": "legacy", "workspaces": {}}
-    rule: dict[str, Any] = {"lane": lane, "tracker_percent": tracker_percent, "shadow_percent": shadow_percent}
-    step = {**last, "workspaces": {**last["workspaces"], workspace: rule}} if workspace else {**last, **rule}
-    step["from"] = datetime.fromtimestamp(clock.now_ms() // 1_000, UTC) + timedelta(seconds=in_seconds)
-    steps = [one.model_dump(by_alias=True) for one in old.steps] if old else []
-    if not steps:  # before the first step everything went the old way
-        steps = [{"from": datetime(2000, 1, 1, tzinfo=UTC), "lane": "legacy"}]
+    starts = datetime.fromtimestamp(clock.now_ms() // 1_000, UTC) + timedelta(seconds=in_seconds)
+    rule = {"lane": lane, "tracker_percent": tracker_percent, "shadow_percent": shadow_percent}
+    steps = _with_step(_flags(settings, or_empty=True), rule, workspace, starts)
     try:
-        flags = Flags.model_validate({"steps": [*steps, step]})
+        flags = Flags.model_validate({"steps": steps})
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         raise ConfigurationError("; ".join(str(problem["msg"]) for problem in problems)) from None
     assert path is not None  # noqa: S101 - _flags has checked it
     write_flags(path, flags)
-    typer.echo(f"{path}: a step from {step['from'].isoformat()}")
+    MigrationView().added(path, starts)
+
+
+def _with_step(old: "Flags | None", rule: dict[str, Any], workspace: str | None, starts: datetime) -> list[Any]:
+    """Return the steps of a flags file with one more, which changes the rule for everybody or for one workspace."""
+    last: dict[str, Any] = old.steps[-1].model_dump(by_alias=True) if old else {"lane": "legacy", "workspaces": {}}
+    step = {**last, "workspaces": {**last["workspaces"], workspace: rule}} if workspace else {**last, **rule}
+    step["from"] = starts
+    # Before the first step every session took the old way.
+    before = [one.model_dump(by_alias=True) for one in old.steps] if old else []
+    return [*(before or [{"from": datetime(2000, 1, 1, tzinfo=UTC), "lane": "legacy"}]), step]
 
 
 @app.command()
@@ -103,6 +100,7 @@ def report(
 
     Times are the broker's. Example: tracker migration report --since 2026-11-25T10:00:00 --until 2026-11-25T11:00:00
     """
+    from tracker.cli.views.migration import MigrationView
     from tracker.migration.flags import BOTH
     from tracker.migration.report import compare
 
@@ -122,7 +120,7 @@ def report(
 
     summary = asyncio.run(compare(settings, since_ms, until_ms, compares)).summary()
     summary = {"since": _iso(since_ms), "until": _iso(until_ms), **summary}
-    typer.echo(json.dumps(summary, indent=2)) if as_json else _print(summary)
+    MigrationView(as_json=as_json).report(summary)
     if not summary["same"]:
         raise typer.Exit(1)
 
@@ -136,33 +134,6 @@ def _flags(settings: "Settings", *, or_empty: bool = False) -> "Any":
     if or_empty and not path.exists():
         return None
     return read_flags(path)
-
-
-def _print(summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    typer.echo(f"from {summary['since']} to {summary['until']}")
-    table = Table()
-    for column in ("workspace", "type", "tracker", "legacy"):
-        table.add_column(column, justify="right" if column in {"tracker", "legacy"} else "left")
-    for row in summary["counts"]:
-        table.add_row(row["workspace_id"] or "-", row["type"], str(row["tracker"]), str(row["legacy"]))
-    sessions = summary["sessions"]
-    table.add_row("", "sessions", str(sessions["tracker"]), str(sessions["legacy"]))
-    Console().print(table)
-    for what in ("repeated", "without_event_id", "left_out"):
-        if any(summary[what].values()):
-            typer.echo(
-                f"{what.replace('_', ' ')}: tracker {summary[what]['tracker']}, legacy {summary[what]['legacy']}"
-            )
-    if summary["same"]:
-        typer.echo("both lanes got the same")
-        return
-    for what, count in summary["differences"].items():
-        typer.echo(f"{what}: {count}")
-    for one in summary["first_differences"]:
-        typer.echo(f"  {one['what']}: session {one['session_id']}, event {one['event_id']}")
 
 
 def _ms(when: datetime) -> int:

@@ -21,6 +21,21 @@ EXIT_DIFFERENCES = 3
 EXIT_INTERRUPTED = 130
 
 Name = Annotated[str, typer.Option("--name", help="The generation: the same name resumes it.")]
+Begin = Annotated[str, typer.Option("--from", help="Time (2026-11-01T00:00Z), offset, or 'earliest'.")]
+End = Annotated[str, typer.Option("--to", help="Time, offset, or 'latest'; not included.")]
+Partitions = Annotated[str, typer.Option(help="Only these, such as 0,3,5.")]
+Workspace = Annotated[str, typer.Option(help="Write only this workspace's outputs.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Write nothing; compare every output with the live one.")]
+Datasource = Annotated[
+    str, typer.Option(help="Write rows to EVENTS,SESSIONS instead of topics: whole sessions that began in the range.")
+]
+WarmUp = Annotated[
+    int | None, typer.Option(min=0, help="Begin folding only this long before --from. Default: the log's start.")
+]
+Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Default: one a core.")]
+MaxRate = Annotated[int | None, typer.Option(min=100, help="Records a second at most, in all.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be read and written, and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")]
 
 
 @app.callback()
@@ -28,24 +43,17 @@ def replay(
     ctx: typer.Context,
     *,
     name: Name = "default",
-    begin: Annotated[str, typer.Option("--from", help="Time (2026-11-01T00:00Z), offset, or 'earliest'.")] = "earliest",
-    end: Annotated[str, typer.Option("--to", help="Time, offset, or 'latest'; not included.")] = "latest",
-    partitions: Annotated[str, typer.Option(help="Only these, such as 0,3,5.")] = "",
-    workspace: Annotated[str, typer.Option(help="Hand on only this workspace's outputs.")] = "",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Write nothing; hold every output against the live one.")
-    ] = False,
-    datasource: Annotated[
-        str,
-        typer.Option(help="Write rows to EVENTS,SESSIONS instead of topics: whole sessions that began in the range."),
-    ] = "",
-    warm_up_seconds: Annotated[
-        int | None, typer.Option(min=0, help="Begin folding only this long before --from. Default: the log's start.")
-    ] = None,
-    processes: Annotated[int | None, typer.Option(min=1, max=64, help="Default: one a core.")] = None,
-    max_rate: Annotated[int | None, typer.Option(min=100, help="Records a second at most, in all.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read and written, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")] = False,
+    begin: Begin = "earliest",
+    end: End = "latest",
+    partitions: Partitions = "",
+    workspace: Workspace = "",
+    compare: Compare = False,
+    datasource: Datasource = "",
+    warm_up_seconds: WarmUp = None,
+    processes: Processes = None,
+    max_rate: MaxRate = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Fold a range of the log again, into a generation of its own that never touches the live one.
@@ -68,12 +76,9 @@ def replay(
     from tracker.replay.plan import Request
 
     events, sessions = datasource_names(datasource) if datasource else ("", "")
-    if compare and datasource:
-        raise ConfigurationError("--compare writes nothing: leave out --datasource")
-    target: TargetKind = "compare" if compare else "datasource" if datasource else "topics"
     request = Request(
         name=valid_name(name),
-        target=target,
+        target=_target(compare=compare, datasource=datasource),
         begin=begin,
         end=end,
         warm_up_seconds=warm_up_seconds,
@@ -86,6 +91,12 @@ def replay(
     raise typer.Exit(asyncio.run(carry_out(settings, request, processes, max_rate, dry_run=dry_run, as_json=as_json)))
 
 
+def _target(*, compare: bool, datasource: str) -> "TargetKind":
+    if compare and datasource:
+        raise ConfigurationError("--compare writes nothing: leave out --datasource")
+    return "compare" if compare else "datasource" if datasource else "topics"
+
+
 async def carry_out(
     settings: "Settings",
     request: "Request",
@@ -96,12 +107,12 @@ async def carry_out(
     as_json: bool,
 ) -> int:
     """Plan or resume a replay, run it, show it, and return the exit code."""
-    from tracker.cli.views.replay import new_view, writes
+    from tracker.cli.views.replay import ReplayView
     from tracker.replay.run import prepare, run
 
-    view = new_view(as_json=as_json)
+    view = ReplayView(as_json=as_json)
     generation, plan, resumed = await prepare(settings, request, dry_run=dry_run)
-    view.plan(plan, writes=writes(generation, plan), resumed=resumed)
+    view.plan(generation, plan, resumed=resumed)
     if dry_run:
         return 0
     with view.progress(plan) as on_progress:
@@ -131,7 +142,7 @@ def promote(
 
 
 async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
-    from tracker.cli.views.replay import show_promotion
+    from tracker.cli.views.replay import ReplayView
     from tracker.replay.generation import Generation
     from tracker.replay.promote import look, promotable
     from tracker.replay.promote import promote as carry_out
@@ -149,14 +160,14 @@ async def _promote(settings: "Settings", name: str, *, yes: bool) -> int:
 
         promotion = await look(rows, plan)
         promotion.require_own_sessions()
-        show_promotion(promotion)
+        ReplayView().promotion(promotion)
         if promotion.changes_nothing:
             return 0
         if not yes and not typer.confirm("Do this?"):
             return 1
         await carry_out(rows, admin, append, promotion)
         left = await look(rows, plan)
-    typer.echo("done" if left.changes_nothing else "rows changed meanwhile: run it again")
+    ReplayView().promoted(is_complete=left.changes_nothing)
     return 0 if left.changes_nothing else 1
 
 
@@ -169,10 +180,11 @@ def discard(
 
     Example: tracker replay discard fix
     """
+    from tracker.cli.views.replay import ReplayView
     from tracker.replay.discard import discard as remove
 
     removed = asyncio.run(remove(command_settings(data_dir=data_dir), valid_name(name)))
-    typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
+    ReplayView().discarded(name, removed)
 
 
 def replay_worker(

@@ -1,20 +1,15 @@
 """``tracker session``: one session's state and its numbered timeline, in the terminal."""
 
 import asyncio
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracker.cli.options import command_settings
 
 if TYPE_CHECKING:
+    from tracker.cli.views.session import SessionView
     from tracker.settings import Settings
-
-#: What is said of an event beside its number, time and type, where it has it.
-SHOWN_FIELDS = ("page_url", "clicked_element", "form_id", "event_value", "scroll_percentage", "time_on_page")
-SHOWN_CHARS = 100
 
 
 def session(
@@ -37,50 +32,27 @@ def session(
 
       tracker session 0193b2b4-… --tinybird --json
     """
-    show = _JsonShow() if as_json else _PersonShow()
+    from tracker.cli.views.session import SessionView
+
+    view = SessionView(as_json=as_json)
     settings = command_settings()
     if tinybird:
         from tracker.timeline import written
 
         row, events = asyncio.run(written(settings, session_id))
-        show.state(row)
+        view.state(row)
         for event in events:
-            show.event(event)
+            view.event(event)
         return
-    asyncio.run(_live(settings, session_id, show, follow=follow))
+    asyncio.run(_live(settings, session_id, view, follow=follow))
 
 
-async def _live(settings: "Settings", key: str, show: "_PersonShow | _JsonShow", *, follow: bool) -> None:
+async def _live(settings: "Settings", key: str, view: "SessionView", *, follow: bool) -> None:
     from tracker.timeline import live_state, open_live_events
 
     state = await live_state(settings, key)
-    show.state(state)
+    view.state(state)
     async with open_live_events(settings, key, int(state["created_at"])) as events:
         async for event in events.read(follow=follow):
             if follow or event["session_id"] == state["session_id"]:
-                show.event(event)
-
-
-class _JsonShow:
-    def state(self, state: Mapping[str, Any]) -> None:
-        typer.echo(json.dumps({"type": "session", **state}))
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        typer.echo(json.dumps({"type": "event", **event}))
-
-
-class _PersonShow:
-    def state(self, state: Mapping[str, Any]) -> None:
-        typer.secho(_inert(str(state["session_id"])), bold=True)
-        for name, value in state.items():
-            if name != "session_id" and value not in ("", None, []):
-                typer.echo(f"  {name:<20} {_inert(str(value))}")
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        said = "  ".join(f"{name}={_inert(str(event[name]))}" for name in SHOWN_FIELDS if event.get(name))
-        typer.echo(f"{event['session_event_sequence']:>6}  {event['timestamp']}  {event['event_type']:<11}  {said}")
-
-
-def _inert(text: str) -> str:
-    """Events come from outside: what would move the cursor or colour the terminal is shown as it is written."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:SHOWN_CHARS])
+                view.event(event)

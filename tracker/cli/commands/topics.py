@@ -2,19 +2,13 @@
 
 import asyncio
 import dataclasses
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from topics.catalog import CATALOG
 from tracker.cli.options import command_settings, load_settings
 from tracker.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from tracker.kafka.admin import Drift
 
 app = typer.Typer(no_args_is_help=True, help="Make, compare and show the topics of topics/catalog.py.")
 
@@ -27,12 +21,11 @@ def create() -> None:
 
     Example: TRACKER_PARTITIONS=64 TRACKER_REPLICATION_FACTOR=3 tracker topics create
     """
+    from tracker.cli.views.topics import TopicsView
     from tracker.kafka.admin import create_topics
 
     settings = command_settings()
-    for name, verdict in asyncio.run(create_topics(settings)).items():
-        did = f"created, {settings.partitions} partitions" if verdict == "created" else "exists, left alone"
-        typer.echo(f"{name}: {did}")
+    TopicsView().created(asyncio.run(create_topics(settings)), settings.partitions)
 
 
 @app.command()
@@ -41,8 +34,7 @@ def check(*, as_json: Json = False) -> None:
 
     Example, in a deployment: tracker topics check --json
     """
-    from rich.console import Console
-
+    from tracker.cli.views.topics import TopicsView
     from tracker.kafka.access import require_access
     from tracker.kafka.admin import check_topics
 
@@ -50,15 +42,7 @@ def check(*, as_json: Json = False) -> None:
     drifts = asyncio.run(check_topics(settings))
     if drifts:
         asyncio.run(require_access(settings, "topics"))  # a topic that may not be seen looks as if there were none
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(drift) for drift in drifts], indent=2))
-    elif drifts:
-        Console().print(_table(drifts))
-        # Not in the table: a command that is broken over lines can't be copied.
-        for mend in dict.fromkeys(drift.mend for drift in drifts):
-            typer.echo(f"mend: {mend}")
-    else:
-        typer.echo(f"{len(CATALOG)} topics on {settings.kafka_bootstrap} are as in the catalog")
+    TopicsView(as_json=as_json).drifts(drifts, settings.kafka_bootstrap)
     if drifts:
         raise typer.Exit(1)
 
@@ -73,6 +57,7 @@ def describe(
 
     Example: tracker topics describe --broker
     """
+    from tracker.cli.views.topics import TopicsView
     from tracker.kafka.admin import describe_broker
 
     settings = command_settings()
@@ -92,13 +77,7 @@ def describe(
             state = found.get(name)
             row["broker"] = f"{state.partitions} partitions x {state.replicas} replicas" if state else "missing"
         rows.append(row)
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        typer.secho(row.pop("topic"), bold=True)
-        for label, text in row.items():
-            typer.echo(f"  {label:<8} {text}")
+    TopicsView(as_json=as_json).topics(rows)
 
 
 @app.command()
@@ -123,6 +102,7 @@ def acls(
 
       tracker topics acls --principal collect=User:edge --commands > acls.sh
     """
+    from tracker.cli.views.topics import TopicsView
     from tracker.kafka.acls import commands, needs
 
     settings = load_settings()
@@ -132,13 +112,11 @@ def acls(
         for name, who in principals.items()
         for need in needs(name, settings.topic_prefix)
     ]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    elif as_commands:
-        for command in commands(settings.kafka_bootstrap, settings.topic_prefix, principals):
-            typer.echo(command)
+    view = TopicsView(as_json=as_json)
+    if as_commands and not as_json:
+        view.commands(commands(settings.kafka_bootstrap, settings.topic_prefix, principals))
     else:
-        _print_acls(rows)
+        view.acls(rows)
 
 
 def _principals(processes: list[str], given: list[str]) -> dict[str, str]:
@@ -156,19 +134,6 @@ def _principals(processes: list[str], given: list[str]) -> dict[str, str]:
     }
 
 
-def _print_acls(rows: list[dict[str, Any]]) -> None:
-    names = [f"{row['resource']} {row['name']}{'*' if row['pattern'] == 'prefixed' else ''}" for row in rows]
-    operations = [", ".join(row["operations"]) for row in rows]
-    widths = max(map(len, names)), max(map(len, operations))
-    shown = ""
-    for row, name, allowed in zip(rows, names, operations, strict=True):
-        if row["principal"] != shown:
-            shown = row["principal"]
-            typer.secho(shown, bold=True)
-        why = f"{row['why']} (if wanted)" if row["optional"] else row["why"]
-        typer.echo(f"  {name:<{widths[0]}}  {allowed:<{widths[1]}}  {why}")
-
-
 @app.command()
 def asyncapi() -> None:
     """Print the AsyncAPI 3 document of the topics, for services that produce to Kafka or read from it themselves.
@@ -180,6 +145,7 @@ def asyncapi() -> None:
     from importlib.metadata import version
 
     from topics.asyncapi import document
+    from tracker.cli.views.topics import TopicsView
 
     settings = load_settings()
     shown = document(
@@ -188,16 +154,4 @@ def asyncapi() -> None:
         bootstrap=settings.kafka_bootstrap,
         version=version("event-tracker"),
     )
-    typer.echo(json.dumps(shown, indent=2))
-
-
-def _table(drifts: "list[Drift]") -> "Table":
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("topic", no_wrap=True)
-    for column in ("setting", "expected", "found"):
-        table.add_column(column, overflow="fold")
-    for drift in drifts:
-        table.add_row(drift.topic, drift.setting, drift.expected, drift.found)
-    return table
+    TopicsView().asyncapi(shown)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from tracker.cli.views.terminal import print_json_line
 from tracker.imports.run import Rejects
 from tracker.imports.writing import Written
 
@@ -31,7 +31,7 @@ class ImportView:
     def wrote(self, written: Written, rejects: Rejects) -> None:
         """Say what the log holds now."""
         if self._as_json:
-            self._line("written", present=written.present, new=written.new, rejected=rejects.count)
+            print_json_line("written", {"present": written.present, "new": written.new, "rejected": rejects.count})
             return
         there = f", {written.present:,} were there already" if written.present else ""
         typer.echo(f"log: {written.new:,} events written{there}, {rejects.count:,} rows rejected")
@@ -40,7 +40,7 @@ class ImportView:
     def checked(self, records: int, rejects: Rejects) -> None:
         """Say what a dry run found."""
         if self._as_json:
-            self._line("checked", events=records, rejected=rejects.count)
+            print_json_line("checked", {"events": records, "rejected": rejects.count})
             return
         typer.echo(f"{records:,} events could be imported, {rejects.count:,} rows could not; nothing was written")
         self._reasons(rejects)
@@ -50,6 +50,3 @@ class ImportView:
             typer.echo(f"  {reason}")
         if rejects.count > len(rejects.first):
             typer.echo(f"  and {rejects.count - len(rejects.first):,} more")
-
-    def _line(self, kind: str, **fields: int) -> None:
-        typer.echo(msgspec.json.encode({"type": kind, **fields}))

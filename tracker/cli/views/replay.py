@@ -1,9 +1,8 @@
-"""What ``tracker replay`` shows: for a person a plan, a progress bar and a verdict; for a machine JSON lines."""
+"""What ``tracker replay`` shows: for a person a plan, a progress bar and a result; for a machine JSON lines."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tracker.cli.views.terminal import iso, print_json_line
 from tracker.replay.compare import Difference
 from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress as PartitionProgress
@@ -19,28 +19,10 @@ from tracker.replay.promote import LIVE_EVENTS, LIVE_SESSIONS, Promotion
 from tracker.replay.run import OnProgress, Summary
 
 #: Values that differ are shown up to here; JSON has them whole.
-SHOWN_VALUE_CHARS = 600
+SHOWN_VALUE_CHARS: Final = 600
 
 
-class View(Protocol):
-    """Shows one replay."""
-
-    def plan(self, plan: Plan, *, writes: str, resumed: bool) -> None:
-        """Say what will be read and written."""
-
-    def progress(self, plan: Plan) -> AbstractContextManager[OnProgress]:
-        """Show progress while the block runs."""
-
-    def summary(self, summary: Summary) -> None:
-        """Say what came of it."""
-
-
-def new_view(*, as_json: bool) -> View:
-    """Return the view for a machine, or for a person."""
-    return JsonView() if as_json else PersonView()
-
-
-def writes(generation: Generation, plan: Plan) -> str:
+def _writes(generation: Generation, plan: Plan) -> str:
     """Say in a line where a plan's outputs go."""
     request = plan.request
     match request.target:
@@ -52,8 +34,7 @@ def writes(generation: Generation, plan: Plan) -> str:
             return f"topics {generation.topic_prefix}*"
 
 
-def show_promotion(promotion: Promotion) -> None:
-    """Say exactly what a promotion does, before it does it."""
+def _print_promotion(promotion: Promotion) -> None:
     say = typer.echo
     say(f"1. append {promotion.replayed_sessions:,} ended sessions with their {promotion.replayed_events:,} events")
     say(f"   from {promotion.events} and {promotion.sessions} to {LIVE_EVENTS} and {LIVE_SESSIONS}:")
@@ -70,47 +51,34 @@ def show_promotion(promotion: Promotion) -> None:
         say("live holds exactly this already: nothing to do")
 
 
-class JsonView:
-    """One JSON line for the plan, for each chunk, and for the end."""
+class ReplayView:
+    """A replay for a person at a terminal, or as JSON lines for a machine."""
 
-    def plan(self, plan: Plan, *, writes: str, resumed: bool) -> None:
-        """Print the plan."""
-        _line("plan", {"writes": writes, "resumed": resumed, **msgspec.to_builtins(plan)})
-
-    @contextmanager
-    def progress(self, plan: Plan) -> Iterator[OnProgress]:  # noqa: ARG002 - View's signature
-        """Print each step."""
-        yield lambda progress: _line("progress", msgspec.to_builtins(progress))
-
-    def summary(self, summary: Summary) -> None:
-        """Print what came of it."""
-        _line("summary", {**msgspec.to_builtins(summary), "differences": summary.differences})
-
-
-def _line(kind: str, fields: dict[str, Any]) -> None:
-    typer.echo(msgspec.json.encode({"type": kind, **fields}))
-
-
-class PersonView:
-    """For a terminal; without one only the plan and the end are printed."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
         self._console = Console(highlight=False)
 
-    def plan(self, plan: Plan, *, writes: str, resumed: bool) -> None:
-        """Say what will be read and written, partition by partition."""
+    def plan(self, generation: Generation, plan: Plan, *, resumed: bool) -> None:
+        """Show what will be read and written, partition by partition."""
+        writes = _writes(generation, plan)
+        if self._as_json:
+            print_json_line("plan", {"writes": writes, "resumed": resumed, **msgspec.to_builtins(plan)})
+            return
         say = self._console.print
         say(f"generation [bold]{plan.request.name}[/bold]" + (", resumed" if resumed else ""))
         say(f"  reads   {plan.records:,} offsets of {plan.source_topic}")
         say(f"  writes  {writes}")
-        table = Table("partition", "folded from", "handed on from", "up to", box=None, padding=(0, 2))
+        table = Table("partition", "folded from", "written from", "up to", box=None, padding=(0, 2))
         for each in plan.partitions:
             table.add_row(str(each.partition), f"{each.begin:,}", f"{each.emit_from:,}", f"{each.until:,}")
         say(table)
 
     @contextmanager
     def progress(self, plan: Plan) -> Iterator[OnProgress]:
-        """Show a bar with rate and time left."""
+        """Show how far the replay is while the block runs: a bar, or a JSON line for each chunk."""
+        if self._as_json:
+            yield lambda progress: print_json_line("progress", msgspec.to_builtins(progress))
+            return
         columns = (
             TextColumn("[bold]replay"),
             BarColumn(),
@@ -133,15 +101,20 @@ class PersonView:
             yield on_progress
 
     def summary(self, summary: Summary) -> None:
-        """Say what came of it, and the first difference if there is one."""
+        """Show the result, and the first difference if there is one."""
+        if self._as_json:
+            print_json_line("summary", {**msgspec.to_builtins(summary), "differences": summary.differences})
+            return
         say = self._console.print
         rate = summary.records / summary.seconds if summary.seconds else 0
         say(f"{summary.records:,} records in {summary.seconds:.1f} s ({rate:,.0f}/s), {summary.outputs:,} outputs")
         if summary.interrupted:
             say("[yellow]interrupted[/yellow]: the same command goes on where it stopped")
-            return
-        if not summary.comparisons:
-            return
+        elif summary.comparisons:
+            self._comparisons(summary)
+
+    def _comparisons(self, summary: Summary) -> None:
+        say = self._console.print
         identical = sum(each.identical for each in summary.comparisons)
         older = sum(each.before_retention for each in summary.comparisons)
         if older:
@@ -150,17 +123,27 @@ class PersonView:
             say(f"[green]byte-identical[/green]: {identical:,} outputs")
             return
         say(f"[red]{summary.differences:,} differences[/red], {identical:,} identical; the first:")
-        self._show(min((each.first for each in summary.comparisons if each.first), key=_place))
+        self._difference(min((each.first for each in summary.comparisons if each.first), key=_place))
 
-    def _show(self, first: Difference) -> None:
-        words = {"differs": "differs", "missing": "live has none there", "extra": "only live has one there"}
-        self._console.print(
-            f"  {first.topic}-{first.partition}, source offset {first.source_offset}:{first.source_index}: "
-            f"{words[first.kind]}"
-        )
+    def _difference(self, first: Difference) -> None:
+        kinds = {"differs": "differs", "missing": "live has none there", "extra": "only live has one there"}
+        place = f"source offset {first.source_offset}:{first.source_index}"
+        self._console.print(f"  {first.topic}-{first.partition}, {place}: {kinds[first.kind]}")
         for name, value in (("live", first.live), ("replay", first.replayed)):
             if value:
                 self._console.print(f"  {name:<7} {value[:SHOWN_VALUE_CHARS]}", markup=False)
+
+    def promotion(self, promotion: Promotion) -> None:
+        """Show exactly what a promotion does, before it does it."""
+        _print_promotion(promotion)
+
+    def promoted(self, *, is_complete: bool) -> None:
+        """Say whether live now holds the replayed rows."""
+        typer.echo("done" if is_complete else "rows changed meanwhile: run it again")
+
+    def discarded(self, name: str, removed: Sequence[str]) -> None:
+        """Say what was removed of a generation."""
+        typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
 
 
 def _place(difference: Difference) -> tuple[int, int, int]:
@@ -168,4 +151,4 @@ def _place(difference: Difference) -> tuple[int, int, int]:
 
 
 def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""
+    return iso(milliseconds, "seconds") if milliseconds else ""

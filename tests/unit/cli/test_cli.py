@@ -20,7 +20,7 @@ from tracker.cli.app import app
 from tracker.local.ports import free_port
 from tracker.local.stack import STAGES
 
-PROJECT_DIR = Path(__file__).parents[2]
+PROJECT_DIR = Path(__file__).parents[3]
 
 
 def run(*arguments: str, **environment: str) -> Result:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.dead_letters.shown import MAX_SHOWN_CHARS, inert, iso, readable
+from tracker.cli.views.dead_letters import MAX_SHOWN_CHARS, readable
+from tracker.cli.views.terminal import inert, iso
 
 
 @given(st.binary(max_size=200))
