@@ -7,9 +7,9 @@ ever; a denied topic shows only once it is used. So we connect ourselves and see
 import asyncio
 import ssl
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
-import structlog
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
@@ -19,10 +19,8 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.acls import Need, needs
-from tracker.kafka.clients import RETRY_SECONDS, client_options
+from tracker.kafka.clients import client_options, until_answered
 from tracker.settings import Settings
-
-log = structlog.get_logger()
 
 #: How long a look at the cluster may take; one that is slower is away.
 LOOK_TIMEOUT_SECONDS: Final = 10.0
@@ -111,14 +109,7 @@ async def wait_for_access(settings: Settings, process: str) -> None:
     Raises:
         ConfigurationError: it does not.
     """
-    while True:
-        try:
-            await require_access(settings, process)
-        except RetryableError as error:
-            log.warning("no Kafka answers; waiting for it", bootstrap=settings.kafka_bootstrap, error=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    await until_answered(settings.kafka_bootstrap, partial(require_access, settings, process))
 
 
 async def require_access(settings: Settings, process: str) -> None:

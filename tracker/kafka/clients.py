@@ -1,18 +1,22 @@
 """How every Kafka client of ours is made: one place for addresses, durability and limits."""
 
 import asyncio
-from typing import Any, Final, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Self, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
+from tracker.errors import RetryableError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.security import security_options
 from tracker.settings import Settings
 
 log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
 
 #: Memory that a producer may hold for one batch; a record batch on the broker is limited to 1 MiB by default.
 PRODUCER_BATCH_MAX_BYTES: Final = 262_144
@@ -62,16 +66,20 @@ def never_give_up(producer: AIOKafkaProducer) -> AIOKafkaProducer:
     return producer
 
 
-async def start_when_reachable(client: AIOKafkaProducer, bootstrap: str) -> None:
-    """Start a client, however long the broker is away."""
+async def until_answered(bootstrap: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask Kafka for something until it answers, however long it is away; says so in the log.
+
+    Raises:
+        KafkaError: an error that does not pass.
+    """
     while True:
         try:
-            await client.start()
-        except KafkaConnectionError:
-            log.warning("no Kafka answers; waiting for it", bootstrap=bootstrap)
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+            return await ask()
+        except (RetryableError, KafkaError) as error:
+            if isinstance(error, KafkaError) and not is_passing(error):
+                raise
+            log.warning("no Kafka answers; waiting for it", bootstrap=bootstrap, error=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def is_passing(error: KafkaError) -> bool:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from topics.catalog import CHANGELOG, SOURCE
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
-from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, start_when_reachable
+from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, until_answered
 from tracker.observe.logs import configure_logging
 from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
@@ -62,7 +62,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
 
     await wait_for_access(settings, "process")
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
-    await start_when_reachable(producer, settings.kafka_bootstrap)
+    await until_answered(settings.kafka_bootstrap, producer.start)
+    cluster_id = await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings))
     routable = asyncio.Event()
     app = _app(settings)
     pages = SessionPages(
@@ -73,7 +74,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         rules=settings.session_rules,
         routable=routable,
     )
-    recovery = _recovery(settings, reader, app, await admin.cluster_id(settings))
+    recovery = _recovery(settings, reader, app, cluster_id)
     pages.recovery = recovery
     letter_rate = LetterRate(LetterLimit.of(settings))
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate, tracing)

@@ -11,7 +11,7 @@ from aiokafka.structs import OffsetAndMetadata
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
 from tracker.kafka.access import wait_for_access
-from tracker.kafka.clients import new_producer
+from tracker.kafka.clients import never_give_up, new_producer, until_answered
 from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
@@ -59,8 +59,7 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         source_topics=frozenset(topics),
         data_dir=settings.data_dir / "sink" / settings.worker_id,
     )
-    await wait_for_access(settings, "sink")
-    producer = new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}")
+    producer = never_give_up(new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}"))
     letter_rate = LetterRate(LetterLimit.of(settings))
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
     client = tinybird_client(settings)
@@ -90,12 +89,15 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     async def stop() -> None:
         for task in tasks:
             task.cancel()
+        await producer.stop()
 
     app.on_partitions_revoked.connect(revoked, weak=False)
     for topic, pipeline in zip(topics, pipelines, strict=True):
         add_agent(app, topic, pipeline.take)
     host, port = settings.sink_host, settings.sink_port
-    async with serving(pages_of(health), host, port, port_setting="TRACKER_SINK_PORT"), producer, client:
+    async with serving(pages_of(health), host, port, port_setting="TRACKER_SINK_PORT"), client:
+        await wait_for_access(settings, "sink")
+        await until_answered(settings.kafka_bootstrap, producer.start)
         await serve(app, opener, started=started, drain=drain, stop=stop)
     log.info("sink stopped")
 

@@ -6,7 +6,6 @@ Membership, assignment, agents per partition and routing are Faust's; fetching, 
 
 import asyncio
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -24,6 +23,7 @@ from tracker.errors import ConfigurationError
 from tracker.kafka.access import denial, is_denial
 from tracker.processes.directories import make_directory
 from tracker.processes.garbage_collection import look_for_cycles_rarely
+from tracker.processes.signals import stop_event
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
 from tracker.streaming.assignor import MovingAssignor
@@ -186,14 +186,14 @@ async def serve(
     ``drain`` finishes what has been taken while the partitions are still ours, as far as DRAIN_TIMEOUT_SECONDS goes;
     ``stop`` runs after the app has let go of them. ``stand_by`` goes on beside the leases of each generation.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = stop_event()
     recovery = LeaseRecovery(app, opener)
     recovery.stand_by = stand_by
     faust_internals.use_recovery(app, recovery)
-    await app.start()
+    if not await _ends_before(app.start(), stopping):
+        log.info("told to stop before Kafka answered")
+        _end_whatever_threads_still_do()
+        return
     started()
     await stopping.wait()
     app.leases.stop_fetching()
@@ -210,6 +210,19 @@ async def serve(
     except TimeoutError:
         log.warning("stopping took too long; ending anyway", limit_seconds=STOP_TIMEOUT_SECONDS)
     _end_whatever_threads_still_do()
+
+
+async def _ends_before(work: Coroutine[Any, Any, None], event: asyncio.Event) -> bool:
+    """Wait until some work or an event has come to its end, and return whether it was the work."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        await working
+        return True
+    finally:
+        waiting.cancel()
 
 
 def _end_whatever_threads_still_do() -> None:

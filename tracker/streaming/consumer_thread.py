@@ -15,6 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from tracker.errors import InvariantError
 from tracker.kafka import aiokafka_internals as internals
+from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.membership import Membership, check_membership
@@ -52,13 +53,21 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
 
     async def on_start(self) -> None:
         """Start the consumer, and let it notice when it is no member any more."""
-        await super().on_start()
+        bootstrap = cast("Any", self.app).conf.broker_consumer
+        await until_answered(", ".join(map(str, bootstrap)), self._start_client)
         consumer = self.consumer_client
         internals.set_prefetch_backoff(consumer, PREFETCH_BACKOFF_SECONDS)
         coordinator = internals.coordinator_of(consumer)
         self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
         self.add_future(self._watch_membership())
         internals.when_coordination_ends(coordinator, self._coordination_ended)
+
+    async def _start_client(self) -> None:
+        try:
+            await super().on_start()
+        except KafkaError:
+            await self.consumer_client.stop()  # the next try makes another
+            raise
 
     def _coordination_ended(self, task: asyncio.Task[None]) -> None:
         """End the process: without coordination it would sit there without partitions, and look healthy."""

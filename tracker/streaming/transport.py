@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
 from tracker.streaming.chunk import Chunk, cut_chunks
 from tracker.streaming.consumer_thread import ChunkConsumerThread, DrainingListener
@@ -96,7 +97,16 @@ class ChunkConsumer(faust_internals.Consumer):
                 raise
 
 
+class PatientProducer(driver.Producer):
+    """Faust's own producer, which starts however long Kafka is away. We send nothing with it."""
+
+    async def on_start(self) -> None:
+        """Start the client."""
+        await until_answered(", ".join(map(str, self.app.conf.broker_producer)), super().on_start)
+
+
 class ChunkTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = ChunkConsumer
+    Producer = PatientProducer
