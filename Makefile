@@ -75,6 +75,10 @@ sdk: ## make tracker.js anew from sdk/; needs npm
 check-sdk: ## tracker.js is what sdk/ gives, and its types hold; needs npm
 	@scripts/build-sdk --check
 
+.PHONY: settings-page
+settings-page: setup ## make docs/settings.md and .env.example anew
+	@scripts/make-settings-page
+
 .PHONY: format
 format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

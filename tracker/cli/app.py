@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.commands import dead_letters, imports, migration, replay, session, stack, stages, topics, verify
+from tracker.cli.commands import (
+    dead_letters,
+    imports,
+    migration,
+    replay,
+    session,
+    settings,
+    stack,
+    stages,
+    topics,
+    verify,
+)
 from tracker.cli.errors import Commands
 
 app = typer.Typer(
@@ -23,13 +34,31 @@ app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
 app.command(hidden=True)(replay.replay_worker)
 app.command(name="import")(imports.import_)
-for command in (stages.collect, stages.process, stages.sink, stack.dev, stack.demo, session.session, verify.verify):
+for command in (
+    stages.collect,
+    stages.process,
+    stages.sink,
+    stack.dev,
+    stack.demo,
+    session.session,
+    verify.verify,
+    settings.settings,
+):
     app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer gives it so
+    if wanted:
+        typer.echo(f"tracker {installed_version('event-tracker')}")
+        raise typer.Exit
 
 
 @app.callback()
 def tracker(
     *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the installed version.")
+    ] = False,
     verbose: Annotated[  # Commands reads it from the context
         bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")
     ] = False,
@@ -54,7 +83,7 @@ def version() -> None:
 
     Example: tracker version
     """
-    typer.echo(f"tracker {installed_version('event-tracker')}")
+    _print_version(wanted=True)
 
 
 def main() -> None:

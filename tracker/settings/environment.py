@@ -31,6 +31,13 @@ def read_settings(**given: Any) -> Settings:
     return Settings(**given)
 
 
+def source(field: str) -> str:
+    """Say where a setting was set: ``environment``, ``.env`` or ``default``."""
+    if any(name.upper() == variable(field) for name in os.environ):
+        return "environment"
+    return ".env" if any(name.upper() == variable(field) for name in dotenv_values(_ENV_FILE)) else "default"
+
+
 def variable(field: str) -> str:
     """Return the environment variable of a setting."""
     return f"{PREFIX}{field.upper()}"
