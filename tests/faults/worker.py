@@ -57,7 +57,7 @@ class Worker(Stage):
     def status(self) -> int | None:
         """How it ended, or None while it runs."""
         assert self._process is not None
-        return self._process.poll()
+        return self._process.returncode
 
     def wait_for_note(self, timeout_seconds: float) -> dict:
         """Wait until it has struck itself; what it says of where it was."""

@@ -120,7 +120,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
 
     wait_until(lambda: workers.metric("two", "tracker_process_standby_lag_rows") == 0, "the standby", WAIT_SECONDS)
     assert first._process is not None
-    first._process.send_signal(signal.SIGSTOP)
+    first._process.send(signal.SIGSTOP)
     try:
         status, state = workers.get("two", owned_by_one[0])
         assert (status, state["from"], state["event_sequence"]) == (200, "standby", 1)
@@ -130,7 +130,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
         workers.send("b")
         wait_until(lambda: workers.numbers() == {key: [1, 2] for key in SESSIONS}, "the second events", WAIT_SECONDS)
     finally:
-        first._process.send_signal(signal.SIGCONT)
+        first._process.send(signal.SIGCONT)
     taken_over = [
         line for line in workers.stages["two"].log_file.read_text().splitlines() if "partition ready" in line
     ][-4:]

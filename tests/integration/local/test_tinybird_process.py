@@ -63,7 +63,7 @@ def test_it_ends_cleanly_when_told_to(tmp_path: Path, number: signal.Signals):
     tinybird.start()
     assert tinybird.process is not None
 
-    tinybird.process.send_signal(number)
+    tinybird.process.send(number)
 
     assert tinybird.process.wait(STOP_TIMEOUT_SECONDS) == 0
     assert tinybird.token not in tinybird.log_file.read_text()
