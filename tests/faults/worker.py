@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -86,7 +85,7 @@ class Worker(Stage):
         self.is_up = False
         try:
             return super().stop()
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             raise AssertionError(f"{self.worker_id} did not stop\n{self.last_words()}") from None
 
     def freeze(self) -> None:
