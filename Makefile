@@ -85,8 +85,8 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 .PHONY: unit
-unit: setup ## the fast tests: no Kafka, no browser
-	$(BIN)/pytest -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
+unit: setup ## the fast tests: no Kafka, no browser; in another time zone and in random order
+	PYTHONHASHSEED=$${PYTHONHASHSEED:-$$RANDOM} $(BIN)/pytest -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
 
 .PHONY: simulate
 simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or replay one with SEED=123
@@ -95,6 +95,15 @@ simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or re
 .PHONY: test
 test: setup chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
 	@scripts/run-tests
+
+.PHONY: mutants
+mutants: setup ## plant 150 small mistakes and see which the fast tests catch: make mutants PARTS="sink table" SINCE=HEAD~5 SAMPLE=50
+	$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),150) --seed $(or $(SEED),1) \
+	  $(if $(PARTS),--parts $(PARTS)) $(if $(SINCE),--since $(SINCE)) $(if $(AT_LEAST),--at-least $(AT_LEAST))
+
+.PHONY: mutants-whole
+mutants-whole: setup ## all of them, hours; goes on where it was interrupted
+	$(BIN)/python -m tests.mutants --whole $(if $(PARTS),--parts $(PARTS))
 
 .PHONY: faults
 faults: setup ## strike running workers in every way; make faults ONLY=zombie SEED=7 picks one

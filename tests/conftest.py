@@ -1,20 +1,52 @@
-"""Fixtures for every test: a real broker and a local Tinybird, started when the first test asks for them."""
+"""What every test runs under, and fixtures for all: a real broker and a local Tinybird, started when asked for."""
 
 import logging
+import os
 import signal
+import time
+from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: Nobody's offices are here: 12:45 or 13:45 ahead, so whatever takes local time for UTC is off by an odd number.
+FAR_ZONE = "Pacific/Chatham"
+os.environ.setdefault("TZ", FAR_ZONE)
+time.tzset()
+
+#: Tests of real parts keep their order: those of a module share what they started.
+ORDERED_FOLDERS = {"integration", "browser"}
 
 pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.tinybird"]
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("tracker", deadline=None)
+# The same examples for each mutant, and none of the work that makes a failure readable.
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None, max_examples=40, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("tracker")
+
+
+def pytest_report_header() -> str:
+    """Say what else a run's order depends on; pytest-randomly says its own seed."""
+    return f"TZ={os.environ['TZ']} PYTHONHASHSEED={os.environ.get('PYTHONHASHSEED', 'random')}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Let pytest-randomly shuffle the fast tests only."""
+    ordered = iter([item for item in items if _is_ordered(item)])
+    yield
+    items[:] = [next(ordered) if _is_ordered(item) else item for item in items]
+
+
+def _is_ordered(item: pytest.Item) -> bool:
+    return bool(ORDERED_FOLDERS.intersection(item.path.parts))
 
 
 @pytest.fixture(autouse=True)

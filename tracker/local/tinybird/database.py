@@ -72,6 +72,7 @@ class Database:
         self._held = lock_directory(directory)
         path = str(directory.resolve() / "clickhouse")
         self._writer = Session(path)
+        self._writer.query("SET session_timezone = 'UTC'")
         self._sorters: dict[str, RowSorter] = {}
         for datasource in datasources:
             self._sorters[datasource.name] = RowSorter(datasource)
