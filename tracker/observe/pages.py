@@ -11,12 +11,21 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from tracker.errors import ConfigurationError
 
 Page = Callable[[], web.Response]
+#: A page that needs the request, such as for a part of its path.
+RequestPage = Callable[[web.Request], Awaitable[web.Response]]
 
 log: Final = structlog.get_logger()
 
 
 @asynccontextmanager
-async def serving(pages: Mapping[str, Page], host: str, port: int, *, port_setting: str) -> AsyncIterator[None]:
+async def serving(
+    pages: Mapping[str, Page],
+    host: str,
+    port: int,
+    *,
+    port_setting: str,
+    request_pages: Mapping[str, RequestPage] | None = None,
+) -> AsyncIterator[None]:
     """Serve pages by their path.
 
     Raises:
@@ -25,6 +34,8 @@ async def serving(pages: Mapping[str, Page], host: str, port: int, *, port_setti
     app = web.Application()
     for path, page in pages.items():
         app.router.add_get(path, _handler(page))
+    for path, request_page in (request_pages or {}).items():
+        app.router.add_get(path, request_page)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -124,6 +124,7 @@ class Checkpoint:
                 else:
                     lease.store.write(rows, end)
                     lease.store.overwritten.clear()
+                lease.waits_for_room = False
             except DiskFullError as error:
                 await _wait_for_room(lease, error)
             else:
@@ -178,6 +179,7 @@ async def _wait_for_room(lease: SessionLease, error: DiskFullError) -> None:
         StateDamagedError: it came back without what it had; only a recovery helps.
     """
     log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))
+    lease.waits_for_room = True
     await asyncio.sleep(RETRY_SECONDS)
     if not lease.alive:
         return  # the store is somebody else's by now, or closed: opened here again, nobody could open it any more

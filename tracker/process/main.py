@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from topics.catalog import CHANGELOG, SOURCE
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, until_answered
 from tracker.observe.logs import configure_logging
+from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
 from tracker.process.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
 from tracker.streaming.letter_rate import LetterLimit, LetterRate
+from tracker.streaming.readiness import Readiness, pages_of, wait_for_topics, watch_topics
 from tracker.table.store import SessionStore
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TABLE: Final = "sessions"
+TOPICS: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG)
 #: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
 RECORD_BATCH_MAX_BYTES: Final = 900_000
 #: One fetch of one changelog partition: large, because recovery reads nothing else.
@@ -55,27 +58,42 @@ async def _traced_main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings, tracing: "Tracing | None") -> None:
+    app, readiness = _app(settings), Readiness()
+    sessions = SessionPages(
+        app,
+        table_name=TABLE,
+        source_topic=SOURCE.name(settings.topic_prefix),
+        partitions=settings.partitions,
+        rules=settings.session_rules,
+    )
+    host, port = settings.process_host, settings.process_port
+    async with serving(
+        pages_of(readiness),
+        host,
+        port,
+        port_setting="TRACKER_PROCESS_PORT",
+        request_pages={"/session/{id}": sessions.session},
+    ):
+        await _work(settings, app, sessions, readiness, tracing)
+    log.info("processor stopped", worker=settings.worker_id)
+
+
+async def _work(
+    settings: Settings, app: ChunkApp, sessions: SessionPages, readiness: Readiness, tracing: "Tracing | None"
+) -> None:
     client_id = f"{settings.topic_prefix}process.{settings.worker_id}"
 
     def reader() -> AIOKafkaConsumer:
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
     await wait_for_access(settings, "process")
+    await wait_for_topics(settings, TOPICS, readiness)
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await until_answered(settings.kafka_bootstrap, producer.start)
     cluster_id = await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings))
-    routable = asyncio.Event()
-    app = _app(settings)
-    pages = SessionPages(
-        app,
-        table_name=TABLE,
-        source_topic=SOURCE.name(settings.topic_prefix),
-        partitions=settings.partitions,
-        rules=settings.session_rules,
-        routable=routable,
-    )
     recovery = _recovery(settings, reader, app, cluster_id)
-    pages.recovery = recovery
+    sessions.recovery = recovery
+    readiness.leases = app.leases
     letter_rate = LetterRate(LetterLimit.of(settings))
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate, tracing)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
@@ -87,7 +105,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
             commit_forever(app, settings.group_commit_interval_ms),
             watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
             watch_access(app, settings, producer),
-            _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), routable),
+            watch_topics(settings, TOPICS, readiness),
+            _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), sessions.routable),
         )
         tasks.extend(watched(app, forever) for forever in background)
         address = f"http://{settings.process_host}:{settings.process_port}"
@@ -100,7 +119,6 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         recovery.close()
 
     await serve(app, recovery, started=started, drain=app.leases.wait_until_idle, stop=stop, stand_by=recovery.stand_by)
-    log.info("processor stopped", worker=settings.worker_id)
 
 
 def _app(settings: Settings) -> ChunkApp:
@@ -110,13 +128,9 @@ def _app(settings: Settings) -> ChunkApp:
         "process",
         source_topics=frozenset({source}),
         data_dir=settings.data_dir / "process" / settings.worker_id / "faust",
-        web_enabled=True,
-        web_bind=settings.process_host,
+        # How other workers reach our pages, for Faust's router. We serve them, from before Kafka answers.
         web_host=settings.process_advertised_host or settings.process_host,
         web_port=settings.process_port,
-        web_tables_enabled=False,
-        web_graph_enabled=False,
-        web_stats_enabled=False,
         table_standby_replicas=settings.standby_replicas,
     )
     # The table's rows live in our stores. Registered, it makes Faust use its own assignor, place its changelog's

@@ -6,14 +6,12 @@ standby knows is true, but may not be the latest.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import web
 from aiokafka import TopicPartition
-from faust.types.web import Request, Response, Web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from yarl import URL
 
 from tracker import clock
@@ -38,7 +36,7 @@ _NOT_FOUND: Final = 404
 
 
 class SessionPages:
-    """The processor's pages: ``/session/{id}``, ``/healthz`` and ``/metrics``."""
+    """The page ``/session/{id}``."""
 
     def __init__(
         self,
@@ -48,32 +46,29 @@ class SessionPages:
         source_topic: str,
         partitions: int,
         rules: Rules,
-        routable: asyncio.Event,
     ) -> None:
-        """Register the pages. Until ``routable`` is set, the router does not know where keys belong."""
         self._app = app
         self._table_name = table_name
         self._source_topic = source_topic
         self._partitions = partitions
         self._rules = rules
-        self._routable = routable
+        #: Set once the router knows where keys belong.
+        self.routable = asyncio.Event()
         #: Set once the stores exist; until then nobody is answered from one.
         self.recovery: SessionRecovery | None = None
-        for path, page in (("/session/{id}", self.session), ("/healthz", self.healthz), ("/metrics", self.metrics)):
-            app.page(path, name=page.__name__)(_view(page))
 
-    async def session(self, web: Web, request: Request, id: str) -> Response:  # noqa: A002 - the path's own name
+    async def session(self, request: web.Request) -> web.Response:
         """Answer with a session's checkpointed state, from whichever worker can."""
-        key = id.encode()
+        key = request.match_info["id"].encode()
         asked = request.query.get("asked", "")
         if asked == "standby":
-            return self._standby_answer(web, key)
-        answer = self._own_answer(web, key)
+            return self._standby_answer(key)
+        answer = self._own_answer(key)
         if answer is None and not asked:
-            answer = await self._passed_on(web, key)
-        return answer or _unavailable(web, "the session's owner is recovering, or not known yet")
+            answer = await self._passed_on(key)
+        return answer or _unavailable("the session's owner is recovering, or not known yet")
 
-    def _own_answer(self, web: Web, key: bytes) -> Response | None:
+    def _own_answer(self, key: bytes) -> web.Response | None:
         lease = self._app.leases.get(TopicPartition(self._source_topic, self._partition(key)))
         if not isinstance(lease, SessionLease):
             return None
@@ -84,16 +79,16 @@ class SessionPages:
             "watermark": lease.watermark,
             "stream_time": lease.fold.stream_time_ms,
         }
-        return self._view_of(web, key, raw, place) or web.json(
+        return self._view_of(key, raw, place) or web.json_response(
             {"error": {"code": "unknown_session", "message": "no such session"}}, status=_NOT_FOUND
         )
 
-    def _standby_answer(self, web: Web, key: bytes) -> Response:
+    def _standby_answer(self, key: bytes) -> web.Response:
         """Answer from a store that nobody folds on here. What it does not have, it knows nothing about."""
         number = self._partition(key)
         store = self.recovery.store(number) if self.recovery is not None else None
         if store is None or self.recovery is None:
-            return _unavailable(web, "this worker does not follow the session's partition")
+            return _unavailable("this worker does not follow the session's partition")
         watermark, mark = store.watermark()
         place = {
             "from": "standby",
@@ -103,10 +98,10 @@ class SessionPages:
             "rows_behind": self.recovery.lag_rows(number),
             "staleness_ms": max(0, clock.now_ms() - mark.stream_time_ms),
         }
-        answer = self._view_of(web, key, _read(store, key), place)
-        return answer or _unavailable(web, "the standby does not know the session")
+        answer = self._view_of(key, _read(store, key), place)
+        return answer or _unavailable("the standby does not know the session")
 
-    def _view_of(self, web: Web, key: bytes, raw: bytes | None, place: dict[str, Any]) -> Response | None:
+    def _view_of(self, key: bytes, raw: bytes | None, place: dict[str, Any]) -> web.Response | None:
         state = None if raw is None else decode_state(raw)
         if raw is None or state is None or state.close_reason == FORGOTTEN:
             return None
@@ -114,25 +109,25 @@ class SessionPages:
         view = session_view(
             key.decode(), state, rules=self._rules, now_ms=now_ms, source_offset=offset_of(raw), place=place
         )
-        return web.json(view)
+        return web.json_response(view)
 
-    async def _passed_on(self, web: Web, key: bytes) -> Response | None:
+    async def _passed_on(self, key: bytes) -> web.Response | None:
         """Ask the owner, then everybody's standby, our own first."""
-        if not self._routable.is_set():
+        if not self.routable.is_set():
             return None
         owner = self._owner(key)
         if owner is not None and owner != self._own_url:
-            answer = await self._ask(web, owner, key, "owner")
+            answer = await self._ask(owner, key, "owner")
             if answer is not None:
                 return answer
-        own = self._standby_answer(web, key)
+        own = self._standby_answer(key)
         if own.status == _OK:
             return own
         peers = [url for url in self._workers() if url not in (owner, self._own_url)][:MAX_PEERS_ASKED]
-        answers = await asyncio.gather(*(self._ask(web, url, key, "standby") for url in peers))
+        answers = await asyncio.gather(*(self._ask(url, key, "standby") for url in peers))
         return next((answer for answer in answers if answer is not None), None)
 
-    async def _ask(self, web: Web, worker: str, key: bytes, asked: str) -> Response | None:
+    async def _ask(self, worker: str, key: bytes, asked: str) -> web.Response | None:
         """Ask another worker; None unless it knows."""
         url = URL(f"{worker.rstrip('/')}/session/{quote(key, safe='')}?asked={asked}", encoded=True)
         limit = aiohttp.ClientTimeout(total=PEER_TIMEOUT_SECONDS)
@@ -140,7 +135,7 @@ class SessionPages:
             async with self._app.http_client.get(url, timeout=limit, allow_redirects=False) as answer:
                 if answer.status not in (_OK, _NOT_FOUND):
                     return None
-                return web.bytes(await answer.read(), content_type="application/json", status=answer.status)
+                return web.Response(body=await answer.read(), content_type="application/json", status=answer.status)
         except (aiohttp.ClientError, TimeoutError):
             return None
 
@@ -160,14 +155,6 @@ class SessionPages:
     def _partition(self, key: bytes) -> int:
         return partition_for_key(key, self._partitions)
 
-    async def healthz(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
-        """Say that the process lives, and how many partitions it may fold."""
-        return web.json({"status": "ok", "partitions": len(self._app.leases.live())})
-
-    async def metrics(self, web: Web, request: Request) -> Response:  # noqa: ARG002 - Faust's signature
-        """Answer Prometheus."""
-        return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.partition(";")[0])
-
 
 def _read(store: SessionStore, key: bytes) -> bytes | None:
     """Read of a store that may be rebuilt or reopened at the moment."""
@@ -177,15 +164,6 @@ def _read(store: SessionStore, key: bytes) -> bytes | None:
         return None
 
 
-def _view(page: Callable[..., Awaitable[Response]]) -> Any:
-    """Wrap a bound method in a function: Faust sets attributes on a page, which a method does not take."""
-
-    async def view(web: Web, request: Request, **match: str) -> Response:
-        return await page(web, request, **match)
-
-    return view
-
-
-def _unavailable(web: Web, why: str) -> Response:
+def _unavailable(why: str) -> web.Response:
     error = {"code": "recovering", "message": f"{why}; try again"}
-    return web.json({"error": error}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return web.json_response({"error": error}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

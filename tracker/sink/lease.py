@@ -24,8 +24,6 @@ class SinkLeaseOpener:
 
     def __init__(self, thread: Callable[[], ChunkConsumerThread]) -> None:
         self._thread = thread
-        #: Whether the group has given us partitions yet, be it none.
-        self.has_joined = False
 
     async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
         """Yield a lease for each partition at its committed offset, or at the start of its log."""
@@ -36,6 +34,5 @@ class SinkLeaseOpener:
             offset, metadata = (found.offset, found.metadata or "") if found is not None else (0, "")
             yield SinkLease(tp, generation, max(offset, starts[tp]), SeenPositions(metadata))
 
-    def keep_only(self, partitions: set[TopicPartition]) -> None:  # noqa: ARG002 - nothing is held for partitions
-        """Note that the group has spoken."""
-        self.has_joined = True
+    def keep_only(self, partitions: set[TopicPartition]) -> None:  # LeaseOpener's signature
+        """Nothing is held for partitions."""

@@ -19,13 +19,14 @@ from tracker.settings import Settings
 from tracker.sink import metrics
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.dead_letters import DeadLetters
-from tracker.sink.health import Health, pages_of
+from tracker.sink.health import DatasourceHealth, details_of, problems_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
 from tracker.streaming.lag import watch_lag
 from tracker.streaming.letter_rate import LetterLimit, LetterRate
+from tracker.streaming.readiness import Readiness, pages_of, wait_for_topics, watch_topics
 from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
 from tracker.tinybird_clients import tinybird_client
 
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 #: Which output topic feeds which datasource.
 DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS))
+TOPICS: Final = (SEQUENCED, SESSIONS_TOPIC, DEAD_LETTERS)
 #: What is held when partitions are revoked is shipped and committed within this time, or sent by their next owner.
 HAND_OVER_SECONDS: Final = 3.0
 
@@ -66,20 +68,18 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     pipelines = _pipelines(settings, app, client, dead_letters, tracing)
     opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread)
     tasks: list[asyncio.Task[None]] = []
+    readiness = Readiness()
 
-    def health() -> Health:
-        return Health(
-            opener.has_joined,
-            len(app.leases.live()),
-            [pipeline.health() for pipeline in pipelines],
-        )
+    def health() -> list[DatasourceHealth]:
+        return [pipeline.health() for pipeline in pipelines]
 
     async def revoked(*_: Any, **__: Any) -> None:
         await asyncio.gather(*(pipeline.hand_over(HAND_OVER_SECONDS) for pipeline in pipelines))
 
     def started() -> None:
         lag = watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics))
-        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings, producer))
+        topics_there = watch_topics(settings, TOPICS, readiness)
+        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings, producer), topics_there)
         tasks.extend(watched(app, forever) for forever in background)
         log.info("sink started", tinybird=settings.tinybird_url)
 
@@ -95,9 +95,12 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     for topic, pipeline in zip(topics, pipelines, strict=True):
         add_agent(app, topic, pipeline.take)
     host, port = settings.sink_host, settings.sink_port
-    async with serving(pages_of(health), host, port, port_setting="TRACKER_SINK_PORT"), client:
+    pages = pages_of(readiness, lambda: problems_of(health()), lambda: details_of(health()))
+    async with serving(pages, host, port, port_setting="TRACKER_SINK_PORT"), client:
         await wait_for_access(settings, "sink")
+        await wait_for_topics(settings, TOPICS, readiness)
         await until_answered(settings.kafka_bootstrap, producer.start)
+        readiness.leases = app.leases
         await serve(app, opener, started=started, drain=drain, stop=stop)
     log.info("sink stopped")
 

@@ -27,6 +27,8 @@ class Lease:
         self.next_offset = next_offset
         self.chunks_in_flight = 0
         self.alive = True
+        #: Whether the disk is full, so that the last chunk can't be written.
+        self.waits_for_room = False
 
     @property
     def topic(self) -> str:
@@ -58,6 +60,12 @@ class LeaseBook:
         self._fetching = True
         self._paused = False
         self.generation = 0
+        #: Partitions that the group has given us in this generation; None until it has.
+        self.expected: int | None = None
+
+    def expect(self, count: int) -> None:
+        """Note how many partitions the group has given us. Their leases follow one by one."""
+        self.expected = count
 
     def stop_fetching(self) -> None:
         """Fetch nothing more, but let what has been fetched be finished: the process stops."""
@@ -72,6 +80,7 @@ class LeaseBook:
         """End every lease, at the very start of a rebalance. Safe to call from any thread."""
         with self._lock:
             self._paused = False
+            self.expected = None
             self.generation += 1
             for lease in self._leases.values():
                 lease.alive = False

@@ -60,6 +60,7 @@ class LeaseRecovery(Service):
         self._cancel()
         sources = sorted(TopicPartition(*tp) for tp in assigned if tp.topic in self.app.source_topics)
         log.info("partitions assigned", count=len(sources), group_generation=generation_id)
+        self.app.leases.expect(len(sources))
         self._task = asyncio.create_task(self._run(sources, self.app.leases.generation))
 
     async def on_stop(self) -> None:

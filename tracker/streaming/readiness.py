@@ -1,0 +1,120 @@
+"""Whether a worker can do its work now, and if not, why: one reason a line, for an operator and for probes.
+
+A worker that waits for Kafka, for topics or for room on its disk is alive: starting it again would help nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from topics.catalog import Topic
+from tracker.errors import TrackerError
+from tracker.kafka import admin
+from tracker.kafka.clients import RETRY_SECONDS, until_answered
+from tracker.observe.pages import Page, metrics_page
+from tracker.settings import Settings
+from tracker.streaming.lease import LeaseBook
+
+#: Between two looks whether the topics are still there.
+TOPICS_LOOK_SECONDS: Final = 15.0
+
+log = structlog.get_logger()
+
+
+class Readiness:
+    """What is in the way of one worker."""
+
+    def __init__(self) -> None:
+        #: The worker's leases, once it may get any.
+        self.leases: LeaseBook | None = None
+        self.missing_topics: Sequence[str] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Reasons why the worker can't do its work, empty if it can."""
+        if self.missing_topics:
+            missing = ", ".join(self.missing_topics)
+            return [f"topics are missing: {missing}; run tracker topics create, or see tracker topics acls"]
+        if self.leases is None:
+            return ["Kafka has not answered yet (TRACKER_KAFKA_BOOTSTRAP)"]
+        expected, live = self.leases.expected, self.leases.live()
+        if expected is None:
+            return ["the consumer group has not given partitions, or has evicted this worker; it joins again"]
+        full = [f"the disk is full; partition {lease.partition} waits" for lease in live if lease.waits_for_room]
+        if len(live) < expected:
+            return [f"{expected - len(live)} of {expected} partitions are being recovered", *full]
+        return full
+
+    @property
+    def notes(self) -> list[str]:
+        """Facts that explain a worker that is ready and does nothing."""
+        if self.leases is not None and self.leases.expected == 0:
+            return ["no partitions: there are more workers than partitions (TRACKER_PARTITIONS), this one stands by"]
+        return []
+
+    @property
+    def partitions(self) -> int:
+        """Partitions that this worker works on."""
+        return 0 if self.leases is None else len(self.leases.live())
+
+
+def pages_of(
+    readiness: Readiness,
+    more_problems: Callable[[], list[str]] = list,
+    details: Callable[[], Mapping[str, Any]] = dict,
+) -> Mapping[str, Page]:
+    """Return a worker's pages by their path: ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def healthz() -> web.Response:
+        return web.json_response({"status": "ok", "partitions": readiness.partitions})
+
+    def readyz() -> web.Response:
+        problems = readiness.problems + more_problems()
+        state = {
+            "status": "unavailable" if problems else "ready",
+            "problems": problems,
+            "notes": readiness.notes,
+            "partitions": readiness.partitions,
+            **details(),
+        }
+        return web.json_response(state, status=503 if problems else 200)
+
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics_page(generate_latest)}
+
+
+async def wait_for_topics(settings: Settings, topics: Sequence[Topic], readiness: Readiness) -> None:
+    """Return once all topics exist. Faust would subscribe to a missing one and sit idle without a word."""
+    waited = False
+    while missing := await until_answered(settings.kafka_bootstrap, partial(_missing, settings, topics)):
+        if missing != readiness.missing_topics:
+            log.error("topics are missing; waiting for them: run tracker topics create", topics=missing)
+        readiness.missing_topics = missing
+        waited = True
+        await asyncio.sleep(RETRY_SECONDS)
+    readiness.missing_topics = ()
+    if waited:
+        log.info("the topics are there")
+
+
+async def watch_topics(settings: Settings, topics: Sequence[Topic], readiness: Readiness) -> None:
+    """Look now and then whether a topic has been deleted under the worker, and say so."""
+    while True:
+        await asyncio.sleep(TOPICS_LOOK_SECONDS)
+        try:
+            missing = await _missing(settings, topics)
+        except TrackerError:
+            continue  # Kafka is away: the leases tell
+        if missing and missing != readiness.missing_topics:
+            log.error("topics are missing", topics=missing)
+        readiness.missing_topics = missing
+
+
+async def _missing(settings: Settings, topics: Sequence[Topic]) -> Sequence[str]:
+    found = await admin.describe_broker(settings)
+    names = (topic.name(settings.topic_prefix) for topic in topics)
+    return tuple(name for name in names if name not in found)
