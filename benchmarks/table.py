@@ -10,7 +10,8 @@ from tracker import clock
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.sessions.ids import fingerprint
-from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
+from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
+from tracker.sessions.state import SessionState, Watermark
 from tracker.settings import Settings
 
 RECORD_BATCH_MAX_BYTES: Final = 900_000

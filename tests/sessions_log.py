@@ -6,17 +6,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.fold import PartitionFold
+from tracker.sessions.layouts import decode_state, decode_watermark, encode_state, encode_watermark, offset_of
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import (
-    Watermark,
-    decode_state,
-    decode_watermark,
-    encode_state,
-    encode_watermark,
-    offset_of,
-)
+from tracker.sessions.state import Watermark
+from tracker.sessions.working_table import StoredState
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
@@ -37,9 +32,13 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def _envelope(visitor: dict[str, Any] | None, retry_count: int) -> dict[str, Any]:
+Given = dict[str, Any] | None
+
+
+def _envelope(visitor: Given, retry_count: int, more: Given) -> dict[str, Any]:
     """What a record has beside its data; what is left out is not there."""
-    return ({} if visitor is None else {"visitor": visitor}) | ({"retry_count": retry_count} if retry_count else {})
+    found = ({} if visitor is None else {"visitor": visitor}) | ({"retry_count": retry_count} if retry_count else {})
+    return found | (more or {})
 
 
 class Log:
@@ -52,6 +51,7 @@ class Log:
         self.partition_of = partition_of or (lambda _: number)
         self.records: list[Record] = []
         self.table: dict[bytes, StoredState] = {}
+        self.pages: dict[bytes, bytes] = {}
         self._folded = 0
         self.rules = rules or Rules()
         self.partition = self._new_fold(Watermark(stream_time_ms=0))
@@ -63,6 +63,7 @@ class Log:
             partition_of=self.partition_of,
             rules=self.rules,
             lookup=self._lookup,
+            read_pages=lambda keys: [self.pages.get(key) for key in keys],
             deadlines=Deadlines(),
             mark=mark,
         )
@@ -82,20 +83,22 @@ class Log:
         self.raw(key.encode(), orjson.dumps(record), at)
 
     def event(
-        self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, retry_count: int = 0, **data: Any
-    ) -> None:
-        self._keyed("event", key, at, {"event_type": "click", **data}, **_envelope(visitor, retry_count))
+        self, key: str, at: int = START_MS, *, visitor: Given = None, retry_count: int = 0, envelope: Given = None,
+        **data: Any,
+    ) -> None:  # fmt: skip
+        self._keyed("event", key, at, {"event_type": "click", **data}, **_envelope(visitor, retry_count, envelope))
 
     def session(
-        self, key: str, at: int = START_MS, *, visitor: dict[str, Any] | None = None, retry_count: int = 0, **data: Any
-    ) -> None:
-        self._keyed("session", key, at, data, **_envelope(visitor, retry_count))
+        self, key: str, at: int = START_MS, *, visitor: Given = None, retry_count: int = 0, envelope: Given = None,
+        **data: Any,
+    ) -> None:  # fmt: skip
+        self._keyed("session", key, at, data, **_envelope(visitor, retry_count, envelope))
 
-    def expire(self, key: str, at: int = START_MS, **data: Any) -> None:
-        self._keyed("expire", key, at, data or None)
+    def expire(self, key: str, at: int = START_MS, *, envelope: Given = None, **data: Any) -> None:
+        self._keyed("expire", key, at, data or None, **(envelope or {}))
 
-    def flush(self, key: str, at: int = START_MS) -> None:
-        self._keyed("flush", key, at, None)
+    def flush(self, key: str, at: int = START_MS, *, envelope: Given = None) -> None:
+        self._keyed("flush", key, at, None, **(envelope or {}))
 
     def tick(self, at: int) -> None:
         self.raw(None, b'{"type":"tick"}', at)
@@ -104,6 +107,11 @@ class Log:
         """Fold what has not been folded yet, up to an offset, and write the states down."""
         result = self.partition.fold(self.records[self._folded : upto])
         self._folded = len(self.records) if upto is None else upto
+        for key, page in result.pages.items():
+            if page.content is None:
+                self.pages.pop(key, None)
+            else:
+                self.pages[key] = page.content
         for key, changed in result.changed.items():
             if changed.state is None:
                 self.table.pop(key, None)

@@ -58,6 +58,9 @@ def decode_source(key: bytes | None, value: bytes | None) -> KeyedRecord | TickR
         raise RejectedRecord("missing_key", "the key must be the session id in UTF-8")
     if key != record["session_id"].encode():
         raise RejectedRecord("bad_key", "the key is not the record's session_id in UTF-8")
+    named = record.get("workspace_id")
+    if named and (record.get("data", {}).get("workspace_id") or named) != named:
+        raise RejectedRecord("invalid", "workspace_id: the record names one workspace and its data another")
     return record
 
 

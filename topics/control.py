@@ -15,7 +15,7 @@ class NoData(TypedDict):
 
 @with_config(OUTSIDE)
 class ExpireScope(TypedDict):
-    """Whose session may be closed: with a workspace, the record means nothing to a session of another one."""
+    """The workspace whose session is closed, where the record itself does not name it."""
 
     workspace_id: NotRequired[Id]
 
@@ -26,6 +26,7 @@ class ExpireRecord(TypedDict):
 
     type: Literal["expire"]
     session_id: SessionId
+    workspace_id: NotRequired[Id]
     timestamp: Timestamp
     retry_count: NotRequired[Count]
     data: NotRequired[ExpireScope]
@@ -37,6 +38,7 @@ class FlushRecord(TypedDict):
 
     type: Literal["flush"]
     session_id: SessionId
+    workspace_id: NotRequired[Id]
     timestamp: Timestamp
     retry_count: NotRequired[Count]
     data: NotRequired[NoData]

@@ -183,9 +183,9 @@ def _read(value: bytes | None) -> dict[str, Any]:
 
 
 def _workspace(read: dict[str, Any]) -> str | None:
-    """A source record has it in its data, a row has it itself."""
+    """A source record names it in its envelope or in its data; a row has it as a field."""
     data = read.get("data")
-    found = data.get("workspace_id") if isinstance(data, dict) else read.get("workspace_id")
+    found = read.get("workspace_id") or (data.get("workspace_id") if isinstance(data, dict) else None)
     return found if isinstance(found, str) and 0 < len(found) <= MAX_ID_CHARS else None
 
 

@@ -70,13 +70,17 @@ class EventInput(TypedDict):
 class EventRecord(TypedDict):
     """The value of a source record that carries one event. Its key is ``session_id`` in UTF-8.
 
-    ``client_timestamp`` is what the client's own clock said, where ``timestamp`` is the corrected time.
+    ``client_timestamp`` is the time of the client's own clock, where ``timestamp`` is the corrected time. A session
+    belongs to a workspace: ``workspace_id`` names it for the record, so that ``data`` need not. A ``passive`` event,
+    such as a page that is left, is no activity of the visitor: it never opens a session and does not prolong one.
     """
 
     type: Literal["event"]
     session_id: SessionId
+    workspace_id: NotRequired[Id]
     timestamp: Timestamp
     client_timestamp: NotRequired[Timestamp]
+    passive: NotRequired[bool]
     retry_count: NotRequired[Count]
     visitor: NotRequired[Visitor]
     data: EventInput

@@ -35,8 +35,15 @@ def are_valid_events(values: Sequence[bytes]) -> bool:
         _session_ids.validate_python({record.session_id for record in records})
     except (msgspec.MsgspecError, ValidationError):
         return False
+    if not all(_names_one_workspace(each) for each in records):
+        return False
     # Later than the oldest, not equal to it: msgspec rounds to microseconds what pydantic cuts off.
     return all(_OLDEST < each.timestamp < _END and _OLDEST < each.client_timestamp < _END for each in records)
+
+
+def _names_one_workspace(record: Any) -> bool:
+    named, in_data = record.workspace_id, record.data.workspace_id
+    return named is msgspec.UNSET or in_data is msgspec.UNSET or named == in_data or not (named and in_data)
 
 
 def _struct(fields: type) -> type[msgspec.Struct]:

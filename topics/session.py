@@ -36,8 +36,11 @@ Consent = Literal["granted", "denied"]
 #: The longest inactivity gap. Well below the changelog's MIN_COMPACTION_LAG_MS, which has to outlast any silence.
 MAX_TIMEOUT_SECONDS: Final = 3_600
 
-#: Why a session ended.
-CloseReason = Literal["timeout", "max_length", "expired", "cap"]
+#: Context that says whose session it is, whatever brought the visitor.
+IDENTITY_FIELDS: Final = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
+
+#: Why a session ended. ``claimed``: it belonged to no workspace until a record named one, whose session then began.
+CloseReason = Literal["timeout", "max_length", "expired", "cap", "claimed"]
 
 
 @with_config(OUTSIDE)
@@ -62,11 +65,17 @@ class SessionInput(TypedDict):
 
 @with_config(OUTSIDE)
 class SessionRecord(TypedDict):
-    """The value of a source record that opens a session or adds to its context. Its key is ``session_id``."""
+    """The value of a source record that opens a session or adds to its context. Its key is ``session_id``.
+
+    With ``open_only`` it changes nothing of a session that is open already: what a sender may do who can't show that
+    the session is its own.
+    """
 
     type: Literal["session"]
     session_id: SessionId
+    workspace_id: NotRequired[Id]
     timestamp: Timestamp
+    open_only: NotRequired[bool]
     client_timestamp: NotRequired[Timestamp]
     retry_count: NotRequired[Count]
     visitor: NotRequired[Visitor]
@@ -77,7 +86,8 @@ class SessionRecord(TypedDict):
 class SessionRow(TypedDict):
     """A row of ``session_v1``: written when a session opens, when its context changes and when it closes.
 
-    ``version`` is ``2 * source offset + is_closed``: the highest wins, and closed beats open at the same offset.
+    ``version`` is ``4 * source offset + stage``; the stage is 0 for an open session, 1 for one that was closed, and 2
+    for a closed one that took a passive event. The highest version wins, also where one record gives several rows.
     Times are ISO 8601 in UTC, stream time (the log's clock), not the client's.
     """
 

@@ -29,13 +29,23 @@ TIMEOUTS_SECONDS = (1, 2, 3)
 ACK_TIMEOUT_MS = 180_000
 
 STEADY_SHARE = 0.5
-SESSION_SHARE = 0.02
-EXPIRE_SHARE = 0.01
-REPEAT_SHARE = 0.01
-FLUSH_SHARE = 0.005
-GARBAGE_SHARE = 0.002
-#: As a producer with another partitioner would.
-MISROUTED_SHARE = 0.005
+#: What a record is, by its share of all.
+SHARES = {
+    "session": 0.02,
+    "expire": 0.01,
+    "repeat": 0.01,
+    # By clients that send an event again when its session may have ended.
+    "late repeat": 0.01,
+    "passive": 0.02,
+    "flush": 0.005,
+    "garbage": 0.002,
+    # As a producer with another partitioner would.
+    "misrouted": 0.005,
+    "event": 0.918,
+}
+LATE_EVENTS = 4_000
+#: Most name one workspace, some another on the same keys, some none.
+WORKSPACES, WORKSPACE_WEIGHTS = ("w1", "w2", ""), (0.85, 0.1, 0.05)
 RETURN_SHARE = 0.2
 
 
@@ -63,6 +73,8 @@ class Load:
         self._visits: list[list] = []  # [key, events left, last event]
         self._old_keys: deque[str] = deque(maxlen=KEYS_REMEMBERED)
         self._last_steady: dict[str, Sent] = {}
+        #: Events that may be sent again when their session has ended.
+        self._sent_long_ago: deque[Sent] = deque(maxlen=LATE_EVENTS)
 
     def stop(self) -> None:
         """Send nothing new; ``run`` returns once all is acked."""
@@ -140,25 +152,32 @@ class Load:
         return f"visit-{self._number}"
 
     def _record(self, key: str, last: Sent | None) -> Sent:
-        kind = self._rng.random()
         self._number += 1
-        if (kind := kind - GARBAGE_SHARE) < 0:
-            return Sent(key.encode(), b"garbage", None)
-        if (kind := kind - REPEAT_SHARE) < 0 and last is not None:
-            return last
-        if (kind := kind - SESSION_SHARE) < 0:
-            data = {"timeout_seconds": self._rng.choice(TIMEOUTS_SECONDS), "campaign_id": f"c-{self._number % 7}"}
-            return Sent(key.encode(), _control("session", key, data), None)
-        if (kind := kind - EXPIRE_SHARE) < 0:
-            return Sent(key.encode(), _control("expire", key, {}), None)
-        if (kind := kind - FLUSH_SHARE) < 0:
-            return Sent(key.encode(), _control("flush", key, {}), None)
+        kind = self._rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
+        match kind:
+            case "garbage":
+                return Sent(key.encode(), b"garbage", None)
+            case "repeat" if last is not None:
+                return last
+            case "late repeat" if len(self._sent_long_ago) == LATE_EVENTS:
+                return self._sent_long_ago.popleft()
+            case "session" | "expire" | "flush":
+                return Sent(key.encode(), self._control(kind, key), None)
+            case _:
+                return self._event(key, kind)
+
+    def _control(self, kind: str, key: str) -> bytes:
+        data = {"timeout_seconds": self._rng.choice(TIMEOUTS_SECONDS), "campaign_id": f"c-{self._number % 7}"}
+        record = {"type": kind, "session_id": key, "timestamp": "2026-11-24T03:43:00.123Z"}
+        return orjson.dumps(record | {"data": data if kind == "session" else {}})
+
+    def _event(self, key: str, kind: str) -> Sent:
+        workspace = self._rng.choices(WORKSPACES, WORKSPACE_WEIGHTS)[0]
         event_id = f"event-{self._number}"
-        is_misrouted = (kind - MISROUTED_SHARE) < 0
-        partition = self._rng.randrange(self._settings.partitions) if is_misrouted else None
-        return Sent(key.encode(), event_value(key, event_id, workspace_id="w"), event_id, partition)
-
-
-def _control(kind: str, key: str, data: dict) -> bytes:
-    record = {"type": kind, "session_id": key, "timestamp": "2026-11-24T03:43:00.123Z", "data": data}
-    return orjson.dumps(record)
+        value = event_value(key, event_id, **({"workspace_id": workspace} if workspace else {}))
+        if kind == "passive":
+            return Sent(key.encode(), value.replace(b'"data"', b'"passive":true,"data"', 1), None)
+        partition = self._rng.randrange(self._settings.partitions) if kind == "misrouted" else None
+        sent = Sent(key.encode(), value, event_id, partition)
+        self._sent_long_ago.append(sent)
+        return sent

@@ -5,8 +5,8 @@ that, byte for byte, each output once. That the fold does what the written rules
 ``tests/reference``, and the promises on the rows alone, so that a fold that is wrong twice does not go unseen.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -19,18 +19,19 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SourcePosition, read_position
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
+from tracker.sessions.working_table import StoredState
 
 #: Problems that are shown in full; the rest is counted.
 SHOWN_PROBLEMS = 5
 
 OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS)
 Row = tuple[bytes | None, bytes | None]
-#: A session's id, and when it began.
-Session = tuple[str, str]
+#: A session's workspace, its id, and when it began.
+Session = tuple[str, str, str]
 
 
 class Reference:
@@ -38,7 +39,10 @@ class Reference:
 
     def __init__(self, topic: str, partition: int, partitions: int, rules: Rules) -> None:
         self.expected: dict[str, dict[SourcePosition, Row]] = {topic.suffix: {} for topic in OUTPUT_TOPICS}
-        self.event_ids: Counter[str] = Counter()
+        #: When each event came first and last, by stream time.
+        self.event_times: dict[str, tuple[int, int]] = {}
+        self.rules = rules
+        self.events = 0
         self.last_offset = -1
         #: Stream time at each source offset, to check closes without the fold.
         self.stream_times: list[int] = []
@@ -47,12 +51,14 @@ class Reference:
         home_of = partial(partition_for_key, partitions=partitions)
         self._model = Model(rules, partition, home_of)
         self._table: dict[bytes, StoredState] = {}
+        self._pages: dict[bytes, bytes | None] = {}
         self._fold = PartitionFold(
             topic=topic,
             partition=partition,
             partition_of=home_of,
             rules=rules,
             lookup=self._table.get,
+            read_pages=lambda keys: [self._pages.get(key) for key in keys],
             deadlines=Deadlines(),
             mark=Watermark(stream_time_ms=0),
         )
@@ -64,9 +70,13 @@ class Reference:
             before = self.stream_times[-1] if self.stream_times else 0
             self.stream_times.append(max(before, record.timestamp))
             if record.key is not None and record.value.startswith(b'{"type":"event"'):
-                self.event_ids[orjson.loads(record.value)["data"]["event_id"]] += 1
+                self.events += 1
+                event_id = orjson.loads(record.value)["data"]["event_id"]
+                now = self.stream_times[-1]
+                self.event_times[event_id] = self.event_times.get(event_id, (now,))[0], now
         result = self._fold.fold(records)
         self._hold_against_rules(records, result)
+        self._pages.update((key, page.content) for key, page in result.pages.items())
         for key, (offset, state) in result.changed.items():
             if state is None:
                 self._table.pop(key, None)
@@ -153,25 +163,25 @@ def check_promises(reference: Reference, outputs: dict[str, Outputs]) -> list[st
     A session is told by its id and its beginning: a key whose stub is forgotten starts again under its own name.
     """
     problems = []
-    began: dict[str, str] = {}
+    began: dict[tuple[str, str], str] = {}
     numbers: Counter[Session] = Counter()
-    closes: Counter[Session] = Counter()
+    closes: dict[Session, set[str]] = defaultdict(set)
     for position, row in sorted([*_rows(outputs[SEQUENCED.suffix]), *_rows(outputs[SESSIONS.suffix])], key=_place):
-        name = row["session_id"]
+        name = row["workspace_id"], row["session_id"]
         if "is_expired" in row:
             began[name] = row["created_at"]
-            session = (name, row["created_at"])
-            closes[session] += row["is_expired"]
+            session = (*name, row["created_at"])
             if row["is_expired"]:
-                problems += _check_close(reference, position, row, numbers[session])
+                problems += _check_close(reference, position, row, numbers[session], is_late=bool(closes[session]))
+                closes[session].add(row["closed_at"])
             continue
-        session = (name, began.get(name, "never"))
+        session = (*name, began.get(name, "never"))
         numbers[session] += 1
         if row["session_event_sequence"] != numbers[session]:
             problems.append(f"{session} has {row['session_event_sequence']} for {numbers[session]}")
         if position.offset > reference.last_offset:
             problems.append(f"an output of {position}, which the source log does not have")
-    problems += [f"{session} closed {count} times" for session, count in closes.items() if count != 1]
+    problems += [f"{session} closed {len(times)} times" for session, times in closes.items() if len(times) != 1]
     problems += [f"{session} has events and no row" for session in numbers.keys() - closes.keys()]
     return problems
 
@@ -185,10 +195,13 @@ def _rows(outputs: Outputs) -> Iterable[tuple[SourcePosition, dict]]:
     return ((position, orjson.loads(value)) for position, (_, value) in outputs.rows.items() if value)
 
 
-def _check_close(reference: Reference, position: SourcePosition, row: dict, events: int) -> Iterable[str]:
+def _check_close(
+    reference: Reference, position: SourcePosition, row: dict, events: int, *, is_late: bool
+) -> Iterable[str]:
+    """What is wrong with the row of a closed session; ``is_late``: it has taken an event since it was closed."""
     if row["event_count"] != events:
         yield f"{row['session_id']} closed with {row['event_count']} events, but has {events}"
-    if row["close_reason"] != "timeout":
+    if row["close_reason"] != "timeout" or is_late:
         return
     closed = datetime.fromisoformat(row["closed_at"])
     deadline = datetime.fromisoformat(row["last_activity_at"]) + timedelta(seconds=row["session_timeout_seconds"])
@@ -199,14 +212,20 @@ def _check_close(reference: Reference, position: SourcePosition, row: dict, even
         yield f"{row['session_id']} closed at {closed}, its deadline was {deadline}, the log was at {before}"
 
 
-def check_accepted(acked: set[str], log_ids: Counter[str], events: Iterable[Row]) -> list[str]:
-    """Each event that Kafka acked is numbered, and each that stands once in the log is numbered once."""
+def check_accepted(acked: set[str], references: Collection[Reference], events: Iterable[Row]) -> list[str]:
+    """Each event that Kafka acked is numbered, and once, however often it came within the duplicate window."""
     problems = []
     numbered = Counter(orjson.loads(value)["event_id"] for _, value in events if value)
     lost = acked - numbered.keys()
     if lost:
         problems.append(f"{len(lost)} acked events were never numbered, such as {min(lost)}")
-    doubled = [event for event, count in numbered.items() if count > log_ids[event]]
+    first, last = dict[str, int](), dict[str, int]()
+    for reference in references:
+        for event, (came, came_again) in reference.event_times.items():
+            first[event] = min(came, first.get(event, came))
+            last[event] = max(came_again, last.get(event, came_again))
+    window_ms = min(reference.rules.duplicate_window_ms for reference in references)
+    doubled = [event for event, count in numbered.items() if count > 1 and last[event] - first[event] <= window_ms]
     if doubled:
         problems.append(f"{len(doubled)} events were numbered more than once, such as {doubled[0]}")
     return problems

@@ -30,7 +30,7 @@ GROUP_SESSION_TIMEOUT_SECONDS = 4.0
 SESSION_TIMEOUT_SECONDS = 2
 #: The shortest there is, so that closed sessions are forgotten within a run.
 STUB_RETENTION_SECONDS = 60
-DUPLICATE_WINDOW_EVENTS = 32
+DUPLICATE_WINDOW_SECONDS = 60
 #: The steady sessions come to it, so that the cap is at work too.
 SESSION_MAX_EVENTS = 50
 
@@ -187,7 +187,7 @@ async def new_world(
         data_dir=data_dir,
         session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
         closed_stub_retention_seconds=STUB_RETENTION_SECONDS,
-        duplicate_window_events=DUPLICATE_WINDOW_EVENTS,
+        duplicate_window_seconds=DUPLICATE_WINDOW_SECONDS,
         session_max_events=SESSION_MAX_EVENTS,
         kafka_session_timeout_ms=int(GROUP_SESSION_TIMEOUT_SECONDS * 1000),
         tick_interval_ms=200,

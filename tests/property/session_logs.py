@@ -6,14 +6,24 @@ from tests.sessions_log import MINUTE_MS, START_MS, Log
 from topics.headers import FORWARDED_FROM, RETRY_COUNT, TRACEPARENT
 from tracker.sessions.rules import Rules
 
-RULES = Rules(timeout_ms=MINUTE_MS, max_length_ms=5 * MINUTE_MS, closed_stub_retention_ms=10 * MINUTE_MS)
+RULES = Rules(
+    timeout_ms=MINUTE_MS,
+    max_length_ms=5 * MINUTE_MS,
+    closed_stub_retention_ms=10 * MINUTE_MS,
+    duplicate_window_ms=10 * MINUTE_MS,
+    passive_grace_ms=3 * MINUTE_MS,
+    page_events=2,
+)
 #: Rules whose limits are met within a few records.
 TIGHT_RULES = st.builds(
     Rules,
     timeout_ms=st.just(MINUTE_MS),
     max_length_ms=st.sampled_from([MINUTE_MS, 5 * MINUTE_MS]),
     closed_stub_retention_ms=st.sampled_from([0, MINUTE_MS, 10 * MINUTE_MS]),
-    duplicate_window_events=st.sampled_from([1, 3, 128]),
+    duplicate_window_ms=st.sampled_from([1_000, MINUTE_MS, 10 * MINUTE_MS]),
+    passive_grace_ms=st.sampled_from([0, MINUTE_MS, 10 * MINUTE_MS]),
+    renewal_context=st.sampled_from(["all", "identity", "none"]),
+    page_events=st.sampled_from([1, 2, 64]),
     max_events=st.sampled_from([1, 3, 100_000]),
     max_context_bytes=st.sampled_from([4, 8, 8_192]),
 )
@@ -41,6 +51,10 @@ SESSION_CONTEXT = st.builds(
 VISITORS = st.none() | st.fixed_dictionaries(
     {}, optional={"city": st.sampled_from(["Köln", ""]), "is_bot": st.booleans(), "utm_source": st.just("mail")}
 )
+#: A record may name its workspace itself; then its data names the same one, or none.
+ENVELOPES = st.just({}) | st.fixed_dictionaries(
+    {}, optional={"workspace_id": WORKSPACES, "passive": st.just(True), "open_only": st.just(True)}
+)
 EVENT_IDS = st.sampled_from("pqrstuvw") | st.none()
 HEADERS = st.just([]) | st.lists(
     st.sampled_from(
@@ -55,9 +69,17 @@ HEADERS = st.just([]) | st.lists(
     unique_by=lambda header: header[0],
 )
 STEPS = st.one_of(
-    st.tuples(st.just("event"), KEYS, EVENT_IDS, CONTEXT, VISITORS, st.sampled_from([0, 0, 3])),
-    st.tuples(st.just("session"), KEYS, st.sampled_from([None, None, 1, 120]), SESSION_CONTEXT, VISITORS, st.just(0)),
-    st.tuples(st.just("expire"), KEYS, st.sampled_from([None, "w1", "w2"])),
+    st.tuples(st.just("event"), KEYS, EVENT_IDS, CONTEXT, VISITORS, st.sampled_from([0, 0, 3]), ENVELOPES),
+    st.tuples(
+        st.just("session"),
+        KEYS,
+        st.sampled_from([None, None, 1, 120]),
+        SESSION_CONTEXT,
+        VISITORS,
+        st.just(0),
+        ENVELOPES,
+    ),
+    st.tuples(st.just("expire"), KEYS, st.sampled_from([None, "w1", "w2"]), ENVELOPES),
     st.tuples(st.just("flush"), KEYS),
     st.tuples(st.just("garbage"), KEYS),
     st.tuples(st.just("tick"), KEYS),
@@ -83,17 +105,29 @@ def write(steps: list, rules: Rules = RULES) -> Log:
 
 def _append(log: Log, at: int, kind: str, key: str, *rest) -> None:
     match kind, *rest:
-        case "event", event_id, context, visitor, retries:
+        case "event", event_id, context, visitor, retries, envelope:
             ids = {"event_id": event_id} if event_id else {}
-            log.event(key, at, visitor=visitor, retry_count=retries, **ids, **context)
-        case "session", timeout_seconds, context, visitor, retries:
+            more = _fitting("event", context, envelope)
+            log.event(key, at, visitor=visitor, retry_count=retries, envelope=more, **ids, **context)
+        case "session", timeout_seconds, context, visitor, retries, envelope:
             timeout = {"timeout_seconds": timeout_seconds} if timeout_seconds else {}
-            log.session(key, at, visitor=visitor, retry_count=retries, **timeout, **context)
-        case "expire", workspace_id:
-            log.expire(key, at, **({"workspace_id": workspace_id} if workspace_id else {}))
+            more = _fitting("session", context, envelope)
+            log.session(key, at, visitor=visitor, retry_count=retries, envelope=more, **timeout, **context)
+        case "expire", workspace_id, envelope:
+            context = {"workspace_id": workspace_id} if workspace_id else {}
+            log.expire(key, at, envelope=_fitting("expire", context, envelope), **context)
         case ("flush",):
             log.flush(key, at)
         case ("garbage",):
             log.raw(key.encode(), b"\xff", at)
         case ("tick",):
             log.tick(at)
+
+
+def _fitting(kind: str, data: dict, envelope: dict) -> dict:
+    """An envelope without fields that this kind of record lacks; mostly it names the workspace that the data name."""
+    flags = {"event": "passive", "session": "open_only"}
+    kept = {name: value for name, value in envelope.items() if name in ("workspace_id", flags.get(kind))}
+    if data.get("workspace_id") and "workspace_id" in kept and data.get("user_id") != "Zoë":
+        kept["workspace_id"] = data["workspace_id"]
+    return kept

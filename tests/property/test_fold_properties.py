@@ -40,7 +40,7 @@ def test_every_sessions_numbers_are_one_to_n(steps):
     for output in write(steps, replace(RULES, closed_stub_retention_ms=10_000 * MINUTE_MS)).fold().events:
         if output.value:
             row = orjson.loads(output.value)
-            numbers[row["session_id"]].append(row["session_event_sequence"])
+            numbers[row["workspace_id"], row["session_id"]].append(row["session_event_sequence"])
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
 
 

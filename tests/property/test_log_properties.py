@@ -12,10 +12,10 @@ from tests.property.test_fold_properties import joined, outputs
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.headers import read_position
 from tracker.process.ticks import is_due
-from tracker.sessions.fold import StoredState
+from tracker.sessions.layouts import decode_state, encode_state
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import decode_state, encode_state
+from tracker.sessions.working_table import StoredState
 from tracker.sink.positions import SeenPositions
 
 TICK_MS = 1_000
@@ -104,7 +104,7 @@ def _ms(text: str) -> int:
 def test_records_of_another_partition_count_once_however_often_they_are_forwarded(sent, crashes):
     """Records of one key stand in its own partition and in another, whose owner dies again and again after sending."""
     home_of = lambda _: 1  # noqa: E731 - every key is at home in partition 1
-    rules = replace(RULES, duplicate_window_events=1)
+    rules = replace(RULES, duplicate_window_ms=0)
     home, other = Log(rules, number=1, partition_of=home_of), Log(rules, number=0, partition_of=home_of)
     for is_home, kind in sent:
         getattr(home if is_home else other, kind)("k")
@@ -132,7 +132,7 @@ def test_no_session_goes_beyond_its_cap_and_no_event_is_lost_to_it(keys, cap):
     result = log.fold()
     numbers = defaultdict(list)
     for row in rows(result.events):
-        numbers[row["session_id"]].append(row["session_event_sequence"])
+        numbers[row["workspace_id"], row["session_id"]].append(row["session_event_sequence"])
     assert sum(map(len, numbers.values())) == len(keys)
     assert all(found == list(range(1, len(found) + 1)) and len(found) <= cap for found in numbers.values())
     capped = [row for row in rows(result.sessions) if row["close_reason"] == "cap"]

@@ -6,13 +6,13 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.sessions.state import OFFSET_BYTES, offset_of
+from tracker.sessions.layouts import LAYOUT, OFFSET_BYTES, offset_of
 from tracker.table.store import Row, SessionStore
 
 
 def row(key: bytes, offset: int) -> Row:
     """A version of a key; equal offsets are equal versions."""
-    return key, offset, offset.to_bytes(OFFSET_BYTES, "big") + b"state"
+    return key, offset, offset.to_bytes(OFFSET_BYTES, "big") + bytes([LAYOUT]) + b"state"
 
 
 def removal(key: bytes, offset: int) -> Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tests.reference.model import Made, Model
+from tests.reference.model import Made, Model, Row
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIME_MS, read_forwarded_from
 from tracker.sessions.outputs import FoldResult
@@ -54,12 +54,22 @@ def fold_differences(model: Model, result: FoldResult) -> list[str]:
 def table_differences(model: Model, table: Mapping[bytes, SessionState]) -> list[str]:
     """What differs between the model's sessions and those of a table. A forgotten key is in none."""
     found = {key: _remembered(state) for key, state in table.items() if state.close_reason != FORGOTTEN}
-    wanted = {key: {**session, "remembered": len(session["remembered"])} for key, session in model.sessions.items()}
+    wanted = {_table_key(row): _without_events(session) for row, session in model.sessions.items()}
     return [
         f"session {key!r}:\n  rules say {wanted.get(key)}\n  found     {found.get(key)}"
         for key in sorted(found.keys() | wanted.keys())
         if found.get(key) != wanted.get(key)
     ][:SHOWN]
+
+
+def _table_key(row: Row) -> bytes:
+    key, workspace = row
+    return b"\0".join([key, workspace.encode()]) if workspace else key
+
+
+def _without_events(session: Mapping[str, Any]) -> dict[str, Any]:
+    """A session without the events that it remembers: what of them is kept, and where, is the table's affair."""
+    return {name: value for name, value in session.items() if name != "remembered"}
 
 
 def _remembered(state: SessionState) -> dict[str, Any]:
@@ -72,7 +82,6 @@ def _remembered(state: SessionState) -> dict[str, Any]:
         "events": state.sequence,
         "context": state.context,
         "visitor": state.visitor,
-        "remembered": len(state.recent) // 8,
         "closed_ms": state.closed_ms,
         "reason": state.close_reason,
     }

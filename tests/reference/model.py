@@ -8,11 +8,24 @@ then on. The model takes each record once and in order, so it knows nothing of c
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tests.reference.rows import context_of, derived_id, event_row, origin_of, session_row, uuid7_birth_ms, visitor_of
+from tests.reference.rows import (
+    context_of,
+    derived_id,
+    event_row,
+    inherited,
+    origin_of,
+    owner_of,
+    row_id,
+    session_row,
+    told_of,
+    uuid7_birth_ms,
+    visitor_of,
+)
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.codec import RejectedRecord, decode_source
 
-TRACEPARENT_CHARS = 55
+#: A session's key, and its workspace where that is not the key's home.
+Row = tuple[bytes, str]
 
 
 class Made(NamedTuple):
@@ -37,7 +50,7 @@ class Model:
         self.partition = partition
         self.home_of = home_of or (lambda _: partition)
         self.now = 0
-        self.sessions: dict[bytes, dict[str, Any]] = {}
+        self.sessions: dict[Row, dict[str, Any]] = {}
         self.taken: dict[int, int] = {}
         self.made: list[Made] = []
         self.forwarded: list[tuple[int, int]] = []
@@ -64,7 +77,8 @@ class Model:
     def _keyed(self, source: Any, record: Any) -> None:
         origin = origin_of(source.headers)
         home = self.home_of(source.key)
-        if source.key not in self.sessions and home != self.partition:
+        row, workspace = self._row(source.key, record)
+        if row not in self.sessions and home != self.partition:
             if origin is None:
                 self.forwarded.append((source.offset, home))
             else:
@@ -77,126 +91,150 @@ class Model:
         match record["type"]:
             case "event":
                 place = origin or (self.partition, source.offset)
-                self._event(source.key, record, place, dict(source.headers))
+                self._event(row, workspace, record, place, dict(source.headers))
             case "session":
-                self._session(source.key, record)
+                self._session(row, workspace, record)
             case "expire":
-                self._expire(source.key, record)
+                self._expire(row, workspace)
             case "flush":
                 self._flush(source.key)
 
-    def _event(self, key: bytes, record: Any, place: tuple[int, int], headers: dict[str, bytes]) -> None:
-        event_id = record["data"].get("event_id") or derived_id("event_id", record["session_id"], *place)
-        if event_id in self.sessions.get(key, {}).get("remembered", []):
+    def _row(self, key: bytes, record: Any) -> tuple[Row, str]:
+        """Where a record's session is remembered, and the workspace that the record names."""
+        workspace = record.get("workspace_id") or record.get("data", {}).get("workspace_id", "")
+        home = owner_of(self.sessions.get((key, ""), {}))
+        is_at_home = workspace in ("", home) or (not home and (key, workspace) not in self.sessions)
+        return (key, "" if is_at_home else workspace), workspace
+
+    def _event(self, row: Row, workspace: str, record: Any, place: tuple[int, int], headers: Any) -> None:
+        data, session, visitor = record["data"], self.sessions.get(row), visitor_of(record)
+        if session and self._is_repeated(data, session):
             return
-        session, visitor = self._open_one(key), visitor_of(record)
-        if session is None:
-            session = self._open(key, record, event_id)
+        event_id = data.get("event_id") or row_id("event_id", record["session_id"], *place)
+        if not self._is_open(session, workspace):
+            if not record.get("passive"):
+                session = self._open(row, workspace, record, event_id)
+            elif not self._takes_late(session, workspace):
+                return
         elif visitor and not session["visitor"]:
             session["visitor"] = visitor
-            self._session_row(key, session)
+            self._session_row(row, session)
         session["events"] += 1
-        session["active_ms"] = self.now
-        session["remembered"] = [*session["remembered"], event_id][-self.rules.duplicate_window_events :]
-        told = {}
-        if retries := record.get("retry_count") or int(headers.get("retry-count", b"0")):
-            told["retry-count"] = b"%d" % retries
-        if len(headers.get("traceparent", b"")) == TRACEPARENT_CHARS:
-            told["traceparent"] = headers["traceparent"]
-        self._make(SEQUENCED.suffix, key, event_row(record, session, event_id), told)
-        self._close_if_full(key, session)
+        if not record.get("passive"):
+            session["active_ms"] = self.now
+        session["remembered"].append((data, self.now // 1000))
+        self._make(SEQUENCED.suffix, row[0], event_row(record, session, event_id), told_of(record, headers))
+        if session["reason"]:
+            self._session_row(row, session, stage=2)
+        self._close_if_full(row, session)
 
-    def _session(self, key: bytes, record: Any) -> None:
-        session = self._open_one(key)
-        if session is None:
-            session = self._open(key, record, "")
+    def _is_repeated(self, data: Any, session: dict[str, Any]) -> bool:
+        """Whether the session has had this event within the window, which is told in whole seconds."""
+        window = self.rules.duplicate_window_ms // 1000
+        return bool(data.get("event_id")) and any(
+            data == seen and self.now // 1000 - came <= window for seen, came in session["remembered"]
+        )
+
+    def _session(self, row: Row, workspace: str, record: Any) -> None:
+        session = self.sessions.get(row)
+        if not self._is_open(session, workspace):
+            session = self._open(row, workspace, record, "")
         else:
             before = dict(session)
-            session["context"] = session["context"] | context_of(record["data"])
-            session["timeout_ms"] = record["data"].get("timeout_seconds", 0) * 1000 or session["timeout_ms"]
-            session["visitor"] = session["visitor"] or visitor_of(record)
+            if not record.get("open_only"):
+                session["context"] = session["context"] | context_of(record["data"])
+                session["timeout_ms"] = record["data"].get("timeout_seconds", 0) * 1000 or session["timeout_ms"]
+                session["visitor"] = session["visitor"] or visitor_of(record)
             is_changed = session != before
             session["active_ms"] = self.now
             if is_changed:
-                self._session_row(key, session)
-        self._close_if_full(key, session)
+                self._session_row(row, session)
+        self._close_if_full(row, session)
 
-    def _expire(self, key: bytes, record: Any) -> None:
-        session = self._open_one(key)
-        if session is None:
-            return
-        workspace = record.get("data", {}).get("workspace_id")
-        if workspace is None or workspace == session["context"].get("workspace_id"):
-            self._close(key, session, "expired", self.now)
-            self._flush(key)
+    def _expire(self, row: Row, workspace: str) -> None:
+        session = self.sessions.get(row)
+        if session and not session["reason"] and workspace in ("", owner_of(session)):
+            self._close(row, session, "expired", self.now)
+            self._flush(row[0])
 
     def _flush(self, key: bytes) -> None:
         self._make(SEQUENCED.suffix, key, None, {"flush": b"1"})
         self._make(SESSIONS.suffix, key, None, {"flush": b"1"})
 
-    def _open_one(self, key: bytes) -> dict[str, Any] | None:
-        session = self.sessions.get(key)
-        return session if session and not session["reason"] else None
+    def _is_open(self, session: Any, workspace: str) -> bool:
+        """Whether the session takes records of this workspace. One of no workspace ends where the first is named."""
+        return bool(session) and not session["reason"] and not (workspace and not owner_of(session))
 
-    def _open(self, key: bytes, record: Any, first_event_id: str) -> dict[str, Any]:
-        name, stub = key.decode(), self.sessions.get(key, {})
+    def _takes_late(self, session: Any, workspace: str) -> bool:
+        """Whether a closed session takes a passive event."""
+        if not session or not session["reason"] or workspace not in ("", owner_of(session)):
+            return False
+        is_in_time = self.now <= session["closed_ms"] + self.rules.passive_grace_ms
+        return is_in_time and session["events"] < self.rules.max_events
+
+    def _open(self, row: Row, workspace: str, record: Any, first_event_id: str) -> dict[str, Any]:
+        name, stub = row[0].decode(), self.sessions.get(row, {})
+        if stub and not stub["reason"]:
+            self._close(row, stub, "claimed", self.now)
+        context = inherited(stub, self.rules) | context_of(record["data"])
+        context |= {"workspace_id": workspace} if workspace else {}
+        owner = context.get("workspace_id", "")
         born_ms = uuid7_birth_ms(name)
         is_old = born_ms is not None and born_ms < self.now - self.rules.closed_stub_retention_ms
-        ordinal = stub["ordinal"] + 1 if stub else int(is_old)
-        self.sessions[key] = session = {
-            "id": derived_id("session", name, ordinal, self.now, first_event_id) if ordinal else name,
+        ordinal = stub["ordinal"] + 1 if stub and owner_of(stub) == owner else int(is_old)
+        self.sessions[row] = session = {
+            "id": derived_id("session", owner, name, ordinal, self.now, first_event_id) if ordinal else name,
             "ordinal": ordinal,
             "created_ms": self.now,
             "active_ms": self.now,
             "timeout_ms": record["data"].get("timeout_seconds", 0) * 1000 or self.rules.timeout_ms,
             "events": 0,
-            "context": context_of(record["data"]),
+            "context": context,
             "visitor": visitor_of(record) or stub.get("visitor", {}),
             "remembered": stub.get("remembered", []),
             "closed_ms": 0,
             "reason": "",
         }
-        self._session_row(key, session)
+        self._session_row(row, session)
         return session
 
     def _time_passes(self) -> None:
-        """Each session goes one step: an open one that is due closes, a stub that is due is forgotten."""
-        if self._soonest >= self.now:
-            return
-        due = sorted((self._deadline(session), key) for key, session in self.sessions.items())
-        for deadline, key in due:
-            session = self.sessions[key]
+        """What is due happens in the order of the deadlines: an open session closes, a stub is forgotten."""
+        while self.sessions and self._soonest < self.now:
+            deadline, row = min((self._deadline(session), row) for row, session in self.sessions.items())
             if deadline >= self.now:
-                continue
+                self._soonest = deadline
+                return
+            session = self.sessions[row]
             if session["reason"]:
-                del self.sessions[key]
+                del self.sessions[row]
             else:
                 is_idle = deadline == session["active_ms"] + session["timeout_ms"]
-                self._close(key, session, "timeout" if is_idle else "max_length", deadline)
-        self._soonest = min(map(self._deadline, self.sessions.values()), default=self.now)
+                self._close(row, session, "timeout" if is_idle else "max_length", deadline)
+            self._soonest = min(map(self._deadline, self.sessions.values()), default=self.now)
 
     def _deadline(self, session: dict[str, Any]) -> int:
         if session["reason"]:
             return session["closed_ms"] + self.rules.closed_stub_retention_ms
         return min(session["active_ms"] + session["timeout_ms"], session["created_ms"] + self.rules.max_length_ms)
 
-    def _close_if_full(self, key: bytes, session: dict[str, Any]) -> None:
+    def _close_if_full(self, row: Row, session: dict[str, Any]) -> None:
+        if session["reason"]:
+            return
         given = [*session["context"].values(), *session["visitor"].values()]
         given_bytes = sum(len(str(value).encode()) for value in given)
         if session["events"] >= self.rules.max_events or given_bytes >= self.rules.max_context_bytes:
-            self._close(key, session, "cap", self.now)
+            self._close(row, session, "cap", self.now)
 
-    def _close(self, key: bytes, session: dict[str, Any], reason: str, closed_ms: int) -> None:
+    def _close(self, row: Row, session: dict[str, Any], reason: str, closed_ms: int) -> None:
         session["reason"], session["closed_ms"] = reason, closed_ms
-        self._session_row(key, session)
-        if reason != "cap":
+        self._session_row(row, session, stage=1)
+        if reason not in ("cap", "claimed"):
             session["visitor"] = {}
-        if reason == "timeout":
-            session["remembered"] = []
 
-    def _session_row(self, key: bytes, session: dict[str, Any]) -> None:
+    def _session_row(self, row: Row, session: dict[str, Any], stage: int = 0) -> None:
         """Whatever makes a deadline sooner gives a row, too."""
-        self._make(SESSIONS.suffix, key, session_row(key, session, self._offset))
+        self._make(SESSIONS.suffix, row[0], session_row(row[0], session, self._offset, stage))
         self._soonest = min(self._soonest, self._deadline(session))
 
     def _reject(self, source: Any, reason: str) -> None:

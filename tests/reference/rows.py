@@ -1,4 +1,4 @@
-"""Rows, ids and times of the reference, made with nothing but the standard library."""
+"""Rows, ids and times of the reference, made with the standard library and one hash."""
 
 import re
 from collections.abc import Iterable
@@ -6,14 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
+from xxhash import xxh3_128_intdigest
+
 from topics.event import EventData
 from topics.headers import LogPlace
 from topics.session import SessionInput, SessionRow
 
+TRACEPARENT_CHARS = 55
 OUR_IDS = uuid5(NAMESPACE_DNS, "event-tracker")
 #: All that a session is told, except when it ends; events have most of it as fields of their own.
 CONTEXT_FIELDS = SessionInput.__annotations__.keys() - {"timeout_seconds"}
 EVENT_FIELDS = EventData.__annotations__.keys()
+#: Context that says whose session it is.
+IDENTITY = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
 #: What an event row holds where neither the event nor its session says anything.
 EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type", "session_event_sequence"}
 
@@ -25,7 +30,7 @@ def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, 
         field: session["context"][field] for field in session["context"].keys() & EVENT_FIELDS if not row.get(field)
     }
     return row | {
-        "id": derived_id("event", session["id"], session["created_ms"], session["events"], event_id),
+        "id": row_id("event", owner_of(session), session["id"], session["created_ms"], session["events"], event_id),
         "event_id": event_id,
         "session_id": session["id"],
         "session_event_sequence": session["events"],
@@ -33,7 +38,7 @@ def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, 
     }
 
 
-def session_row(key: bytes, session: dict[str, Any], offset: int) -> dict[str, Any]:
+def session_row(key: bytes, session: dict[str, Any], offset: int, stage: int) -> dict[str, Any]:
     """A session as it is after the record at this offset."""
     row = dict.fromkeys(SessionRow.__annotations__, "") | {"is_bot": False}
     return row | session["context"] | session["visitor"] | {
@@ -46,8 +51,18 @@ def session_row(key: bytes, session: dict[str, Any], offset: int) -> dict[str, A
         "is_expired": bool(session["reason"]),
         "event_count": session["events"],
         "session_timeout_seconds": session["timeout_ms"] // 1000,
-        "version": 2 * offset + bool(session["reason"]),
+        "version": 4 * offset + stage,
     }  # fmt: skip
+
+
+def told_of(record: Any, headers: Any) -> dict[str, bytes]:
+    """What a numbered event's headers tell of its record."""
+    told = {}
+    if retries := record.get("retry_count") or int(headers.get("retry-count", b"0")):
+        told["retry-count"] = b"%d" % retries
+    if len(headers.get("traceparent", b"")) == TRACEPARENT_CHARS:
+        told["traceparent"] = headers["traceparent"]
+    return told
 
 
 def context_of(data: Any) -> dict[str, str]:
@@ -60,9 +75,32 @@ def visitor_of(record: Any) -> dict[str, Any]:
     return {field: value for field, value in record.get("visitor", {}).items() if value}
 
 
+def owner_of(session: dict[str, Any]) -> str:
+    """The workspace that a session belongs to; empty if none has been named, or there is no session."""
+    return session.get("context", {}).get("workspace_id", "")
+
+
+def inherited(stub: dict[str, Any], rules: Any) -> dict[str, str]:
+    """The context that a session has from the one before it: by policy, or less where that would fill it at once."""
+    context = stub.get("context", {})
+    identity = {name: value for name, value in context.items() if name in IDENTITY}
+    workspace = {name: value for name, value in context.items() if name == "workspace_id"}
+    for kept in {"all": [context, identity], "identity": [identity], "none": []}[rules.renewal_context]:
+        if sum(len(value.encode()) for value in kept.values()) < rules.max_context_bytes:
+            return dict(kept)
+    return workspace
+
+
 def derived_id(*parts: object) -> str:
     """UUIDv5 of the parts, a line each."""
     return str(uuid5(OUR_IDS, "\n".join(map(str, parts))))
+
+
+def row_id(*parts: object) -> str:
+    """UUIDv8: XXH3-128 of the parts, a line each, under the version and the variant."""
+    bits = xxh3_128_intdigest("\n".join(map(str, parts)).encode())
+    bits = bits & ~(0xF << 76) | (8 << 76)
+    return str(UUID(int=bits & ~(0x3 << 62) | (2 << 62)))
 
 
 def uuid7_birth_ms(key: str) -> int | None:

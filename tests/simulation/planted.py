@@ -17,20 +17,25 @@ from topics.catalog import CHANGELOG
 from tracker import clock
 from tracker.kafka.record_batches import send_batches
 from tracker.process import checkpoint as checkpoint_module
-from tracker.process.checkpoint import Checkpoint, changed_rows
+from tracker.process.checkpoint import Checkpoint
 from tracker.process.lease import SessionLease
 from tracker.process.metrics import StepTimes
 from tracker.process.recovery import SessionRecovery
 from tracker.sessions import fold as fold_module
+from tracker.sessions import outbox as outbox_module
 from tracker.sessions.fold import PartitionFold
+from tracker.sessions.layouts import WATERMARK_KEY
 from tracker.sessions.outputs import ChangedState, FoldResult
 from tracker.sessions.rows import session_row
-from tracker.sessions.state import FORGOTTEN, WATERMARK_KEY, SessionState
+from tracker.sessions.state import FORGOTTEN, SessionState
+from tracker.sessions.working_table import Row as TableRow
+from tracker.sessions.working_table import WorkingTable
 from tracker.sink.lease import SinkLeaseOpener
 from tracker.sink.pipeline import Pipeline
 from tracker.sink.positions import SeenPositions
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.lease import Lease, LeaseBook
+from tracker.table.changes import changed_rows
 from tracker.table.store import Row, SessionStore
 
 
@@ -136,19 +141,27 @@ class RemovedNotForgotten(PartitionFold):
                 self._result.changed[key] = ChangedState(offset, None)
 
 
-class StatesWithoutOffset(PartitionFold):
-    def _stands(self, key: bytes) -> tuple[SessionState | None, bool]:
-        return super()._stands(key)[0], False
+class StatesWithoutOffset(WorkingTable):
+    def stored(self, key: bytes) -> TableRow:
+        return super().stored(key)._replace(has_had_it=False)
+
+
+class TableOfStatesWithoutOffset(SessionRecovery):
+    def _lease(self, *args: Any) -> SessionLease:
+        lease = super()._lease(*args)
+        lease.fold._table.__class__ = StatesWithoutOffset
+        return lease
 
 
 class ClosesInHeapOrder(PartitionFold):
     def _close_passed(self) -> None:
-        # The index is right, but nobody looks at the true deadlines again.
-        fold_module.sorted = lambda due, key: due  # type: ignore[attr-defined]
+        # The index is right, but nobody sorts by the true deadlines.
+        push, pop = fold_module.heappush, fold_module.heappop
+        fold_module.heappush, fold_module.heappop = list.append, lambda due: due.pop(0)
         try:
             super()._close_passed()
         finally:
-            del fold_module.sorted  # type: ignore[attr-defined]
+            fold_module.heappush, fold_module.heappop = push, pop
 
 
 class CommitBefore200(Pipeline):
@@ -166,19 +179,18 @@ class FilterLost(SinkLeaseOpener):
             yield lease
 
 
-def _one_event_at_the_least(key: str, state: SessionState, offset: int) -> bytes:
-    return session_row(key, structs.replace(state, sequence=max(1, state.sequence)), offset)
+def _one_event_at_the_least(key: str, state: SessionState, offset: int, *, is_late: bool = False) -> bytes:
+    return session_row(key, structs.replace(state, sequence=max(1, state.sequence)), offset, is_late=is_late)
 
 
-def _resets_the_timeout(fold: PartitionFold, key: bytes, state: SessionState | None, record: Any) -> None:
+def _resets_the_timeout(fold: PartitionFold, row: TableRow, workspace_id: str, record: Any) -> None:
     record["data"].setdefault("timeout_seconds", fold._rules.timeout_ms // 1000)
-    _session(fold, key, state, record)
+    _session(fold, row, workspace_id, record)
 
 
-def _closes_what_has_no_workspace(fold: PartitionFold, key: bytes, state: SessionState | None, record: Any) -> None:
-    if state is not None and "workspace_id" not in state.context:
-        record["data"] = {}
-    _expire(fold, key, state, record)
+def _closes_what_has_no_workspace(fold: PartitionFold, row: TableRow, workspace_id: str) -> None:
+    is_of_none = row.state is not None and not row.state.workspace_id
+    _expire(fold, row, "" if is_of_none else workspace_id)
 
 
 _session, _expire = PartitionFold._session, PartitionFold._expire
@@ -259,11 +271,11 @@ PLANTED: dict[str, Callable[[Any], Parts]] = {
     ),
     "the store is written before the changelog": _parts(checkpoint=StoreBeforeChangelog),
     "nobody waits for the changelog's ack": _changelog_unawaited,
-    "states don't know the offset that they have had": _parts(recovery=_with_fold(StatesWithoutOffset)),
+    "states don't know the offset that they have had": _parts(recovery=TableOfStatesWithoutOffset),
     "the deadlines are not rebuilt after a recovery": _parts(recovery=DeadlinesNotRebuilt),
     "sessions close in the order of the index": _parts(recovery=_with_fold(ClosesInHeapOrder)),
     "an id is drawn, not derived": _parts(patches=((fold_module, "missing_event_id", _drawn_id),)),
-    "the first row of a session counts an event": _rules(fold_module, "session_row", _one_event_at_the_least),
+    "the first row of a session counts an event": _rules(outbox_module, "session_row", _one_event_at_the_least),
     "a second session record resets the time-out": _rules(PartitionFold, "_session", _resets_the_timeout),
     "an expire of any workspace closes a session of none": _rules(
         PartitionFold, "_expire", _closes_what_has_no_workspace

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaTimeoutError
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC, Appended, Broker, Content
 from tests.simulation.environment import Environment
 from tests.simulation.loop import PROCESS, WORLD, Process
-from tracker.sessions.state import WATERMARK_KEY
+from tracker.sessions.layouts import WATERMARK_KEY
 
 #: The client's own time-out for one batch, broker outages included.
 REQUEST_TIMEOUT_SECONDS = 40.0

@@ -27,7 +27,7 @@ from tracker import clock
 from tracker.errors import DiskFullError
 from tracker.process import metrics
 from tracker.process.lease import SessionLease
-from tracker.sessions.state import decode_state
+from tracker.sessions.layouts import decode_state
 from tracker.sink import pipeline
 from tracker.sink.main import DATASOURCES
 from tracker.streaming import transport

@@ -12,8 +12,13 @@ from tracker.kafka.clients import partition_for_key
 
 EVENT_TYPES = ("pageview", "click", "scroll", "form_submit", "conversion")
 RUBBISH = (b"", b"\xff\x00", b"{}", b'{"type":"event"}', b'{"type":"event","session_id":"x","timestamp":"no"}', b"[1]")
+#: What a record is, and how often.
+KINDS = ("rubbish", "session", "expire", "flush", "repeat", "passive", "event")
+KIND_WEIGHTS = (5, 7, 3, 2, 8, 5, 70)
 #: How many of the last events a producer may send again.
-RESENT = 12
+RESENT = 40
+#: Of the repeats, the share that comes again under its id with another content: another event.
+REUSED_SHARE = 0.2
 
 
 @dataclass(slots=True)
@@ -63,23 +68,18 @@ def traffic_of(plan: Plan, rng: Random) -> Traffic:
 def _record(
     traffic: Traffic, rng: Random, recent: list[tuple[str, str, bytes]], key: str, number: int
 ) -> tuple[str, bytes]:
-    dice = rng.random()
-    if dice < 0.05:
+    kind = rng.choices(KINDS, KIND_WEIGHTS)[0]
+    if kind == "rubbish":
         return key, rng.choice(RUBBISH)
-    if dice < 0.12:
-        data: dict[str, Any] = {"user_id": rng.choice(("u1", "u2")), "campaign_id": rng.choice(("c1", "c2"))}
-        if rng.random() < 0.3:
-            data["timeout_seconds"] = rng.choice((2, 5, 30))
-        return key, _value("session", key, data | _workspace(rng), _visitor(rng))
-    if dice < 0.15:
-        return key, _value("expire", key, _workspace(rng))
-    if dice < 0.17:
-        return key, _value("flush", key, {})
-    if dice < 0.25 and recent:
-        event_id, *again = rng.choice(recent)
+    if kind == "repeat" and recent:
+        event_id, of_key, value = rng.choice(recent)
         traffic.event_ids[event_id] += 1
-        return again[0], again[1]
+        return of_key, _with_other_content(value, number) if rng.random() < REUSED_SHARE else value
+    if kind in ("session", "expire", "flush"):
+        return key, _control(rng, kind, key)
     event: dict[str, Any] = {"event_type": rng.choice(EVENT_TYPES)} | _workspace(rng)
+    if kind == "passive":
+        return key, _value("event", key, event | {"event_id": f"p{number}"}, {"passive": True})
     if rng.random() < 0.9:
         event["event_id"] = f"e{number}"
         traffic.event_ids[event["event_id"]] += 1
@@ -88,6 +88,22 @@ def _record(
         recent.append((event["event_id"], key, value))
         del recent[:-RESENT]
     return key, value
+
+
+def _control(rng: Random, kind: str, key: str) -> bytes:
+    data: dict[str, Any] = {} if kind == "flush" else _workspace(rng)
+    if kind != "session":
+        return _value(kind, key, data)
+    data |= {"user_id": rng.choice(("u1", "u2")), "campaign_id": rng.choice(("c1", "c2"))}
+    if rng.random() < 0.3:
+        data["timeout_seconds"] = rng.choice((2, 5, 30))
+    return _value(kind, key, data, _visitor(rng) | ({"open_only": True} if rng.random() < 0.3 else {}))
+
+
+def _with_other_content(value: bytes, number: int) -> bytes:
+    record = orjson.loads(value)
+    record["data"]["event_value"] = str(number)
+    return orjson.dumps(record)
 
 
 def _workspace(rng: Random) -> dict[str, Any]:

@@ -19,10 +19,13 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS, read_position
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.fold import PartitionFold, StoredState
+from tracker.sessions.fold import PartitionFold
+from tracker.sessions.keys import is_page
+from tracker.sessions.layouts import WATERMARK_KEY, decode_state, encode_page, encode_state
 from tracker.sessions.merge import wins
 from tracker.sessions.outputs import Output
-from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state
+from tracker.sessions.state import Watermark
+from tracker.sessions.working_table import StoredState
 from tracker.sink.positions import SeenPositions
 from tracker.table.store import row_of
 
@@ -47,6 +50,7 @@ class Reference:
             partition_of=home_of,
             rules=simulation.plan.rules,
             lookup=self.table.get,
+            read_pages=lambda keys: [None for _ in keys],
             deadlines=Deadlines(),
             mark=Watermark(stream_time_ms=0),
         )
@@ -59,6 +63,8 @@ class Reference:
         for key, (offset, state) in result.changed.items():
             if state is not None:
                 self.table[key] = StoredState(offset, state)
+        pages = {key: (page.offset, page.content) for key, page in result.pages.items()}
+        self._pages = {key: encode_page(offset, content) for key, (offset, content) in pages.items() if content}
         model = Model(simulation.plan.rules, number, home_of).take(records)
         table = {key: stored.state for key, stored in self.table.items()}
         #: Where the fold itself does not do what the rules say.
@@ -72,7 +78,7 @@ class Reference:
         return decode_state(raw).deadline_ms(self._rules) < self._fold.stream_time_ms
 
     def encoded_table(self) -> dict[bytes, bytes]:
-        return {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+        return self._pages | {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
 
 
 def verdict(simulation: "Simulation") -> list[str]:
@@ -140,7 +146,7 @@ def _table_differences(log: PartitionLog, reference: Reference) -> list[str]:
     rows.pop(WATERMARK_KEY, None)
     expected = reference.encoded_table()
     # A stale write of what has been removed is still in the log; the fold knows it for what it is.
-    rows = {key: raw for key, raw in rows.items() if key in expected or not reference.has_ended(raw)}
+    rows = {key: raw for key, raw in rows.items() if key in expected or not (is_page(key) or reference.has_ended(raw))}
     return [
         f"table {log.tp.partition}, {key!r}:\n  expected {expected.get(key)!r}\n  found    {rows.get(key)!r}"
         for key in sorted(rows.keys() | expected.keys())
@@ -169,13 +175,13 @@ def _rows_missing(simulation: "Simulation", references: list[Reference]) -> list
     return wrong
 
 
-def _collapsed(rows: list[bytes]) -> dict[str, bytes]:
-    newest: dict[str, tuple[int, bytes]] = {}
+def _collapsed(rows: list[bytes]) -> dict[tuple[str, str], bytes]:
+    newest: dict[tuple[str, str], tuple[int, bytes]] = {}
     for raw in rows:
         row = orjson.loads(raw)
-        held = newest.get(row["session_id"])
+        held = newest.get(session_of(row))
         if held is None or row["version"] >= held[0]:
-            newest[row["session_id"]] = (row["version"], raw)
+            newest[session_of(row)] = (row["version"], raw)
     return {key: raw for key, (_, raw) in newest.items()}
 
 
@@ -183,10 +189,10 @@ def _rules_broken(simulation: "Simulation", events: list[Any], sessions: list[An
     """What came out keeps the promises, whatever any reference says."""
     numbers, closes = defaultdict(list), defaultdict(list)
     for event in events:
-        numbers[event["session_id"]].append(event["session_event_sequence"])
+        numbers[session_of(event)].append(event["session_event_sequence"])
     for row in sessions:
         if row["is_expired"]:
-            closes[row["session_id"]].append(row)
+            closes[session_of(row)].append(row)
     wrong = [
         f"{key} was closed at the wrong time: {row}" for rows in closes.values() for row in rows for key in _late(row)
     ]
@@ -199,15 +205,25 @@ def _rules_broken(simulation: "Simulation", events: list[Any], sessions: list[An
     ]
     if missing:
         wrong.append(f"accepted, but never numbered: {sorted(missing)[:SHOWN]}")
-    lives = {row["session_id"]: 0 for row in sessions}
+    lives = {session_of(row): 0 for row in sessions}
     for key, found in numbers.items():
         lives[key] = found.count(1)
         if found != [number for run in _runs(found) for number in run]:
             wrong.append(f"{key} has the numbers {found}")
     if simulation.plan.stubs_outlast_the_run:  # otherwise a key may begin a second life under its own name
         wrong += [f"{key} has the numbers {found}" for key, found in numbers.items() if found.count(1) != 1]
-        wrong += [f"{key} was closed {len(closes[key])} times" for key in lives if len(closes[key]) != 1]
+        wrong += [f"{key} was closed {times} times" for key in lives if (times := _ends(closes[key])) != 1]
     return wrong[: 2 * SHOWN]
+
+
+def session_of(row: Any) -> tuple[str, str]:
+    """Whose row it is: a session is known by its workspace and its id."""
+    return row["workspace_id"], row["session_id"]
+
+
+def _ends(rows: list[Any]) -> int:
+    """How often a session has ended: a closed one that takes a passive event gives another row of the same end."""
+    return len({(row["closed_at"], row["close_reason"]) for row in rows})
 
 
 def _runs(numbers: list[int]) -> list[range]:

@@ -30,11 +30,12 @@ from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
+from tracker.sessions.layouts import WATERMARK_KEY, offset_of
 from tracker.sessions.outputs import FoldResult
-from tracker.sessions.state import WATERMARK_KEY, Watermark, encode_state, encode_watermark, offset_of
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.letter_rate import LetterRate
 from tracker.table.changelog import read_to_end
+from tracker.table.changes import changed_rows
 from tracker.table.store import Row, SessionStore
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Checkpoint:
             return
         lease.watermark = chunk.end - 1
         if lease.contested:
-            lease.take_in(result.changed)  # not ours but the store's: somebody else's may have won
+            lease.take_in([*result.changed, *result.pages])  # not ours but the store's: somebody else's may have won
         else:
             lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
@@ -209,22 +210,6 @@ def overwritten_rows(store: SessionStore, result: FoldResult) -> Iterator[Row]:
         if key not in result.changed and key != WATERMARK_KEY:
             value = store.get(key)
             yield key, watermark if value is None else offset_of(value), value
-
-
-def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
-    """Yield the rows that a chunk changed, as they go to the changelog and into the store.
-
-    Removals and W come last: if the process is killed between two batches, a stub that is already gone could not say
-    that it has had its records, but all other states can.
-    """
-    removed: list[Row] = []
-    for key, (offset, state) in result.changed.items():
-        if state is None:
-            removed.append((key, offset, None))
-        else:
-            yield key, offset, encode_state(offset, state)
-    yield from removed
-    yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
 
 
 def _changelog_record(row: Row) -> ProducerRecord:

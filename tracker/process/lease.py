@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
+from tracker.sessions.keys import META_PREFIX, page_number, row_of_page
+from tracker.sessions.layouts import decode_lifetime, decode_state
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import WATERMARK_KEY, decode_lifetime
 from tracker.streaming.lease import Lease
 from tracker.table.sessions import SessionTable
 from tracker.table.store import SessionStore
@@ -41,6 +44,21 @@ async def read_lifetimes(store: SessionStore, rules: Rules) -> Lifetimes:
     return Lifetimes(deadlines, open_sessions)
 
 
+def remove_orphaned_pages(store: SessionStore) -> None:
+    """Remove the pages that no session refers to: a worker was killed before it had removed them, or wrote them late.
+
+    Raises:
+        StateDamagedError: the store can't be read to its end.
+    """
+    orphans: list[bytes] = []
+    for row, keys in groupby(store.page_keys(), key=row_of_page):
+        raw = store.get(row)
+        pages = None if raw is None else decode_state(raw).pages
+        orphans += [key for key in keys if pages is None or not pages.first <= page_number(key) < pages.end]
+    if orphans:
+        store.remove(orphans)
+
+
 class SessionLease(Lease):
     """The right to fold one partition, with all that lives in memory for it. It dies as a whole."""
 
@@ -63,7 +81,8 @@ class SessionLease(Lease):
         #: Somebody else wrote to the changelog during this lease: rows are merged from then on, not just written.
         self.contested = False
         self.table = SessionTable(store, cache_max_sessions)
-        self.rules = rules
+        # Once a partition is written in a newer layout it stays so, whichever worker takes it over.
+        self.rules = rules = replace(rules, layout=max(rules.layout, mark.layout))
         self.open_sessions = lifetimes.open_sessions
         self.fold = PartitionFold(
             topic=partition.topic,
@@ -71,6 +90,7 @@ class SessionLease(Lease):
             partition_of=partition_of,
             rules=rules,
             lookup=self.table.lookup,
+            read_pages=self.table.read_pages,
             deadlines=lifetimes.deadlines,
             mark=mark,
         )
@@ -83,7 +103,8 @@ class SessionLease(Lease):
     def take_in(self, keys: Iterable[bytes]) -> None:
         """Let what is in memory follow what was merged into the store."""
         self.table.forget(keys)
+        self.fold.forget(keys)
         for key in keys:
-            raw = self.store.get(key) if key != WATERMARK_KEY else None
+            raw = self.store.get(key) if not key.startswith(META_PREFIX) else None
             if raw is not None:
                 self.fold.deadlines.arm(key, decode_lifetime(raw).deadline_ms(self.rules))

@@ -22,6 +22,11 @@ SESSIONS_OPENED = Counter("tracker_process_sessions_opened", "Sessions opened")
 SESSIONS_CLOSED = Counter("tracker_process_sessions_closed", "Sessions closed, by cause", ["cause"])
 REJECTED = Counter("tracker_process_rejected", "Records that became dead letters, by reason", ["reason"])
 RETRIED = Counter("tracker_process_events_retried", "Events that say that they were sent before")
+LATE = Counter("tracker_process_events_late", "Passive events that a closed session took")
+EVENT_IDS_REUSED = Counter(
+    "tracker_process_event_ids_reused",
+    "Events whose id their session had seen with another content: numbered too",
+)
 STUBS_REMOVED = Counter("tracker_process_stubs_removed", "Closed sessions forgotten after their retention")
 RECOVERY_SECONDS = Histogram(
     "tracker_process_recovery_seconds",
@@ -57,6 +62,7 @@ _OUTCOMES: Final = {
         "flushes",
         "ticks",
         "duplicates",
+        "passive",
         "forwarded",
         "forwarded_again",
         "already_applied",
@@ -96,6 +102,8 @@ def observe_chunk(records: int, counts: Counts) -> None:
     SESSIONS_OPENED.inc(counts.opened)
     STUBS_REMOVED.inc(counts.stubs_removed)
     RETRIED.inc(counts.retried)
+    LATE.inc(counts.late)
+    EVENT_IDS_REUSED.inc(counts.reused_event_ids)
     for cause, count in counts.closed.items():
         SESSIONS_CLOSED.labels(cause).inc(count)
     for reason, count in counts.rejected.items():

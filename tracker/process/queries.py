@@ -21,8 +21,8 @@ from tracker.process.lease import SessionLease
 from tracker.process.recovery import SessionRecovery
 from tracker.process.session_view import session_view
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import FORGOTTEN, decode_state, offset_of
 from tracker.streaming.app import ChunkApp
+from tracker.table.sessions import SessionName, find_session
 from tracker.table.store import SessionStore
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -59,33 +59,32 @@ class SessionPages:
 
     async def session(self, request: web.Request) -> web.Response:
         """Answer with a session's checkpointed state, from whichever worker can."""
-        key = request.match_info["id"].encode()
+        name = SessionName(request.match_info["id"].encode(), request.query.get("workspace", ""))
         asked = request.query.get("asked", "")
         if asked == "standby":
-            return self._standby_answer(key)
-        answer = self._own_answer(key)
+            return self._standby_answer(name)
+        answer = self._own_answer(name)
         if answer is None and not asked:
-            answer = await self._passed_on(key)
+            answer = await self._passed_on(name)
         return answer or _unavailable("the session's owner is recovering, or not known yet")
 
-    def _own_answer(self, key: bytes) -> web.Response | None:
-        lease = self._app.leases.get(TopicPartition(self._source_topic, self._partition(key)))
+    def _own_answer(self, name: SessionName) -> web.Response | None:
+        lease = self._app.leases.get(TopicPartition(self._source_topic, self._partition(name.key)))
         if not isinstance(lease, SessionLease):
             return None
-        raw = lease.store.get(key)
         place = {
             "from": "owner",
             "partition": lease.partition,
             "watermark": lease.watermark,
             "stream_time": lease.fold.stream_time_ms,
         }
-        return self._view_of(key, raw, place) or web.json_response(
+        return self._view_of(name, lease.store, place) or web.json_response(
             {"error": {"code": "unknown_session", "message": "no such session"}}, status=_NOT_FOUND
         )
 
-    def _standby_answer(self, key: bytes) -> web.Response:
+    def _standby_answer(self, name: SessionName) -> web.Response:
         """Answer from a store that nobody folds on here. What it does not have, it knows nothing about."""
-        number = self._partition(key)
+        number = self._partition(name.key)
         store = self.recovery.store(number) if self.recovery is not None else None
         if store is None or self.recovery is None:
             return _unavailable("this worker does not follow the session's partition")
@@ -98,38 +97,46 @@ class SessionPages:
             "rows_behind": self.recovery.lag_rows(number),
             "staleness_ms": max(0, clock.now_ms() - mark.stream_time_ms),
         }
-        answer = self._view_of(key, _read(store, key), place)
+        try:
+            answer = self._view_of(name, store, place)
+        except TrackerError:  # it may be rebuilt or reopened at the moment
+            answer = None
         return answer or _unavailable("the standby does not know the session")
 
-    def _view_of(self, key: bytes, raw: bytes | None, place: dict[str, Any]) -> web.Response | None:
-        state = None if raw is None else decode_state(raw)
-        if raw is None or state is None or state.close_reason == FORGOTTEN:
+    def _view_of(self, name: SessionName, store: SessionStore, place: dict[str, Any]) -> web.Response | None:
+        found = find_session(store, name)
+        if found is None:
             return None
-        now_ms = clock.now_ms()
         view = session_view(
-            key.decode(), state, rules=self._rules, now_ms=now_ms, source_offset=offset_of(raw), place=place
+            name.key.decode(),
+            found.state,
+            rules=self._rules,
+            now_ms=clock.now_ms(),
+            source_offset=found.offset,
+            place=place,
         )
         return web.json_response(view)
 
-    async def _passed_on(self, key: bytes) -> web.Response | None:
+    async def _passed_on(self, name: SessionName) -> web.Response | None:
         """Ask the owner, then everybody's standby, our own first."""
         if not self.routable.is_set():
             return None
-        owner = self._owner(key)
+        owner = self._owner(name.key)
         if owner is not None and owner != self._own_url:
-            answer = await self._ask(owner, key, "owner")
+            answer = await self._ask(owner, name, "owner")
             if answer is not None:
                 return answer
-        own = self._standby_answer(key)
+        own = self._standby_answer(name)
         if own.status == _OK:
             return own
         peers = [url for url in self._workers() if url not in (owner, self._own_url)][:MAX_PEERS_ASKED]
-        answers = await asyncio.gather(*(self._ask(url, key, "standby") for url in peers))
+        answers = await asyncio.gather(*(self._ask(url, name, "standby") for url in peers))
         return next((answer for answer in answers if answer is not None), None)
 
-    async def _ask(self, worker: str, key: bytes, asked: str) -> web.Response | None:
+    async def _ask(self, worker: str, name: SessionName, asked: str) -> web.Response | None:
         """Ask another worker; None unless it knows."""
-        url = URL(f"{worker.rstrip('/')}/session/{quote(key, safe='')}?asked={asked}", encoded=True)
+        base = URL(f"{worker.rstrip('/')}/session/{quote(name.key, safe='')}", encoded=True)
+        url = base.with_query(asked=asked, workspace=name.workspace_id)
         limit = aiohttp.ClientTimeout(total=PEER_TIMEOUT_SECONDS)
         try:
             async with self._app.http_client.get(url, timeout=limit, allow_redirects=False) as answer:
@@ -154,14 +161,6 @@ class SessionPages:
 
     def _partition(self, key: bytes) -> int:
         return partition_for_key(key, self._partitions)
-
-
-def _read(store: SessionStore, key: bytes) -> bytes | None:
-    """Read of a store that may be rebuilt or reopened at the moment."""
-    try:
-        return store.get(key)
-    except TrackerError:
-        return None
 
 
 def _unavailable(why: str) -> web.Response:

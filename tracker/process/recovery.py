@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.process import metrics
-from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes
+from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes, remove_orphaned_pages
 from tracker.sessions.fold import PartitionOf
 from tracker.sessions.rules import Rules
 from tracker.streaming.lease import Lease
@@ -89,6 +89,7 @@ class SessionRecovery:
             starts = await source.beginning_offsets(list(partitions.values()))
             async for number, rows_read in read_to_end(reader, self._changelog_topic, stores):
                 tp = partitions[number]
+                remove_orphaned_pages(stores[number])
                 lifetimes = await read_lifetimes(stores[number], self._rules)
                 lease = self._lease(tp, generation, starts[tp], lifetimes)
                 seconds = perf_counter() - began

@@ -17,9 +17,11 @@ from tracker.replay.source import read_stretch
 from tracker.replay.targets import Target
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
+from tracker.sessions.layouts import decode_lifetime
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import WATERMARK_KEY, Watermark, decode_state, encode_state, encode_watermark
+from tracker.sessions.state import Watermark
+from tracker.table.changes import changed_rows
 from tracker.table.sessions import SessionTable
 from tracker.table.store import Row, SessionStore
 
@@ -92,13 +94,14 @@ class PartitionReplay:
     def _fold(self, table: SessionTable) -> PartitionFold:
         _, mark = self.store.watermark()
         deadlines = Deadlines()
-        deadlines.load({key: decode_state(raw).deadline_ms(self.rules) for key, raw in self.store.states()})
+        deadlines.load({key: decode_lifetime(raw).deadline_ms(self.rules) for key, raw in self.store.states()})
         return PartitionFold(
             topic=self.topic,
             partition=self.plan.partition,
             partition_of=self.partition_of,
             rules=self.rules,
             lookup=table.lookup,
+            read_pages=table.read_pages,
             deadlines=deadlines,
             mark=mark,
         )
@@ -107,13 +110,8 @@ class PartitionReplay:
         return CHUNK_MAX_RECORDS if self.limiter is None else min(CHUNK_MAX_RECORDS, int(self.limiter.max_rate))
 
     def _checkpoint(self, result: FoldResult, watermark: int, mark: Watermark) -> None:
-        rows: list[Row] = [
-            (key, offset, None if state is None else encode_state(offset, state))
-            for key, (offset, state) in result.changed.items()
-        ]
-        rows.append((WATERMARK_KEY, watermark, encode_watermark(watermark, mark)))
-        rows.append((NOTES_KEY, watermark, self.target.notes()))
-        self.store.write(rows, 0)
+        notes: Row = (NOTES_KEY, watermark, self.target.notes())
+        self.store.write([*changed_rows(result, watermark, mark), notes], 0)
 
     def _tell(self, next_offset: int, outputs: int, stream_time_ms: int, *, finished: bool = False) -> None:
         self.report(

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from tracker.sessions.rules import Rules
+
 #: ``topics``: output topics of the generation's own. ``datasource``: Tinybird datasources of choice.
 #: ``compare``: nothing is written; each output is held against the live one.
 TargetKind = Literal["topics", "datasource", "compare"]
@@ -44,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     source_topic: str
     cluster_id: str
-    rules: dict[str, int]
+    rules: Rules
     #: With the target ``datasource``, whole sessions that began in this stretch of stream time, [begin, end).
     sessions_from_ms: int
     sessions_to_ms: int

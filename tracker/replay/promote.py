@@ -23,7 +23,10 @@ LIVE_EVENTS: Final = "events_v1"
 LIVE_SESSIONS: Final = "session_v1"
 #: Rows that are one: by the sorting keys of the two datasources, the session's with its version.
 EVENT_KEY: Final = "(workspace_id, session_id, session_event_sequence, id)"
-SESSION_KEY: Final = "(session_id, version)"
+SESSION_KEY: Final = "(workspace_id, session_id, version)"
+#: By what a session is known.
+SESSION_COLUMNS: Final = "workspace_id, session_id"
+SESSION: Final = f"({SESSION_COLUMNS})"
 #: The whole row, NULLs as well.
 CONTENT: Final = "toString(tuple(*))"
 #: Rows that are copied with one query, about.
@@ -104,7 +107,7 @@ def require_whole(plan: Plan) -> None:
             "a replay of some --partitions can't be promoted: the sessions of the others would be taken for wrong"
         )
     # A session that was open when the fold began may have begun its whole length before.
-    first_ms = plan.complete_from_ms + plan.rules["max_length_ms"] if plan.complete_from_ms else 0
+    first_ms = plan.complete_from_ms + plan.rules.max_length_ms if plan.complete_from_ms else 0
     if plan.sessions_from_ms < first_ms:
         since = (
             "the log no longer has" if request.warm_up_seconds is None else "the warm-up (or the log) does not cover"
@@ -122,10 +125,10 @@ async def look(rows: QueryApi, plan: Plan) -> Promotion:
         RetryableError: Tinybird can't be reached or refuses a query.
     """
     events, sessions = plan.request.events_datasource, plan.request.sessions_datasource
-    ended = f"SELECT session_id FROM {sessions} FINAL WHERE is_expired"
-    still_open = f"SELECT session_id FROM {sessions} FINAL WHERE NOT is_expired"
-    of_ended = f"session_id IN ({ended})"
-    concerned = f"(session_id IN ({_live_sessions(plan)}) OR {of_ended}) AND session_id NOT IN ({still_open})"
+    ended = f"SELECT {SESSION_COLUMNS} FROM {sessions} FINAL WHERE is_expired"
+    still_open = f"SELECT {SESSION_COLUMNS} FROM {sessions} FINAL WHERE NOT is_expired"
+    of_ended = f"{SESSION} IN ({ended})"
+    concerned = f"({SESSION} IN ({_live_sessions(plan)}) OR {of_ended}) AND {SESSION} NOT IN ({still_open})"
     delete_events = f"{concerned} AND {EVENT_KEY} NOT IN (SELECT {EVENT_KEY} FROM {events} WHERE {of_ended})"
     delete_sessions = f"{concerned} AND {SESSION_KEY} NOT IN (SELECT {SESSION_KEY} FROM {sessions} FINAL)"
 
@@ -144,7 +147,7 @@ async def look(rows: QueryApi, plan: Plan) -> Promotion:
         replayed_sessions=await count(f"({ended})"),
         open_sessions=await count(f"({still_open})"),
         removed_sessions=await count(
-            f"{LIVE_SESSIONS} FINAL WHERE {concerned} AND session_id NOT IN (SELECT session_id FROM {sessions})"
+            f"{LIVE_SESSIONS} FINAL WHERE {concerned} AND {SESSION} NOT IN (SELECT {SESSION_COLUMNS} FROM {sessions})"
         ),
         replayed_events=await count(f"{events} FINAL WHERE {of_ended}"),
         new_events=await new(events, LIVE_EVENTS),
@@ -162,11 +165,11 @@ async def promote(rows: QueryApi, admin: DatasourceAdmin, append: Append, promot
     Raises:
         RetryableError: Tinybird is away or refuses; run it again.
     """
-    ended = f"session_id IN (SELECT session_id FROM {promotion.sessions} FINAL WHERE is_expired)"
+    ended = f"{SESSION} IN (SELECT {SESSION_COLUMNS} FROM {promotion.sessions} FINAL WHERE is_expired)"
     pieces = 1 + promotion.replayed_events // COPY_ROWS
     for datasource, live in ((promotion.events, LIVE_EVENTS), (promotion.sessions, LIVE_SESSIONS)):
         for piece in range(pieces):
-            where = f"{ended} AND cityHash64(session_id) % {pieces} = {piece}"
+            where = f"{ended} AND cityHash64({SESSION_COLUMNS}) % {pieces} = {piece}"
             lines = await rows.lines(f"SELECT * FROM {datasource} FINAL WHERE {where}")
             if lines:
                 await append(live, lines)
@@ -177,7 +180,7 @@ async def promote(rows: QueryApi, admin: DatasourceAdmin, append: Append, promot
 def _live_sessions(plan: Plan) -> str:
     """The live sessions that have ended, and that the replay must know if they are right."""
     query = (
-        f"SELECT session_id FROM {LIVE_SESSIONS} FINAL WHERE is_expired AND {_in_range(plan)} "
+        f"SELECT {SESSION_COLUMNS} FROM {LIVE_SESSIONS} FINAL WHERE is_expired AND {_in_range(plan)} "
         f"AND toUnixTimestamp64Milli(created_at) < {plan.complete_to_ms}"
     )
     if plan.request.workspace:

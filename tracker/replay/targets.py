@@ -151,28 +151,28 @@ class DatasourceTarget:
         self._ingest = ingest
         self._range_ms = range(sessions_from_ms, sessions_to_ms)
         #: Sessions of the range that are open.
-        self._open: set[str] = set()
+        self._open: set[tuple[str, str]] = set()
 
     async def start(self, notes: bytes | None) -> None:
         """Take up the sessions that were open at the last checkpoint."""
         if notes:
-            self._open = set(msgspec.json.decode(notes, type=list[str]))
+            self._open = set(msgspec.json.decode(notes, type=list[tuple[str, str]]))
 
     async def write(self, result: FoldResult, begin: int, end: int) -> None:  # noqa: ARG002 - Target's signature
         """Append the rows and wait until they are written. A row that is sent twice collapses."""
         events: list[bytes] = []
         sessions: list[bytes] = []
         for value, row in _rows_in_order(result):
-            session_id = str(row["session_id"])
+            session = str(row["workspace_id"]), str(row["session_id"])
             if "session_event_sequence" in row:
-                if session_id in self._open:
+                if session in self._open:
                     events.append(value)
             elif self._takes(row):
                 sessions.append(value)
                 if row["is_expired"]:
-                    self._open.discard(session_id)
+                    self._open.discard(session)
                 else:
-                    self._open.add(session_id)
+                    self._open.add(session)
         if events or sessions:
             await self._ingest(events, sessions)
 

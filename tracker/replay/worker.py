@@ -21,7 +21,6 @@ from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan, Plan
 from tracker.replay.source import FETCH_MAX_BYTES
 from tracker.replay.targets import CompareTarget, DatasourceTarget, Ingest, Target, TopicTarget
-from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 from tracker.table.store import SessionStore
 
@@ -55,7 +54,7 @@ async def run_worker(
                 plan=partition_plan,
                 topic=plan.source_topic,
                 partition_of=partial(partition_for_key, partitions=settings.partitions),
-                rules=Rules(**plan.rules),
+                rules=plan.rules,
                 workspace=plan.request.workspace,
                 store=store,
                 target=target,

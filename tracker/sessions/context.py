@@ -2,6 +2,7 @@
 
 from typing import Final, cast
 
+from topics.codec import KeyedRecord
 from topics.event import EventInput, EventRecord
 from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionInput, SessionRecord
 from tracker.sessions.state import SessionState
@@ -25,3 +26,9 @@ def learn_visitor(state: SessionState, record: EventRecord | SessionRecord) -> b
         return False
     state.visitor = visitor_of(record)
     return bool(state.visitor)
+
+
+def workspace_of(record: KeyedRecord) -> str:
+    """Return the workspace that a record names; empty if it names none."""
+    named = record.get("workspace_id") or record.get("data", {}).get("workspace_id")
+    return cast("str", named or "")

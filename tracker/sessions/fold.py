@@ -3,9 +3,16 @@
 ``now`` is stream time, the running maximum of the records' own timestamps; no clock is read and no random number
 drawn, so whoever folds the same log gets the same states, numbers, ids and rows, byte for byte.
 
+**Which session.** A session belongs to a workspace. A record names its workspace in the envelope or in its data. Under
+its key lies the session of the key's *home*: the first workspace that a record of this key has named. A record that
+names no workspace belongs to home. A record that names another one has a row of its own under key and workspace; if
+that row is there, it is looked at before a home is opened or named. A home that no record has named yet is claimed by
+the first event or session record that names one: its session ends, and that of the workspace begins.
+
     record            session before       after, and what goes out
     any               open, now > deadline closed (timeout or max_length): session row. Before the record itself.
-    any               stub, now > deadline forgotten: as if the key had never been used. But stale writes can't win.
+    any               stub, now > deadline forgets its event ids; at its second deadline it is forgotten: as if the key
+                                           had never been used. But stale writes can't win.
     any               forgotten, likewise  gone
     not one of ours   any                  as it was: dead letter
     tick              any                  only time has passed
@@ -13,64 +20,65 @@ drawn, so whoever folds the same log gets the same states, numbers, ids and rows
       partition's key                        forwarded once already, to the dead letters
     a copy that was   any                  as it was: nothing
       taken before
-    event             any, id remembered   as it was: nothing (a duplicate takes no number)
+    event             any, remembered      as it was: nothing (a duplicate takes no number)
+    event             open, of no          closed (claimed): session row. Then as for none.
+      or session        workspace
     event             none, or stub        open, sequence 1: session row, event row
     event             open                 sequence + 1, touched: event row; a session row first, if the visitor is new
+    passive event     open                 sequence + 1: event row
+    passive event     stub within grace    sequence + 1, still closed: event row, session row
+    passive event     none, or other stub  as it was: nothing
     session           none, or stub        open, sequence 0: session row
     session           open                 touched; if context, time-out or visitor changed: session row
+    session that may  open                 touched
+      only open
     event, session    open, now at a cap   closed (cap): session row. After the record itself; the next event renews.
     expire            open                 closed (expired): session row
-    expire            none, or stub        as it was (an expire that names another workspace finds none)
+    expire            none, or stub        as it was
     flush             any                  as it was: a marker in band for the sink, in both output topics
 
-A deadline is inclusive: an event exactly at it still belongs. A stub remembers event ids unless it timed out. A state
-that already carries this record's offset (or a later one) has had it, from a run that was killed between two changelog
-batches, and is left alone. A key that is known here is at home here; only an unknown one is hashed.
+A deadline is inclusive: an event exactly at it still belongs. A session that follows a stub inherits its context
+(``Rules.renewal_context``) and remembers its events. A state that already carries this record's offset (or a later one)
+has had it, from a run that was killed between two changelog batches, and is left alone. A key that is known here is at
+home here; only an unknown one is hashed.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
-from topics.control import ExpireRecord
 from topics.event import EventRecord
-from topics.headers import (
-    FLUSH,
-    RETRY_COUNT,
-    SOURCE_INDEX,
-    SOURCE_OFFSET,
-    SOURCE_PARTITION,
-    TRACEPARENT,
-    Headers,
-    LogPlace,
-    read_forwarded_from,
-    read_retry_count,
-    read_traceparent,
-)
+from topics.headers import LogPlace, read_forwarded_from
 from topics.session import CloseReason, SessionRecord
-from tracker.sessions.context import context_of, learn_visitor, visitor_of
+from tracker.sessions.context import context_of, learn_visitor, visitor_of, workspace_of
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.forwards import ForwardMarks, forward_of
-from tracker.sessions.ids import birth_ms, fingerprint, missing_event_id, renewed_session_id
-from tracker.sessions.outputs import ChangedState, FoldResult, Output, SourceInput
-from tracker.sessions.rows import dead_letter, event_row, session_row
+from tracker.sessions.forwards import ForwardMarks
+from tracker.sessions.ids import birth_ms, missing_event_id, renewed_session_id
+from tracker.sessions.keys import session_key
+from tracker.sessions.layouts import LAYOUT
+from tracker.sessions.memory import EventMemory, ReadPages, identity_of, remember_as_layout_2
+from tracker.sessions.outbox import Outbox
+from tracker.sessions.outputs import FoldResult, SourceInput
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import FORGOTTEN, SessionState, Watermark, forgotten
-
-
-@dataclass(slots=True)
-class StoredState:
-    """A session as the table has it: the state, and the last source offset applied to it."""
-
-    offset: int
-    state: SessionState
-
-
-#: Looks a session up in the table; None if its key is not known.
-Lookup = Callable[[bytes], StoredState | None]
+from tracker.sessions.working_table import Lookup, Row, WorkingTable
 
 #: Says which partition a key belongs to.
 PartitionOf = Callable[[bytes], int]
+
+
+class _Event(NamedTuple):
+    """An event that takes a number: its id, given or derived, and what is remembered of it, if its id was given."""
+
+    record: EventRecord
+    event_id: str
+    identity: bytes | None
+    source: SourceInput
+
+
+#: What is due: deadline, row and state, the earliest first.
+_Due = list[tuple[int, bytes, SessionState]]
 
 
 class PartitionFold:
@@ -87,18 +95,18 @@ class PartitionFold:
         partition_of: PartitionOf,
         rules: Rules,
         lookup: Lookup,
+        read_pages: ReadPages,
         deadlines: Deadlines,
         mark: Watermark,
     ) -> None:
-        self._topic = topic
         self._partition = partition
         self._partition_of = partition_of
-        self._partition_header = (SOURCE_PARTITION, b"%d" % partition)
         self._rules = rules
-        self._lookup = lookup
+        self._table = WorkingTable(lookup, has_homes_only=rules.layout < LAYOUT)
+        self._outbox = Outbox(topic, partition)
+        self._memory = EventMemory(read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events)
         self._result = FoldResult()
         self._offset = -1
-        self._index = 0
         self._forwards = ForwardMarks(mark.forwarded)
         self.deadlines = deadlines
         self.stream_time_ms = mark.stream_time_ms
@@ -106,11 +114,20 @@ class PartitionFold:
     @property
     def mark(self) -> Watermark:
         """What has to be written down with W."""
-        return Watermark(stream_time_ms=self.stream_time_ms, forwarded=self._forwards.snapshot())
+        forwarded = self._forwards.snapshot()
+        return Watermark(stream_time_ms=self.stream_time_ms, layout=self._rules.layout, forwarded=forwarded)
+
+    @property
+    def layout(self) -> int:
+        """The layout in which its states are to be written."""
+        return self._rules.layout
 
     def fold(self, records: Iterable[SourceInput]) -> FoldResult:
         """Apply consecutive records and return all that they gave. About 12 us an event, most of it decoding."""
         self._result = result = FoldResult()
+        self._table.begin_chunk(result.changed)
+        self._outbox.begin_chunk(result)
+        self._memory.begin_chunk(result.pages)
         for record in records:
             self.apply(record)
         return result
@@ -118,7 +135,9 @@ class PartitionFold:
     def apply(self, source: SourceInput) -> None:
         """Apply one record: first the time that has passed, then what it says."""
         self._offset = source.offset
-        self._index = 0
+        self._table.begin_record(source.offset)
+        self._outbox.begin_record(source.offset)
+        self._memory.begin_record(source.offset)
         self._result.counts.records += 1
         if source.timestamp > self.stream_time_ms:
             self.stream_time_ms = source.timestamp
@@ -126,129 +145,168 @@ class PartitionFold:
         try:
             record = decode_source(source.key, source.value)
         except RejectedRecord as rejected:
-            self._reject(source, rejected)
+            self._outbox.reject(source, rejected)
             return
         if record["type"] == "tick" or source.key is None:
             self._result.counts.ticks += 1
             return
         self._keyed(source, source.key, record)
 
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Take note that somebody else has written these rows and pages."""
+        self._memory.forget(keys)
+
     def _keyed(self, source: SourceInput, key: bytes, record: KeyedRecord) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
         place = read_forwarded_from(source.headers) if source.headers else None
-        state, has_had_it = self._held(key)
-        if state is None and (home := self._partition_of(key)) != self._partition:
-            self._forward(source, key, home, place)
+        workspace_id = workspace_of(record)
+        row = self._table.find(key, workspace_id)
+        if row.state is None and (home := self._partition_of(key)) != self._partition:
+            self._outbox.forward(source, key, home, place)
         elif place is not None and not self._forwards.take(place):
             counts.forwarded_again += 1
-        elif has_had_it:
+        elif row.has_had_it:
             counts.already_applied += 1
+        elif record["type"] == "event":
+            self._event(row, workspace_id, record, place or LogPlace(self._partition, self._offset), source)
+        elif record["type"] == "session":
+            counts.sessions += 1
+            self._session(row, workspace_id, record)
+        elif record["type"] == "expire":
+            counts.expires += 1
+            self._expire(row, workspace_id)
         else:
-            self._apply(key, state, record, source, place or LogPlace(self._partition, self._offset))
+            counts.flushes += 1
+            self._outbox.flush(key)
 
-    def _apply(
-        self, key: bytes, state: SessionState | None, record: KeyedRecord, source: SourceInput, place: LogPlace
-    ) -> None:
-        counts = self._result.counts
-        match record["type"]:
-            case "event":
-                self._event(key, state, record, place, source)
-            case "session":
-                counts.sessions += 1
-                self._session(key, state, record)
-            case "expire":
-                counts.expires += 1
-                self._expire(key, state, record)
-            case "flush":
-                counts.flushes += 1
-                self._flush(key)
-
-    def _event(
-        self, key: bytes, state: SessionState | None, record: EventRecord, place: LogPlace, source: SourceInput
-    ) -> None:
-        data = record["data"]
-        event_id = data.get("event_id") or missing_event_id(record["session_id"], *place)
-        mark = fingerprint(event_id)
-        if state is not None and state.has_seen(mark):
-            self._result.counts.duplicates += 1
-            return
-        is_told = True
-        if state is None or not state.is_open:
-            state = self._open(key, state, first_event_id=event_id, timeout_ms=self._rules.timeout_ms)
-            state.context, state.visitor = context_of(data), visitor_of(record) or state.visitor
-        else:
+    def _event(self, row: Row, workspace_id: str, record: EventRecord, place: LogPlace, source: SourceInput) -> None:
+        data, state = record["data"], row.state
+        event_id, identity = data.get("event_id") or missing_event_id(record["session_id"], *place), None
+        if data.get("event_id"):
+            identity = identity_of(event_id, data)
+            verdict = "new" if state is None else self._memory.judge(row.key, state, identity, self.stream_time_ms)
+            if verdict == "duplicate":
+                self._result.counts.duplicates += 1
+                return
+            self._result.counts.reused_event_ids += verdict == "reused"
+        is_told = False
+        if state is not None and state.is_open and not self._claims(state, workspace_id):
             is_told = learn_visitor(state, record)
-        if is_told:
-            self._emit_session(key, state)
-        state.sequence += 1
-        state.touch(self.stream_time_ms)
-        state.remember(mark, self._rules.duplicate_window_events)
-        self._result.counts.events += 1
-        headers = self._headers()
-        if retries := record.get("retry_count") or (source.headers and read_retry_count(source.headers)):
-            self._result.counts.retried += 1
-            headers.append((RETRY_COUNT, b"%d" % retries))
-        if source.headers and (traceparent := read_traceparent(source.headers)) is not None:
-            headers.append((TRACEPARENT, traceparent))
-        self._result.events.append(Output(key, event_row(record, state, event_id), headers))
-        self._changed(key, state)
-        if state.sequence >= self._rules.max_events or (is_told and self._is_context_full(state)):
-            self._close(key, state, "cap", self.stream_time_ms)
-
-    def _session(self, key: bytes, state: SessionState | None, record: SessionRecord) -> None:
-        data = record["data"]
-        timeout_ms = data["timeout_seconds"] * 1000 if "timeout_seconds" in data else None
-        context = context_of(data)
-        is_told = True
-        if state is None or not state.is_open:
-            state = self._open(key, state, first_event_id="", timeout_ms=timeout_ms or self._rules.timeout_ms)
-            state.context, state.visitor = context, visitor_of(record) or state.visitor
-        else:
-            before = (state.context, state.timeout_ms)
-            state.touch(self.stream_time_ms)
-            state.context = {**state.context, **context}
-            state.timeout_ms = timeout_ms or state.timeout_ms
-            is_told = learn_visitor(state, record) or (state.context, state.timeout_ms) != before
-            self.deadlines.arm(key, state.deadline_ms(self._rules))
-        if is_told:
-            self._emit_session(key, state)
-        self._changed(key, state)
-        if is_told and self._is_context_full(state):
-            self._close(key, state, "cap", self.stream_time_ms)
-
-    def _expire(self, key: bytes, state: SessionState | None, record: ExpireRecord) -> None:
-        if state is None or not state.is_open:
+        elif not record.get("passive"):
+            state = self._open(row, workspace_id, record, first_event_id=event_id)
+            is_told = True
+        elif state is None or not self._takes_late(state, workspace_id):
+            self._result.counts.passive += 1
             return
-        workspace_id = record.get("data", {}).get("workspace_id")
-        if workspace_id is None or workspace_id == state.context.get("workspace_id"):
-            self._close(key, state, "expired", self.stream_time_ms)
-            self._flush(key)  # whoever ends a session on purpose wants to see it whole
+        if is_told:
+            self._outbox.session(row.key, state)
+        self._number(row.key, state, _Event(record, event_id, identity, source))
+        if state.is_open and (state.sequence >= self._rules.max_events or (is_told and self._is_context_full(state))):
+            self._close(row.key, state, "cap", self.stream_time_ms)
 
-    def _flush(self, key: bytes) -> None:
-        self._result.events.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
-        self._result.sessions.append(Output(key, None, [*self._headers(), (FLUSH, b"1")]))
+    def _number(self, key: bytes, state: SessionState, event: _Event) -> None:
+        """Give an event the next number of its session. A closed session stays closed, and its row says so."""
+        counts = self._result.counts
+        counts.events += 1
+        state.sequence += 1
+        if not event.record.get("passive"):
+            state.touch(self.stream_time_ms)
+        if event.identity is not None:
+            self._remember(key, state, event.identity)
+        self._outbox.event(event.source, event.record, state, event.event_id)
+        if not state.is_open:
+            counts.late += 1
+            self._outbox.session(key, state, is_late=True)
+        self._table.put(key, state)
+
+    def _session(self, row: Row, workspace_id: str, record: SessionRecord) -> None:
+        data, state = record["data"], row.state
+        timeout_ms = data["timeout_seconds"] * 1000 if "timeout_seconds" in data else None
+        is_told = True
+        if state is None or not state.is_open or self._claims(state, workspace_id):
+            state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
+        else:
+            state.touch(self.stream_time_ms)
+            is_told = not record.get("open_only") and self._enrich(state, record, timeout_ms)
+            self.deadlines.arm(row.key, state.deadline_ms(self._rules))
+        if is_told:
+            self._outbox.session(row.key, state)
+        self._table.put(row.key, state)
+        if is_told and self._is_context_full(state):
+            self._close(row.key, state, "cap", self.stream_time_ms)
+
+    def _enrich(self, state: SessionState, record: SessionRecord, timeout_ms: int | None) -> bool:
+        """Add what a session record says of an open session; return whether that changed anything."""
+        before = (state.context, state.timeout_ms)
+        state.context = {**state.context, **context_of(record["data"])}
+        state.timeout_ms = timeout_ms or state.timeout_ms
+        return learn_visitor(state, record) or (state.context, state.timeout_ms) != before
+
+    def _expire(self, row: Row, workspace_id: str) -> None:
+        state = row.state
+        if state is None or not state.is_open or workspace_id not in ("", state.workspace_id):
+            return
+        self._close(row.key, state, "expired", self.stream_time_ms)
+        self._outbox.flush(session_key(row.key))  # whoever ends a session on purpose wants to see it whole
 
     def _is_context_full(self, state: SessionState) -> bool:
         return state.context_bytes >= self._rules.max_context_bytes
 
-    def _open(self, key: bytes, stub: SessionState | None, *, first_event_id: str, timeout_ms: int) -> SessionState:
+    def _claims(self, state: SessionState, workspace_id: str) -> bool:
+        """Return whether a record's workspace is the first that is named where a session of no workspace is open."""
+        return bool(workspace_id) and not state.workspace_id and self._rules.layout >= LAYOUT
+
+    def _takes_late(self, state: SessionState, workspace_id: str) -> bool:
+        """Return whether a closed session takes a passive event of this workspace."""
+        return (
+            not state.is_open
+            and workspace_id in ("", state.workspace_id)
+            and self.stream_time_ms <= state.closed_ms + self._rules.passive_grace_ms
+            and state.sequence < self._rules.max_events
+        )
+
+    def _open(
+        self, row: Row, workspace_id: str, record: EventRecord | SessionRecord, *, first_event_id: str = "",
+        timeout_ms: int | None = None,
+    ) -> SessionState:  # fmt: skip
         """Open a key's first session under the key itself, and every later one under an id derived from its start."""
-        name = key.decode()
-        ordinal = stub.ordinal + 1 if stub else int(self._looks_used(name))
+        rules, stub = self._rules, row.state
+        inherited: dict[str, str] = {}
+        if stub is not None:
+            if stub.is_open:
+                self._close(row.key, stub, "claimed", self.stream_time_ms)
+            inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
+        context = {**inherited, **context_of(record["data"])}
+        if workspace_id:
+            context["workspace_id"] = workspace_id
+        owner = context.get("workspace_id", "")
+        name = session_key(row.key).decode()
+        is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)
+        ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(self._looks_used(name))
         now = self.stream_time_ms
         state = SessionState(
-            session_id=renewed_session_id(name, ordinal, now, first_event_id) if ordinal else name,
+            session_id=renewed_session_id(owner, name, ordinal, now, first_event_id) if ordinal else name,
             ordinal=ordinal,
             created_ms=now,
             last_activity_ms=now,
-            timeout_ms=timeout_ms,
+            timeout_ms=timeout_ms or rules.timeout_ms,
+            context=context,
             recent=stub.recent if stub else b"",
-            visitor=stub.visitor if stub else {},
+            visitor=visitor_of(record) or (stub.visitor if stub else {}),
+            pages=stub.pages if stub else None,
         )
         self._result.counts.opened += 1
-        self.deadlines.arm(key, state.deadline_ms(self._rules))
+        self.deadlines.arm(row.key, state.deadline_ms(rules))
         return state
+
+    def _remember(self, key: bytes, state: SessionState, identity: bytes) -> None:
+        if self._rules.layout < LAYOUT:
+            remember_as_layout_2(state, identity)
+            return
+        self._memory.remember(key, state, identity, self.stream_time_ms)
+        if not state.is_open:
+            self.deadlines.arm(key, state.deadline_ms(self._rules))
 
     def _looks_used(self, key: str) -> bool:
         """Return whether the key is older than any stub is kept, by the time of birth that it carries itself."""
@@ -256,78 +314,52 @@ class PartitionFold:
         return born is not None and born < self.stream_time_ms - self._rules.closed_stub_retention_ms
 
     def _close_passed(self) -> None:
-        """Close or drop all whose deadline lies before now, in an order that only the states decide.
+        """Let everything happen whose deadline lies before now, in an order that only the states decide.
 
-        The index may bring a key up early, and after a recovery at another moment than before it; sorting by the true
+        The index may bring a row up early, and after a recovery at another moment than before it; sorting by the true
         deadline makes the outputs of this record the same either way.
         """
-        due: list[tuple[int, bytes, SessionState]] = []
+        due: _Due = []
         for key in self.deadlines.take_passed(self.stream_time_ms):
-            state, has_had_it = self._stands(key)
-            if state is None:
-                continue
-            deadline = state.deadline_ms(self._rules)
-            if deadline < self.stream_time_ms and not has_had_it:
-                due.append((deadline, key, state))
-            else:
-                self.deadlines.arm(key, deadline)
-        for deadline, key, state in sorted(due, key=lambda entry: entry[:2]):
-            if state.is_open:
-                in_time = state.last_activity_ms + state.timeout_ms == deadline
-                self._close(key, state, "timeout" if in_time else "max_length", deadline)
-            elif state.close_reason == FORGOTTEN:
-                self._result.changed[key] = ChangedState(self._offset, None)
-            else:
-                self._result.counts.stubs_removed += 1
-                left = forgotten(self.stream_time_ms)
-                self._changed(key, left)
-                self.deadlines.arm(key, left.deadline_ms(self._rules))
+            row = self._table.stored(key)
+            if row.state is not None:
+                self._await(due, key, row.state, is_due=not row.has_had_it)
+        while due:
+            deadline, key, state = heappop(due)
+            left = self._pass(key, state, deadline)
+            if left is not None:
+                self._await(due, key, left)
+
+    def _await(self, due: _Due, key: bytes, state: SessionState, *, is_due: bool = True) -> None:
+        deadline = state.deadline_ms(self._rules)
+        if deadline < self.stream_time_ms and is_due:
+            heappush(due, (deadline, key, state))
+        else:
+            self.deadlines.arm(key, deadline)
+
+    def _pass(self, key: bytes, state: SessionState, deadline: int) -> SessionState | None:
+        """Let a deadline pass; return what is left of the session."""
+        if state.is_open:
+            in_time = state.last_activity_ms + state.timeout_ms == deadline
+            self._close(key, state, "timeout" if in_time else "max_length", deadline)
+        elif state.close_reason == FORGOTTEN:
+            self._table.put(key, None)
+            return None
+        elif deadline < state.closed_ms + self._rules.closed_stub_retention_ms:
+            self._memory.drop(key, state)
+            self._table.put(key, state)
+        else:
+            self._result.counts.stubs_removed += 1
+            self._memory.drop(key, state)
+            state = forgotten(self.stream_time_ms)
+            self._table.put(key, state)
+        return state
 
     def _close(self, key: bytes, state: SessionState, reason: CloseReason, closed_ms: int) -> None:
         state.close(reason, closed_ms)
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
-        self._emit_session(key, state)
+        self._outbox.session(key, state)
         state.shrink()
-        self._changed(key, state)
+        self._table.put(key, state)
         self.deadlines.arm(key, state.deadline_ms(self._rules))
-
-    def _emit_session(self, key: bytes, state: SessionState) -> None:
-        self._result.sessions.append(Output(key, session_row(key.decode(), state, self._offset), self._headers()))
-
-    def _forward(self, source: SourceInput, key: bytes, home: int, place: LogPlace | None) -> None:
-        if place is not None:
-            detail = f"forwarded from {place.partition}:{place.offset}, but its key belongs to partition {home}"
-            self._reject(source, RejectedRecord("misrouted", detail))
-            return
-        self._result.counts.forwarded += 1
-        self._result.forwards.append(forward_of(source, key, home, self._partition))
-
-    def _reject(self, source: SourceInput, rejected: RejectedRecord) -> None:
-        rejects = self._result.counts.rejected
-        rejects[rejected.reason] = rejects.get(rejected.reason, 0) + 1
-        letter = dead_letter(source, self._topic, self._partition, rejected)
-        self._result.dead_letters.append(Output(source.key, letter, self._headers()))
-
-    def _headers(self) -> Headers:
-        index = self._index
-        self._index = index + 1
-        return [self._partition_header, (SOURCE_OFFSET, b"%d" % self._offset), (SOURCE_INDEX, b"%d" % index)]
-
-    def _held(self, key: bytes) -> tuple[SessionState | None, bool]:
-        """Return the session if its key is known, and whether it has had this record already."""
-        state, has_had_it = self._stands(key)
-        return (None if state is not None and state.close_reason == FORGOTTEN else state), has_had_it
-
-    def _stands(self, key: bytes) -> tuple[SessionState | None, bool]:
-        """Return what the table has of a key, and whether that has had this record already."""
-        changed = self._result.changed.get(key)
-        if changed is not None:
-            return changed.state, False
-        stored = self._lookup(key)
-        if stored is None:
-            return None, False
-        return stored.state, stored.offset >= self._offset
-
-    def _changed(self, key: bytes, state: SessionState) -> None:
-        self._result.changed[key] = ChangedState(self._offset, state)

@@ -3,43 +3,39 @@
 from typing import Final
 
 import uuid_utils
-from xxhash import xxh3_64_digest
+from xxhash import xxh3_128_hexdigest
 
-#: The namespace of every id of ours: UUIDv5 of the name "event-tracker" in the DNS namespace.
+#: The namespace of session ids: UUIDv5 of the name "event-tracker" in the DNS namespace.
 NAMESPACE: Final = uuid_utils.uuid5(uuid_utils.NAMESPACE_DNS, "event-tracker")
-
-#: Bytes of an event id that a session remembers; two of 128 ids collide once in 10^15 sessions.
-FINGERPRINT_BYTES: Final = 8
 
 _UUID_CHARS: Final = 36
 _UUID_VERSION_AT: Final = 14
+#: The variant of RFC 9562: two fixed bits in front of the two that a hexadecimal digit has left.
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def event_row_id(session_id: str, created_ms: int, sequence: int, event_id: str) -> str:
+def event_row_id(workspace_id: str, session_id: str, created_ms: int, sequence: int, event_id: str) -> str:
     """Return the ``id`` of an event row.
 
     It holds the event id too: a number given twice stays visible as two rows. And the session's beginning: a key that
     was forgotten has its second session under the same ``session_id`` (docs/decisions/0005).
     """
-    return str(uuid_utils.uuid5(NAMESPACE, f"event\n{session_id}\n{created_ms}\n{sequence}\n{event_id}"))
+    return _uuid8(f"event\n{workspace_id}\n{session_id}\n{created_ms}\n{sequence}\n{event_id}")
 
 
 def missing_event_id(key: str, partition: int, offset: int) -> str:
     """Return the ``event_id`` of an event that came without one: its place in the log."""
-    return str(uuid_utils.uuid5(NAMESPACE, f"event_id\n{key}\n{partition}\n{offset}"))
+    return _uuid8(f"event_id\n{key}\n{partition}\n{offset}")
 
 
-def renewed_session_id(key: str, ordinal: int, created_ms: int, first_event_id: str) -> str:
-    """Return the ``session_id`` of a key's later session: from the key, its start and its first event.
+def renewed_session_id(workspace_id: str, key: str, ordinal: int, created_ms: int, first_event_id: str) -> str:
+    """Return the ``session_id`` of a key's later session: from workspace, key, its start and its first event.
 
-    ``ordinal`` counts the key's sessions, so that two that open in one millisecond still differ.
+    ``ordinal`` counts the key's sessions, so that two that open in one millisecond still differ. Who picks keys and
+    event ids can't pick the result: it is made with SHA-1.
     """
-    return str(uuid_utils.uuid5(NAMESPACE, f"session\n{key}\n{ordinal}\n{created_ms}\n{first_event_id}"))
-
-
-def fingerprint(event_id: str) -> bytes:
-    """Return what a session remembers of an event id, FINGERPRINT_BYTES long."""
-    return xxh3_64_digest(event_id.encode())
+    name = f"session\n{workspace_id}\n{key}\n{ordinal}\n{created_ms}\n{first_event_id}"
+    return str(uuid_utils.uuid5(NAMESPACE, name))
 
 
 def birth_ms(key: str) -> int | None:
@@ -50,3 +46,9 @@ def birth_ms(key: str) -> int | None:
         return int(key[:8] + key[9:13], 16)
     except ValueError:
         return None
+
+
+def _uuid8(name: str) -> str:
+    """Return a UUID of version 8 (custom content): 122 bits of XXH3-128 over a name. About 0.6 us, UUIDv5 1.4."""
+    h = xxh3_128_hexdigest(name.encode())
+    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"

@@ -6,7 +6,7 @@ stretch of the changelog, how often, or in which pieces. A removal leaves no off
 order counts, and for the time of the compaction lag the forgotten state that comes before it.
 """
 
-from tracker.sessions.state import offset_of
+from tracker.sessions.layouts import offset_of
 
 
 def wins(challenger_offset: int, holder: bytes | None) -> bool:

@@ -37,6 +37,13 @@ class ChangedState(NamedTuple):
     state: SessionState | None
 
 
+class ChangedPage(NamedTuple):
+    """A page of event ids, and the source offset that filled or removed it. None: the page is gone."""
+
+    offset: int
+    content: bytes | None
+
+
 @dataclass(slots=True)
 class Counts:
     """What became of the records; for metrics only."""
@@ -48,14 +55,27 @@ class Counts:
     flushes: int = 0
     ticks: int = 0
     duplicates: int = 0
+    #: Passive events that no session took.
+    passive: int = 0
     forwarded: int = 0
     forwarded_again: int = 0
     already_applied: int = 0
+    #: Of the events, those that a closed session took.
+    late: int = 0
+    #: Of the events, those whose id their session had seen with another content.
+    reused_event_ids: int = 0
     retried: int = 0
     opened: int = 0
     stubs_removed: int = 0
     closed: dict[CloseReason, int] = field(default_factory=dict)
     rejected: dict[RejectReason, int] = field(default_factory=dict)
+
+    @property
+    def accounted(self) -> int:
+        """Every record is one of these; the sum is ``records``."""
+        applied = self.events + self.sessions + self.expires + self.flushes + self.ticks
+        left_out = self.duplicates + self.passive + self.forwarded + self.forwarded_again + self.already_applied
+        return applied + left_out + sum(self.rejected.values())
 
 
 @dataclass(slots=True)
@@ -67,4 +87,6 @@ class FoldResult:
     dead_letters: list[Output] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     changed: dict[bytes, ChangedState] = field(default_factory=dict)
+    #: Pages of event ids by their keys.
+    pages: dict[bytes, ChangedPage] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)

@@ -29,6 +29,8 @@ _EVENT_DEFAULTS: Final = dict.fromkeys(
     ),
     "",
 )
+#: One record may open, close and count late: each row has a version of its own.
+VERSIONS_PER_OFFSET: Final = 4
 _NOTHING_KNOWN: Final = {**dict.fromkeys((*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
 _SESSION_ONLY: Final = frozenset(SESSION_ONLY_FIELDS)
 
@@ -38,7 +40,7 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
     timestamp = record["timestamp"]
     row: dict[str, Any] = {
         "timestamp": timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp,
-        "id": event_row_id(state.session_id, state.created_ms, state.sequence, event_id),
+        "id": event_row_id(state.workspace_id, state.session_id, state.created_ms, state.sequence, event_id),
         **_EVENT_DEFAULTS,
         **record["data"],
         "event_id": event_id,
@@ -51,8 +53,11 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
     return encode(cast("EventData", row))  # by construction; a test validates what comes out
 
 
-def session_row(key: str, state: SessionState, offset: int) -> bytes:
-    """Return the session as a row of ``session_v1``, versioned by the source offset that made it so."""
+def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = False) -> bytes:
+    """Return the session as a row of ``session_v1``, versioned by the source offset that made it so.
+
+    ``is_late``: it was closed before, and has taken a passive event since.
+    """
     row: dict[str, Any] = {
         **_NOTHING_KNOWN,
         **state.context,
@@ -66,7 +71,7 @@ def session_row(key: str, state: SessionState, offset: int) -> bytes:
         "is_expired": not state.is_open,
         "event_count": state.sequence,
         "session_timeout_seconds": state.timeout_ms // 1000,
-        "version": 2 * offset + (not state.is_open),
+        "version": VERSIONS_PER_OFFSET * offset + (not state.is_open) + is_late,
     }
     return encode(cast("SessionRow", row))  # likewise
 

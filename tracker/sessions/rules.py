@@ -1,8 +1,16 @@
-"""The numbers that the session rules turn on. Times are milliseconds of stream time."""
+"""The numbers and policies that the session rules turn on. Times are milliseconds of stream time."""
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from topics.catalog import MIN_COMPACTION_LAG_MS
+
+#: What a session inherits from the one before it under its key: all context and the time-out, only whose it is
+#: (``topics.session.IDENTITY_FIELDS``), or nothing but its workspace.
+RenewalContext = Literal["all", "identity", "none"]
+
+SECOND_MS: Final = 1_000
+DAY_MS: Final = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +22,24 @@ class Rules:
     """
 
     timeout_ms: int = 30 * 60_000
-    max_length_ms: int = 24 * 3_600_000
-    closed_stub_retention_ms: int = 7 * 24 * 3_600_000
+    max_length_ms: int = DAY_MS
+    closed_stub_retention_ms: int = 7 * DAY_MS
     #: A forgotten key leaves its offset behind for as long as stale writes may still come, so that none brings it back.
     forgotten_retention_ms: int = MIN_COMPACTION_LAG_MS
-    duplicate_window_events: int = 128
+    #: An event that comes again within this time of its first coming is a duplicate.
+    duplicate_window_ms: int = DAY_MS
+    #: How long after its end a session still takes passive events, such as a page that is left.
+    passive_grace_ms: int = DAY_MS
+    renewal_context: RenewalContext = "all"
+    #: Event ids that a state remembers itself, before they go to a page.
+    page_events: int = 64
     max_events: int = 100_000
     max_context_bytes: int = 8_192
+    #: The layout in which states are written (``tracker.sessions.layouts``). Under layout 2 the fold keeps to what a
+    #: worker of 0.1.0 can carry on: one workspace a key, and the last 128 event ids.
+    layout: int = 3
+
+    @property
+    def memory_ms(self) -> int:
+        """How long a closed session keeps the ids of its events: the window, and the rest of a second it is told in."""
+        return self.duplicate_window_ms + SECOND_MS

@@ -1,9 +1,11 @@
 """Settings of the processor, and of replays and imports, which fold by the same rules."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from topics.session import MAX_TIMEOUT_SECONDS
-from tracker.sessions.rules import Rules
+from tracker.sessions.rules import RenewalContext, Rules
 
 
 class ProcessSettings(BaseModel):
@@ -28,7 +30,27 @@ class ProcessSettings(BaseModel):
     closed_stub_retention_seconds: int = Field(
         default=604_800, ge=60, description="how long a closed session's key is known"
     )
-    duplicate_window_events: int = Field(default=128, ge=1, le=4096, description="event ids that a session remembers")
+    duplicate_window_seconds: int = Field(
+        default=86_400,
+        ge=1,
+        description="how long an event that comes again is known as a duplicate; "
+        "never longer than closed_stub_retention_seconds",
+    )
+    passive_grace_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        description="how long after its end a session takes passive events, such as a page that is left; "
+        "never longer than closed_stub_retention_seconds",
+    )
+    renewal_context: RenewalContext = Field(
+        default="all",
+        description="context that a session inherits from the one before it under its key: all; identity: user, "
+        "workspace, project and environments; none: the workspace alone",
+    )
+    upgrade_from: Literal["", "0.1.0"] = Field(
+        default="",
+        description="release that some workers of the group still run: states are written so that it can read them",
+    )
     tick_interval_ms: int = Field(
         default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
     )
@@ -51,11 +73,15 @@ class ProcessSettings(BaseModel):
     @property
     def session_rules(self) -> Rules:
         """The session rules of this deployment: processors and replays fold by the same ones."""
+        retention_ms = self.closed_stub_retention_seconds * 1000
         return Rules(
             timeout_ms=self.session_timeout_ms,
             max_length_ms=self.session_max_length_seconds * 1000,
-            closed_stub_retention_ms=self.closed_stub_retention_seconds * 1000,
-            duplicate_window_events=self.duplicate_window_events,
+            closed_stub_retention_ms=retention_ms,
+            duplicate_window_ms=min(self.duplicate_window_seconds * 1000, retention_ms),
+            passive_grace_ms=min(self.passive_grace_seconds * 1000, retention_ms),
+            renewal_context=self.renewal_context,
+            layout=2 if self.upgrade_from else 3,
             max_events=self.session_max_events,
             max_context_bytes=self.session_max_context_bytes,
         )

@@ -1,12 +1,38 @@
 """The session table of one leased partition: the store, and the decoded states that are in use."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from tracker.sessions.fold import StoredState
+from tracker.sessions.keys import row_key
+from tracker.sessions.layouts import decode_page, decode_state, offset_of
 from tracker.sessions.outputs import ChangedState
-from tracker.sessions.state import decode_state, offset_of
+from tracker.sessions.state import FORGOTTEN
+from tracker.sessions.working_table import StoredState
 from tracker.table.store import SessionStore
+
+
+class SessionName(NamedTuple):
+    """By what a session is asked for: its key, and its workspace; empty: the session of the key's home."""
+
+    key: bytes
+    workspace_id: str
+
+
+def find_session(store: SessionStore, name: SessionName) -> StoredState | None:
+    """Return a session as it was checkpointed last, or None if its workspace has none under its key.
+
+    Raises:
+        StateDamagedError: the store can't be read.
+    """
+    keys = [name.key] if not name.workspace_id else [name.key, row_key(name.key, name.workspace_id)]
+    for raw in store.get_many(keys):
+        state = None if raw is None else decode_state(raw)
+        if raw is None or state is None or state.close_reason == FORGOTTEN:
+            continue
+        if name.workspace_id in ("", state.workspace_id):
+            return StoredState(offset_of(raw), state)
+    return None
 
 
 class SessionTable:
@@ -27,6 +53,10 @@ class SessionTable:
             return None
         stored = self._cache[key] = StoredState(offset_of(raw), decode_state(raw))
         return stored
+
+    def read_pages(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the contents of pages of event ids, in the order of their keys. One read of RocksDB."""
+        return [None if raw is None else decode_page(raw) for raw in self.store.get_many(keys)]
 
     def keep(self, changed: Mapping[bytes, ChangedState]) -> None:
         """Take over what a checkpointed chunk changed, and let the oldest entries go."""

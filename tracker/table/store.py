@@ -4,7 +4,7 @@ One database per partition. Rows are session key -> encoded state, and the water
 the changelog; beside them lies the position: the next changelog offset to read. Every write is one atomic batch.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +13,22 @@ import structlog
 
 from tracker import clock
 from tracker.errors import StateDamagedError
+from tracker.sessions.keys import META_PREFIX, is_page
+from tracker.sessions.layouts import (
+    LAYOUT,
+    OFFSET_BYTES,
+    READABLE,
+    WATERMARK_KEY,
+    decode_watermark,
+    offset_of,
+    require_readable,
+)
 from tracker.sessions.merge import wins
-from tracker.sessions.state import LAYOUT, OFFSET_BYTES, WATERMARK_KEY, Watermark, decode_watermark, offset_of
+from tracker.sessions.state import Watermark
 from tracker.table.database import Database, RocksDatabase
 
 log = structlog.get_logger()
 
-#: No session key begins with a control character: rows under such a key are notes beside the states.
-META_PREFIX: Final = b"\x00"
 _POSITION_KEY: Final = META_PREFIX + b"position"
 
 #: Kafka forgets that a key was removed after a day (delete.retention.ms): a store that was away longer could hold on
@@ -75,7 +83,7 @@ class SessionStore:
         if raw is None:
             return 0
         position = msgspec.msgpack.decode(raw, type=Position)
-        if position.layout != LAYOUT:
+        if position.layout not in READABLE:
             return self._rebuild(
                 "local state has another layout; it is rebuilt from the changelog", layout=position.layout
             )
@@ -123,16 +131,36 @@ class SessionStore:
         """Return the encoded state of a session, if its key is known. A few us."""
         return self._db.get(key)
 
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the encoded values of several keys, in their order."""
+        return self._db.get_many(keys)
+
     def watermark(self) -> tuple[int, Watermark]:
         """Return W, the last source offset folded (-1: none), and what was written down with it."""
         raw = self._db.get(WATERMARK_KEY)
-        return (offset_of(raw), decode_watermark(raw)) if raw is not None else (-1, Watermark(stream_time_ms=0))
+        if raw is None:
+            return -1, Watermark(stream_time_ms=0, layout=min(READABLE))
+        return offset_of(raw), decode_watermark(raw)
 
     def states(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every session's key and encoded state."""
         for key, value in self._db.items():
             if not key.startswith(META_PREFIX):
                 yield key, value
+
+    def page_keys(self) -> Iterator[bytes]:
+        """Yield the keys of all pages of event ids. They come first in the store, so this costs nothing without any."""
+        for row in self._db.items():
+            key = row[0]
+            if is_page(key):
+                yield key
+            elif not key.startswith(META_PREFIX):
+                return
+
+    def remove(self, keys: Sequence[bytes]) -> None:
+        """Remove rows that nothing refers to; the changelog is told with the next checkpoint."""
+        self.overwritten.update(keys)
+        self._write(dict.fromkeys(keys), self.position)
 
     def write(self, rows: Iterable[Row], position: int) -> None:
         """Put rows that are newer than what is held, for sure: those of the partition's only writer."""
@@ -142,6 +170,8 @@ class SessionStore:
         """Take the rows that win over what is held: highest source offset, not last write. Return their keys."""
         newest: dict[bytes, tuple[int, bytes | None]] = {}
         for key, offset, value in rows:
+            if value is not None and not is_page(key):
+                require_readable(value)
             if key not in newest or offset >= newest[key][0]:
                 newest[key] = (offset, value)
                 self.overwritten.discard(key)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh64_intdigest
 
@@ -28,6 +28,21 @@ def milliseconds(iso: str) -> int:
     at = datetime.fromisoformat(iso)
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return int(at.timestamp()) * 1000 + at.microsecond // 1000
+
+
+class Session(NamedTuple):
+    """By what a session is known, in both datasources."""
+
+    workspace_id: str
+    session_id: str
+
+    def __str__(self) -> str:
+        return f"{self.session_id} of workspace {self.workspace_id!r}" if self.workspace_id else self.session_id
+
+
+def session_of(row: Mapping[str, Any]) -> Session:
+    """Return whose row it is, of an event or of a session."""
+    return Session(row["workspace_id"], row["session_id"])
 
 
 @dataclass(frozen=True, slots=True)

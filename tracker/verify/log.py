@@ -11,7 +11,7 @@ from topics.catalog import Topic
 from topics.headers import POSITION_HEADERS, SourcePosition, read_position, was_sent_again
 from tracker.kafka.log_reader import LogReader
 from tracker.settings import Settings
-from tracker.verify.hashes import MODULUS, Kind, Scope, slice_of
+from tracker.verify.hashes import MODULUS, Kind, Scope, Session, session_of, slice_of
 
 
 class Bucket(NamedTuple):
@@ -42,7 +42,7 @@ class Logged:
     """What one output topic holds."""
 
     sums: dict[Bucket, Sum] = field(default_factory=dict)
-    on_their_way: set[str] = field(default_factory=set)
+    on_their_way: set[Session] = field(default_factory=set)
     rows: int = 0
     is_whole: bool = True
 
@@ -86,7 +86,7 @@ async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
     async for found in logged_rows(log):
         row = found.row
         if not found.is_written:
-            logged.on_their_way.add(row["session_id"])
+            logged.on_their_way.add(session_of(row))
         elif scope.takes(kind, row):
             bucket = Bucket(kind.hour(row), slice_of(row["session_id"]))
             counts[bucket] += 1

@@ -20,7 +20,7 @@ from tracker.kafka.log_reader import LogReader, open_log_reader
 from tracker.settings import Settings
 from tracker.tinybird.sql import QueryApi, quoted
 from tracker.tinybird_clients import query_api
-from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, in_pieces, slice_of
+from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, Session, in_pieces, session_of, slice_of
 from tracker.verify.hashes import SESSIONS as SESSION_ROWS
 from tracker.verify.log import Bucket, OutputLog, Sum, logged_rows, sum_rows
 from tracker.verify.report import Check
@@ -37,7 +37,7 @@ class Letters:
     """What the dead letters say: which rows and sessions the sink could not place."""
 
     row_ids: frozenset[str]
-    session_ids: frozenset[str]
+    sessions: frozenset[Session]
 
 
 async def verify(settings: Settings, scope: Scope) -> list[Check]:
@@ -59,13 +59,13 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
         sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, SESSIONS))
         stored = await _sums(rows, EVENTS, scope)
         pieces = in_pieces(await _count(rows, EVENTS))
-        suspects = await ask_suspects(rows, scope, pieces, settings.duplicate_window_events)
+        suspects = await ask_suspects(rows, scope, pieces)
         stored_sessions = await _stored_sessions(rows, scope)
         letters = await _read_letters(settings, reader, letters_check)
         events = await sum_rows(events_log, EVENTS, scope)
         latest, on_their_way = await _latest_sessions(sessions_log, scope)
-        _compare_sessions(latest, stored_sessions, on_their_way | letters.session_ids, sessions_check)
-        judge(checks, suspects, on_their_way=events.on_their_way | on_their_way, with_letters=letters.session_ids)
+        _compare_sessions(latest, stored_sessions, on_their_way | letters.sessions, sessions_check)
+        judge(checks, suspects, on_their_way=events.on_their_way | on_their_way, with_letters=letters.sessions)
         differing = {bucket for bucket in {*events.sums, *stored} if events.sums.get(bucket) != stored.get(bucket)}
         events_check.looked_at = events.rows
         if not events.is_whole:
@@ -103,14 +103,14 @@ async def _count(rows: QueryApi, kind: Kind) -> int:
     return int(found["n"])
 
 
-async def _stored_sessions(rows: QueryApi, scope: Scope) -> dict[str, tuple[int, int]]:
+async def _stored_sessions(rows: QueryApi, scope: Scope) -> dict[Session, tuple[int, int]]:
     """Return version and hash of each session."""
     query = (
-        f"SELECT session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
+        f"SELECT workspace_id, session_id, version, toString({SESSION_ROWS.sql_hash}) AS hashed "  # noqa: S608 - as above
         f"FROM session_v1 FINAL WHERE {scope.sql(SESSION_ROWS, quoted)} AND "
     )
     return {
-        row["session_id"]: (int(row["version"]), int(row["hashed"]))
+        session_of(row): (int(row["version"]), int(row["hashed"]))
         for piece in in_pieces(await _count(rows, SESSION_ROWS))
         for row in await rows.select(f"{query}{piece}")
     }
@@ -118,7 +118,7 @@ async def _stored_sessions(rows: QueryApi, scope: Scope) -> dict[str, tuple[int,
 
 async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> Letters:
     row_ids: set[str] = set()
-    session_ids: set[str] = set()
+    sessions: set[Session] = set()
     name = DEAD_LETTERS.name(settings.topic_prefix)
     for partition, wanted in (await reader.ranges(DEAD_LETTERS)).items():
         async for records in reader.read(name, partition, wanted):
@@ -136,18 +136,18 @@ async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> 
                 if not letter.detail.strip():
                     check.fault(f"dead letter {place_of(record)}: no detail beside its reason {letter.reason}")
                 if letter.stage == "sink":
-                    _take_row(letter, row_ids, session_ids)
-    return Letters(frozenset(row_ids), frozenset(session_ids))
+                    _take_row(letter, row_ids, sessions)
+    return Letters(frozenset(row_ids), frozenset(sessions))
 
 
-def _take_row(letter: DeadLetter, row_ids: set[str], session_ids: set[str]) -> None:
+def _take_row(letter: DeadLetter, row_ids: set[str], sessions: set[Session]) -> None:
     try:
         row = orjson.loads(letter.value or b"")
     except orjson.JSONDecodeError:
         return
     if isinstance(row, dict):
         row_ids.add(str(row.get("id") or row.get("session_id")))
-        session_ids.add(str(row.get("session_id")))
+        sessions.add(Session(str(row.get("workspace_id")), str(row.get("session_id"))))
 
 
 async def _compare_events(
@@ -161,7 +161,7 @@ async def _compare_events(
         in_bucket = held.get(Bucket(EVENTS.hour(row), slice_of(row["session_id"])))
         if in_bucket is None:
             continue
-        what = f"{row['id']} (session {row['session_id']}, number {row['session_event_sequence']})"
+        what = f"{row['id']} (session {session_of(row)}, number {row['session_event_sequence']})"
         at = f"{log.name}-{found.partition} @ {found.offset}"
         hashed = in_bucket.pop(row["id"], None)
         if hashed is None and found.is_written and row["id"] not in letters.row_ids:
@@ -195,13 +195,13 @@ async def _bucket_rows(rows: QueryApi, scope: Scope, bucket: Bucket) -> dict[str
     return {row["id"]: int(row["hashed"]) for row in await rows.select(query)}
 
 
-async def _latest_sessions(log: OutputLog, scope: Scope) -> tuple[dict[str, tuple[int, int]], set[str]]:
+async def _latest_sessions(log: OutputLog, scope: Scope) -> tuple[dict[Session, tuple[int, int]], set[Session]]:
     """Return version and hash of each session's latest written row, and the sessions with rows on their way."""
-    on_their_way: set[str] = set()
-    latest: dict[str, tuple[int, int]] = {}
+    on_their_way: set[Session] = set()
+    latest: dict[Session, tuple[int, int]] = {}
     async for found in logged_rows(log):
         row = found.row
-        name = row["session_id"]
+        name = session_of(row)
         if not found.is_written:
             on_their_way.add(name)
         elif scope.takes(SESSION_ROWS, row) and row["version"] >= latest.get(name, (-1, 0))[0]:
@@ -210,7 +210,10 @@ async def _latest_sessions(log: OutputLog, scope: Scope) -> tuple[dict[str, tupl
 
 
 def _compare_sessions(
-    latest: Mapping[str, tuple[int, int]], stored: Mapping[str, tuple[int, int]], unjudged: set[str], check: Check
+    latest: Mapping[Session, tuple[int, int]],
+    stored: Mapping[Session, tuple[int, int]],
+    unjudged: set[Session],
+    check: Check,
 ) -> None:
     check.looked_at = len(latest)
     for name, (version, hashed) in latest.items():

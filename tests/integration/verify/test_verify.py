@@ -133,7 +133,7 @@ def test_a_missing_row_is_named_with_its_place_in_the_log(deployment: Deployment
     assert (code, set(faults)) == (3, {"sequence", "session_row", "events_log"})
     (missing,) = faults["events_log"]
     assert "missing in Tinybird" in missing
-    assert f"{deployment.workspace}-1, number 2" in missing
+    assert f"session {deployment.workspace}-1 of workspace '{deployment.workspace}', number 2" in missing
     assert f"{SEQUENCED.name(deployment.settings.topic_prefix)}-0 @ 5" in missing
 
 
@@ -156,7 +156,7 @@ def test_an_event_that_is_there_twice_is_found(deployment: Deployment):
         return {**row, "event_id": first[0]} if deployment.is_event(row, 0, 2) else row
 
     deployment.load(event=repeated)
-    assert set(deployment.verify()[1]) == {"event_id", "events_log"}
+    assert set(deployment.verify()[1]) == {"events_log"}
 
 
 def test_a_wrong_session_count_is_found(deployment: Deployment):

@@ -14,7 +14,7 @@ TIMEOUT_MS = 1_800_000
 
 def event(session_id: str, number: int, **fields: object) -> dict[str, object]:
     always = {"event_type": "click", "page_url": "https://a.example/", "event_id": f"{session_id}-{number}"}
-    return {"session_id": session_id, "session_event_sequence": number, **always, **fields}
+    return {"workspace_id": "w1", "session_id": session_id, "session_event_sequence": number, **always, **fields}
 
 
 def session(session_id: str, **fields: object) -> dict[str, object]:
@@ -43,6 +43,15 @@ def test_a_timeline_grows_by_number_and_takes_a_repeat_once() -> None:
     shown = window.snapshot(NOW_MS, "s")["session"]
     assert [entry["n"] for entry in shown["timeline"]] == [1, 2, 3]
     assert shown["events"] == 3
+
+
+def test_sessions_of_two_workspaces_with_one_id_are_two() -> None:
+    window = LiveWindow(TIMEOUT_MS)
+    for workspace, number in (("w1", 1), ("w2", 1), ("w1", 2)):
+        window.add_event(event("s", number, workspace_id=workspace), NOW_MS)
+    window.add_session(session("s", workspace_id="w2", close_reason="expired"), NOW_MS)
+    shown = [(one["workspace_id"], one["events"], one["state"]) for one in window.snapshot(NOW_MS, "")["sessions"]]
+    assert sorted(shown) == [("w1", 2, "open"), ("w2", 1, "expired")]
 
 
 def test_a_timeline_keeps_its_last_events() -> None:

@@ -61,7 +61,7 @@ def test_a_resent_event_collapses_by_its_id_and_a_session_by_its_version():
 
     assert sorting_columns(events)[-1] == "id"
     assert events.version_column is None
-    assert sorting_columns(sessions) == ["session_id"]
+    assert sorting_columns(sessions) == ["workspace_id", "session_id"]
     assert sessions.version_column == "version"
 
 

@@ -1,8 +1,10 @@
 """What a chunk writes to the changelog, in which order, and where its batches must lie."""
 
-from tracker.process.checkpoint import changed_rows, contiguous_end
+from tracker.process.checkpoint import contiguous_end
+from tracker.sessions.layouts import WATERMARK_KEY, decode_watermark, offset_of
 from tracker.sessions.outputs import ChangedState, FoldResult
-from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, decode_watermark, offset_of
+from tracker.sessions.state import SessionState, Watermark
+from tracker.table.changes import changed_rows
 
 
 def test_states_come_first_then_removals_and_the_watermark_last():

@@ -3,8 +3,9 @@
 import pytest
 
 from tracker.process.checkpoint import overwritten_rows
+from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
 from tracker.sessions.outputs import ChangedState, FoldResult
-from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
+from tracker.sessions.state import SessionState, Watermark
 from tracker.table.store import SessionStore
 
 STATE = SessionState(session_id="s", ordinal=0, created_ms=1, last_activity_ms=2, timeout_ms=3)

@@ -5,6 +5,7 @@ import pytest
 from tracker.errors import ConfigurationError
 from tracker.replay.plan import Plan, Request
 from tracker.replay.promote import require_whole
+from tracker.sessions.rules import Rules
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -16,7 +17,7 @@ def plan(*, sessions_from_ms: int = START_MS, complete_from_ms: int = 0, **reque
         request=Request(name="fix", target="datasource", **names),  # type: ignore[arg-type]
         source_topic="tracker.events",
         cluster_id="c",
-        rules={"max_length_ms": 24 * HOUR_MS},
+        rules=Rules(max_length_ms=24 * HOUR_MS),
         sessions_from_ms=sessions_from_ms,
         sessions_to_ms=2**62,
         partitions=(),

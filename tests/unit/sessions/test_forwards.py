@@ -61,7 +61,7 @@ def test_every_kind_of_keyed_record_is_forwarded(kind: str):
 
 def test_a_forward_that_was_sent_twice_counts_once_however_many_came_between():
     """Also without event ids, beyond the duplicate window, and for records that are no events."""
-    log, home = wrong_partition(), Log(Rules(duplicate_window_events=2), number=HOME, partition_of=home_of)
+    log, home = wrong_partition(), Log(Rules(duplicate_window_ms=0), number=HOME, partition_of=home_of)
     log.session("h", user_id="u")
     for _ in range(5):
         log.event("h")

@@ -55,7 +55,7 @@ def test_outputs_that_are_missing_too_many_or_in_another_partition_are_seen():
 
 
 def test_a_session_that_is_remembered_otherwise_is_seen():
-    log = Log(Rules(duplicate_window_events=1))
+    log = Log(Rules(max_events=1))
     log.event("a")
     log.event("a")
     log.fold()

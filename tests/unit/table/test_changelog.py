@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from tracker.sessions.state import SessionState, encode_state
+from tracker.sessions.layouts import encode_state
+from tracker.sessions.state import SessionState
 from tracker.table.changelog import read_to_end
 from tracker.table.store import SessionStore
 

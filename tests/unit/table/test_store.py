@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from tracker.errors import DiskFullError, StateDamagedError
-from tracker.sessions.state import WATERMARK_KEY, SessionState, Watermark, encode_state, encode_watermark
+from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
+from tracker.sessions.state import SessionState, Watermark
 from tracker.table import store as store_module
 from tracker.table.store import MAX_AWAY_MS, Position, SessionStore
 
@@ -60,7 +61,7 @@ def test_state_of_another_layout_is_rebuilt_not_trusted(path, monkeypatch):
     store = SessionStore(path)
     store.write(rows(5), position=7)
     store.close()
-    monkeypatch.setattr(store_module, "LAYOUT", Position(0).layout + 1)
+    monkeypatch.setattr(store_module, "READABLE", {Position(0).layout + 1})
     again = SessionStore(path)
     assert (again.position, again.watermark()[0], dict(again.states())) == (0, -1, {})
     again.close()

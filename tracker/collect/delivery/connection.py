@@ -17,6 +17,8 @@ from tracker.kafka.access import refusal
 from tracker.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS: Final = 15.0
+#: Records of one session in a batch at most.
+MAX_KEY_RECORDS: Final = 10_000
 RECONNECT_DELAY_SECONDS: Final = 1.0
 #: How long a readiness probe waits for the broker.
 PROBE_TIMEOUT_SECONDS: Final = 2.0
@@ -128,7 +130,7 @@ class Connection:
                     producer,
                     self._metrics,
                     ack_timeout_seconds=self._settings.collect_ack_timeout_ms / 1000,
-                    max_key_records=self._settings.duplicate_window_events,
+                    max_key_records=MAX_KEY_RECORDS,
                     on_trouble=self._on_trouble,
                 )
                 for topic in self._topics:

@@ -47,7 +47,8 @@ class LiveWindow:
     def __init__(self, default_timeout_ms: int) -> None:
         self._default_timeout_ms = default_timeout_ms
         self._counts: dict[int, int] = {}
-        self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
+        #: By workspace and session id.
+        self._sessions: OrderedDict[tuple[str, str], LiveSession] = OrderedDict()
 
     def count(self, at_ms: int, events: int = 1) -> None:
         """Count events at their second."""
@@ -59,7 +60,7 @@ class LiveWindow:
 
     def add_event(self, row: Row, at_ms: int) -> None:
         """Take in a numbered event; one that was seen already changes nothing."""
-        session = self._session(row["session_id"], at_ms)
+        session = self._session(row, at_ms)
         number = row["session_event_sequence"]
         if session.timeline and number <= session.timeline[-1]["n"]:
             return
@@ -80,11 +81,10 @@ class LiveWindow:
 
     def add_session(self, row: Row, at_ms: int) -> None:
         """Take in what a session row says."""
-        session = self._session(row["session_id"], at_ms)
+        session = self._session(row, at_ms)
         session.session_key = row["session_key"]
         session.close_reason = row["close_reason"]
         session.timeout_ms = 1000 * row["session_timeout_seconds"]
-        session.workspace_id = row["workspace_id"]
         session.variant = row["ab_test_variant_id"]
         session.events = max(session.events, row["event_count"])
 
@@ -104,14 +104,16 @@ class LiveWindow:
             "session": None if asked is None else {**_summary(asked, now_ms), "timeline": list(asked.timeline)},
         }
 
-    def _session(self, session_id: str, at_ms: int) -> LiveSession:
-        session = self._sessions.get(session_id)
+    def _session(self, row: Row, at_ms: int) -> LiveSession:
+        name = row["workspace_id"], row["session_id"]
+        session = self._sessions.get(name)
         if session is None:
-            session = self._sessions[session_id] = LiveSession(session_id, timeout_ms=self._default_timeout_ms)
+            session = LiveSession(name[1], workspace_id=name[0], timeout_ms=self._default_timeout_ms)
+            self._sessions[name] = session
             if len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
         session.last_seen_ms = max(session.last_seen_ms, at_ms)
-        self._sessions.move_to_end(session_id)
+        self._sessions.move_to_end(name)
         return session
 
 

@@ -1,0 +1,100 @@
+"""States of the release before are read, and written for as long as workers of it are in the group."""
+
+import msgspec
+import pytest
+
+from tests.sessions_log import START_MS, Log, rows
+from tracker.sessions.layouts import (
+    UnknownLayoutError,
+    decode_lifetime,
+    decode_state,
+    decode_watermark,
+    encode_state,
+    encode_watermark,
+    layout_of,
+    offset_of,
+)
+from tracker.sessions.rules import Rules
+from tracker.sessions.state import SessionState, Watermark
+
+KEY = "visitor-1"
+#: As 0.1.0 wrote it: eight bytes of the offset, and an array of session id, ordinal, times, number, end, context,
+#: fingerprints of event ids and visitor.
+EVENT_ID_HASHES = bytes(range(16))
+WRITTEN_BY_0_1_0 = (7).to_bytes(8, "big") + msgspec.msgpack.encode(
+    [KEY, 1, 1_000, 2_000, 1_800_000, 2, 0, "", {"user_id": "alice"}, EVENT_ID_HASHES, {"country": "DE"}]
+)
+WATERMARK_OF_0_1_0 = (9).to_bytes(8, "big") + msgspec.msgpack.encode([5_000, 2, {3: 4}])
+
+
+def test_a_state_of_the_release_before_is_read_whole():
+    state = decode_state(WRITTEN_BY_0_1_0)
+    assert (offset_of(WRITTEN_BY_0_1_0), layout_of(WRITTEN_BY_0_1_0)) == (7, 2)
+    assert (state.session_id, state.ordinal, state.sequence, state.context) == (KEY, 1, 2, {"user_id": "alice"})
+    assert (state.visitor, state.remembered_ms) == ({"country": "DE"}, 2_000)
+    assert decode_lifetime(WRITTEN_BY_0_1_0).deadline_ms(Rules()) == state.deadline_ms(Rules())
+    assert decode_watermark(WATERMARK_OF_0_1_0) == Watermark(stream_time_ms=5_000, layout=2, forwarded={3: 4})
+
+
+def test_what_is_written_in_the_layout_of_the_release_before_is_byte_for_byte_its_own():
+    assert encode_state(7, decode_state(WRITTEN_BY_0_1_0), layout=2) == WRITTEN_BY_0_1_0
+    assert encode_watermark(9, decode_watermark(WATERMARK_OF_0_1_0)) == WATERMARK_OF_0_1_0
+
+
+def test_a_state_goes_through_the_newest_layout_unchanged():
+    log = Log(Rules(page_events=2))
+    for number in range(5):
+        log.event(KEY, event_id=f"e{number}", workspace_id="w1", visitor={"country": "DE"})
+    log.fold()
+    state = log.table[KEY.encode()].state
+    raw = encode_state(3, state)
+    assert (decode_state(raw), offset_of(raw), layout_of(raw)) == (state, 3, 3)
+    assert decode_lifetime(raw).deadline_ms(log.rules) == state.deadline_ms(log.rules)
+
+
+@pytest.mark.parametrize("decode", [decode_state, decode_lifetime, decode_watermark])
+def test_what_a_later_release_has_written_is_refused_with_what_to_do(decode):
+    value = (7).to_bytes(8, "big") + b"\x04" + msgspec.msgpack.encode([KEY])
+    with pytest.raises(UnknownLayoutError, match=r"layout 4, written by a later release.*run that later release"):
+        decode(value)
+
+
+def test_an_event_id_of_the_release_before_is_a_duplicate_whatever_its_content():
+    old = Log(Rules(layout=2))
+    old.event(KEY, event_id="a", event_value="1")
+    old.fold()
+    new = Log(Rules(layout=3))
+    new.records = list(old.records)
+    new.table = dict(old.table)
+    for stored in new.table.values():
+        stored.state = decode_state(encode_state(stored.offset, stored.state, layout=2))
+    new.go_back_to(1)
+    new.event(KEY, event_id="a", event_value="2")
+    new.event(KEY, event_id="b", event_value="2")
+    result = new.fold()
+    assert ([row["event_id"] for row in rows(result.events)], result.counts.duplicates) == (["b"], 1)
+
+
+def test_while_states_are_written_for_the_release_before_the_fold_keeps_to_what_it_can_carry_on():
+    log = Log(Rules(layout=2))
+    for number in range(200):
+        log.event(KEY, event_id=f"e{number}", workspace_id="w1" if number % 2 else "w2")
+    log.event(KEY, event_id="e100")
+    log.event(KEY, event_id="e60")
+    result = log.fold()
+    state = log.table[KEY.encode()].state
+    assert [*log.table] == [KEY.encode()]
+    assert (log.pages, state.pages) == ({}, None)
+    assert (result.counts.duplicates, rows(result.events)[-1]["session_event_sequence"]) == (1, 201)
+    assert decode_state(encode_state(0, state, layout=2)) == msgspec.structs.replace(state, remembered_ms=START_MS)
+
+
+def test_the_watermark_says_in_which_layout_its_partition_is_written():
+    for layout in (2, 3):
+        mark = Log(Rules(layout=layout)).partition.mark
+        assert decode_watermark(encode_watermark(1, mark)).layout == layout == layout_of(encode_watermark(1, mark))
+
+
+def test_a_state_has_defaults_for_what_the_release_before_did_not_know():
+    state = SessionState(session_id="s", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
+    assert (state.pages, state.remembered_ms, state.workspace_id) == (None, 0, "")

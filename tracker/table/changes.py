@@ -1,0 +1,30 @@
+"""What a folded chunk changes in the table, as rows for the changelog and the store."""
+
+from collections.abc import Iterator
+
+from tracker.sessions.layouts import WATERMARK_KEY, encode_page, encode_state, encode_watermark
+from tracker.sessions.outputs import FoldResult
+from tracker.sessions.state import Watermark
+from tracker.table.store import Row
+
+
+def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
+    """Yield the rows that a chunk has changed, in the order in which they have to be written.
+
+    Pages come before the states that refer to them; removals and W come last. If the process is killed between two
+    batches, a state that was written says that it has had its records, and finds its pages; a stub or a page that is
+    already gone could not.
+    """
+    removed: list[Row] = []
+    for key, (offset, content) in result.pages.items():
+        if content is None:
+            removed.append((key, offset, None))
+        else:
+            yield key, offset, encode_page(offset, content)
+    for key, (offset, state) in result.changed.items():
+        if state is None:
+            removed.append((key, offset, None))
+        else:
+            yield key, offset, encode_state(offset, state, mark.layout)
+    yield from removed
+    yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
