@@ -32,15 +32,15 @@ MAX_EVENTS: Final = 10_000
 Event = Mapping[str, Any]
 
 
-async def live_state(settings: Settings, key: str) -> Mapping[str, Any]:
-    """Return a session's state from the worker that owns it.
+async def live_state(settings: Settings, key: str, workspace_id: str = "") -> Mapping[str, Any]:
+    """Return a session's state from the worker that owns it; without a workspace, of the first that has used the key.
 
     Raises:
         NotFoundError: no session has this key.
         RetryableError: no processor answers, or the owner is recovering.
     """
     base = settings.process_url.rstrip("/")
-    url = URL(f"{base}/session/{quote(key, safe='')}", encoded=True)
+    url = URL(f"{base}/session/{quote(key, safe='')}", encoded=True).with_query(workspace=workspace_id)
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:
@@ -110,8 +110,10 @@ class LiveEvents:
                 yield orjson.loads(record.value)
 
 
-async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], list[Event]]:
-    """Return a session's row and events from Tinybird; the last one, if a key is given that had several.
+async def written(
+    settings: Settings, session: str, workspace_id: str | None = None
+) -> tuple[Mapping[str, Any], list[Event]]:
+    """Return a session's row and events from Tinybird; the last one, if several have this id or key.
 
     Raises:
         NotFoundError: Tinybird knows none.
@@ -119,9 +121,10 @@ async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], 
         RetryableError: Tinybird can't be reached, or not now.
     """
     name = quoted(session)
+    of_workspace = "1" if workspace_id is None else f"workspace_id = {quoted(workspace_id)}"
     async with query_api(settings) as rows:
         found = await rows.select(
-            f"SELECT * FROM session_v1 FINAL WHERE session_id = {name} OR session_key = {name} "
+            f"SELECT * FROM session_v1 FINAL WHERE (session_id = {name} OR session_key = {name}) AND {of_workspace} "
             "ORDER BY created_at DESC LIMIT 1"
         )
         if not found:
@@ -129,6 +132,7 @@ async def written(settings: Settings, session: str) -> tuple[Mapping[str, Any], 
         row = found[0]
         events = await rows.select(
             f"SELECT * FROM events_v1 FINAL WHERE session_id = {quoted(str(row['session_id']))} "
+            f"AND workspace_id = {quoted(str(row['workspace_id']))} "
             f"ORDER BY session_event_sequence LIMIT {MAX_EVENTS}"
         )
         return row, events

@@ -96,6 +96,20 @@ def test_a_live_session_is_shown_with_its_numbered_events(sessions: Sessions) ->
     assert out.count("page_url=https://x/\\x1b[31m") == 3
 
 
+def test_each_workspace_is_shown_its_own_session_under_a_key(sessions: Sessions) -> None:
+    sessions.send("1001", "a", workspace_id="w1")
+    sessions.send("1001", "b", "c", workspace_id="w2")
+    wait_until(
+        lambda: '"event_sequence": 2' in sessions.run("1001", "--workspace", "w2", "--json")[1], "both", TIMEOUT_SECONDS
+    )
+    for asked, workspace, events in (([], "w1", ["a"]), (["--workspace", "w2"], "w2", ["b", "c"])):
+        code, out, errors = sessions.run("1001", "--json", *asked)
+        assert code == 0, errors
+        state, *found = [json.loads(line) for line in out.splitlines()]
+        assert (state["workspace_id"], [event["event_id"] for event in found]) == (workspace, events)
+    assert sessions.run("1001", "--workspace", "w3")[0] == 1
+
+
 def test_a_session_that_nobody_knows_is_one_clear_line(sessions: Sessions) -> None:
     sessions.send("known", "a")
     wait_until(lambda: sessions.run("known")[0] == 0, "the processor's answer", TIMEOUT_SECONDS)

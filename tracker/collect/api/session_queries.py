@@ -27,12 +27,15 @@ class SessionQueries:
     async def state(self, session_id: str, workspace_id: str | None) -> bytes:
         """Return the session's state as the JSON that its owner gave.
 
-        With a workspace, another's session is answered in every respect like one that does not exist.
+        With a workspace, it is that workspace's session under this id; another's is answered in every respect like one
+        that does not exist. Without, it is the session of the first workspace that has used the id.
 
         Raises:
             RequestError: ``unknown_session``, or ``processor_unavailable`` with the time to wait.
         """
         url = URL(self._base + quote(session_id, safe=""), encoded=True)
+        if workspace_id is not None:
+            url = url.with_query(workspace=workspace_id)
         try:
             async with self._http.get(url, allow_redirects=False) as answer:
                 body = await answer.read()
