@@ -13,6 +13,7 @@ from tests.database_image import copy_image
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.spill.queue import Spill, SpillFull, Ticket
 from tracker.collect.spill.store import SpilledRecord
+from tracker.processes.supervised_tasks import SupervisedTasks
 
 MAX_BYTES = 20_000
 
@@ -31,7 +32,9 @@ class SpillMachine(RuleBasedStateMachine):
         self.spill = self.runner.run(self.open())
 
     async def open(self) -> Spill:
-        return await Spill.open(self.root / str(self.lives) / "spill-0", MAX_BYTES, CollectMetrics())
+        return await Spill.open(
+            self.root / str(self.lives) / "spill-0", MAX_BYTES, CollectMetrics().spill, SupervisedTasks()
+        )
 
     @staticmethod
     def size(records: list[Record]) -> int:

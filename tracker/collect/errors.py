@@ -1,21 +1,20 @@
-"""What can go wrong with a request, and the one table from that to an HTTP status."""
+"""Why a request can't be served, and the one table from these reasons to HTTP statuses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from topics.codec import RejectedRecord
 from tracker.errors import RejectedError
 
 ErrorCode = Literal[
     "not_json",  # the body is no JSON document, or not UTF-8
     "invalid",  # JSON, but not what the endpoint takes: wrong type, unknown field, limit exceeded
-    "bad_request",  # the HTTP request itself is broken, such as a body that is not the gzip it says it is
-    "bad_session_id",  # the id in the path is no session id
-    "unauthorized",  # no key, or one that nobody knows
+    "bad_request",  # the HTTP request itself is broken, such as a body that is not gzip although its header says so
+    "bad_session_id",  # the id in the path is not a session id
+    "unauthorized",  # no key, or an unknown one
     "forbidden",  # a key that may not do this, or not from this origin
     "unknown_session",  # no session has this id
     "not_found",  # no such address
-    "method_not_allowed",  # the address knows other methods
+    "method_not_allowed",  # the address has other methods
     "body_timeout",  # the body did not arrive in time
     "oversized",  # the body, or the record made from it, is larger than allowed
     "headers_too_large",  # the head of the request, or a line of it
@@ -23,9 +22,10 @@ ErrorCode = Literal[
     "unsupported_media_type",  # neither JSON nor the text/plain that sendBeacon sends
     "internal",  # a bug of ours
     "kafka_unavailable",  # the broker can't acknowledge now
-    "spill_full",  # Kafka is away, and the disk space for what waits for it is used up
-    "overloaded",  # more is under way than this collector holds
+    "spill_full",  # Kafka is away, and the disk space for waiting events is used up
+    "overloaded",  # more requests or connections than this collector handles at once
     "processor_unavailable",  # the session's owner can't answer now
+    "unhealthy",  # a background task of the collector fails again and again
 ]
 
 HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
@@ -48,16 +48,17 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "spill_full": 503,
     "overloaded": 503,
     "processor_unavailable": 503,
+    "unhealthy": 503,
 }
 
-#: What a client is told to wait before it tries again, unless somebody knows better.
+#: What ``Retry-After`` says where the wait is not known.
 RETRY_AFTER_SECONDS: Final = 2
 
 
 class RequestError(RejectedError):
-    """A request can't be served; ``code`` says why to programs, ``message`` and ``reasons`` to people.
+    """A request can't be served: ``code`` says why to programs, ``message`` and ``reasons`` to people.
 
-    Neither may repeat values of the request: they may be secret.
+    None of them may repeat values of the request, which may be secret.
     """
 
     def __init__(
@@ -78,16 +79,3 @@ class RequestError(RejectedError):
     def status(self) -> int:
         """The HTTP status that this error is answered with."""
         return HTTP_STATUS[self.code]
-
-
-def from_rejection(rejected: RejectedRecord, *, type_: str) -> RequestError:
-    """Put the codec's verdict on a record in terms of the request's flat fields."""
-    if rejected.reason == "oversized":
-        return RequestError("oversized", f"this {type_} is too large", reasons=[rejected.detail])
-    # The codec places fields in the record ("event.data.form_id"); the client knows them without that.
-    places = (f"{type_}.data.", f"{type_}.")
-    reasons = []
-    for line in rejected.detail.split("; "):
-        place = next((place for place in places if line.startswith(place)), "")
-        reasons.append(line.removeprefix(place))
-    return RequestError("invalid", f"this is not a valid {type_}", reasons=reasons)

@@ -1,106 +1,94 @@
-"""What the collector counts. One registry an app, so that two apps in one process don't share figures."""
+"""The collector's metrics. Each collector has its own registry, so that two in one process don't share figures."""
 
 from pathlib import Path
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-#: From a broker next door to the limit that a request waits for its ack.
-_PRODUCE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: From a broker in the same rack to the longest wait of a request for its ack.
+_PRODUCE_BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class CollectMetrics:
-    """The collector's figures, with their registry."""
+class _Metrics:
+    """Metrics of one part of the collector. Their names begin with ``tracker_collect_``."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "tracker_collect_requests",
-            "Requests answered, by endpoint and HTTP status",
-            ["endpoint", "status"],
-            registry=self.registry,
-        )
-        self.records_acked = Counter(
-            "tracker_collect_records_acked",
-            "Records that Kafka has acknowledged in time",
-            registry=self.registry,
-        )
-        self.records_unsettled = Gauge(
-            "tracker_collect_records_unsettled",
-            "Records handed to Kafka and not settled",
-            multiprocess_mode="livesum",
-            registry=self.registry,
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"tracker_collect_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, mode: Any = "livemax") -> Gauge:
+        """Return a gauge. ``mode`` says what several processes on a port show: the highest, lowest or summed value."""
+        return Gauge(f"tracker_collect_{name}", text, multiprocess_mode=mode, registry=self._registry)
+
+
+class DeliveryMetrics(_Metrics):
+    """Records on their way to Kafka."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.records_acked = self._counter("records_acked", "Records that Kafka has acknowledged in time")
+        self.records_unsettled = self._gauge(
+            "records_unsettled", "Records handed to Kafka without an answer so far", "livesum"
         )
         self.produce_seconds = Histogram(
             "tracker_collect_produce_seconds",
             "Time from handing records to the producer to their ack",
             buckets=_PRODUCE_BUCKETS_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self.records_spilled = Counter(
-            "tracker_collect_records_spilled",
-            "Records accepted onto the local disk because Kafka could not take them",
-            registry=self.registry,
+
+
+class SpillMetrics(_Metrics):
+    """Records on the local disk."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.records_spilled = self._counter(
+            "records_spilled", "Records accepted onto the local disk because Kafka could not take them"
         )
-        self.records_drained = Counter(
-            "tracker_collect_records_drained",
-            "Spilled records that Kafka has acknowledged since",
-            registry=self.registry,
+        self.records_drained = self._counter("records_drained", "Spilled records that Kafka has acknowledged since")
+        self.refusals = self._counter(
+            "spill_refusals", "Requests answered 503 because the spill was full or its disk refused"
         )
-        self.spill_refusals = Counter(
-            "tracker_collect_spill_refusals",
-            "Requests answered 503 because the spill was full or its disk refused",
-            registry=self.registry,
+        self.records = self._gauge("spill_records", "Records that wait on the local disk", "livesum")
+        self.bytes = self._gauge(
+            "spill_bytes", "Size of the records on the local disk, as TRACKER_SPILL_MAX_BYTES counts it"
         )
-        self.spill_records = Gauge(
-            "tracker_collect_spill_records",
-            "Records that wait on the local disk",
-            multiprocess_mode="livesum",
-            registry=self.registry,
+        self.max_bytes = self._gauge("spill_max_bytes", "TRACKER_SPILL_MAX_BYTES of the collector")
+        self.oldest_age_seconds = self._gauge(
+            "spill_oldest_age_seconds", "How long the oldest record on the local disk has waited"
         )
-        self.spill_bytes = Gauge(
-            "tracker_collect_spill_bytes",
-            "What the records on the local disk count for in TRACKER_SPILL_MAX_BYTES",
-            multiprocess_mode="livemax",
-            registry=self.registry,
+        self.draining = self._gauge("spill_draining", "1 while Kafka takes records from the local disk")
+
+
+class CollectMetrics(_Metrics):
+    """All metrics of a collector."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        super().__init__(self.registry)
+        self.delivery = DeliveryMetrics(self.registry)
+        self.spill = SpillMetrics(self.registry)
+        self._requests = self._counter(
+            "requests", "Requests answered, by endpoint and HTTP status", ("endpoint", "status")
         )
-        self.spill_max_bytes = Gauge(
-            "tracker_collect_spill_max_bytes",
-            "TRACKER_SPILL_MAX_BYTES of the collector",
-            multiprocess_mode="livemax",
-            registry=self.registry,
+        self.events_rejected = self._counter(
+            "events_rejected", "Events of batches that were refused while others of the batch were taken or refused"
         )
-        self.spill_oldest_age_seconds = Gauge(
-            "tracker_collect_spill_oldest_age_seconds",
-            "How long the oldest record on the local disk has waited",
-            multiprocess_mode="livemax",
-            registry=self.registry,
+        self.events_dropped = self._counter(
+            "events_dropped", "Events not taken because their visitor objects to tracking", ("signal",)
         )
-        self.spill_draining = Gauge(
-            "tracker_collect_spill_draining",
-            "1 while Kafka takes what has waited",
-            multiprocess_mode="livemax",
-            registry=self.registry,
-        )
-        self.events_rejected = Counter(
-            "tracker_collect_events_rejected",
-            "Events of batches that were refused while others of the batch were taken or refused",
-            registry=self.registry,
-        )
-        self.events_dropped = Counter(
-            "tracker_collect_events_dropped",
-            "Events not taken because their visitor objects to tracking",
-            ["signal"],
-            registry=self.registry,
-        )
-        self.keys = Gauge(
-            "tracker_collect_keys", "Write and read keys in use", multiprocess_mode="livemin", registry=self.registry
-        )
-        self.keys_file_valid = Gauge(
-            "tracker_collect_keys_file_valid",
+        self.keys = self._gauge("keys", "Write and read keys in use", "livemin")
+        self.keys_file_valid = self._gauge(
+            "keys_file_valid",
             "1 if the keys in use are the file's, 0 if the file has become invalid since",
-            multiprocess_mode="livemin",
-            registry=self.registry,
+            "livemin",
+        )
+        self.task_failures = self._counter(
+            "background_task_failures", "Times that a background task failed and was started again", ("task",)
         )
         self._children: dict[tuple[str, int], Counter] = {}
 
@@ -111,17 +99,21 @@ class CollectMetrics:
             child = self._children[endpoint, status] = self._requests.labels(endpoint, str(status))
         child.inc()
 
-    def exposition(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
-        return generate_latest(self.registry)
-
     def count_refused(self, status: int) -> None:
-        """Count a request that was refused before anybody knew what it was for."""
+        """Count a request that was refused before its address was known."""
         self.count_request("refused", status)
 
+    def count_task_failure(self, task: str) -> None:
+        """Count a failure of a background task."""
+        self.task_failures.labels(task).inc()
 
-def exposition_of_all(figures: Path) -> bytes:
-    """Return the figures of all processes that write theirs into this directory, those that have ended included."""
-    everybody = CollectorRegistry()
-    MultiProcessCollector(everybody, str(figures))  # type: ignore[no-untyped-call]
-    return generate_latest(everybody)
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def exposition_of_all(directory: Path) -> bytes:
+    """Return the metrics of all processes that write theirs into this directory, including those that have ended."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

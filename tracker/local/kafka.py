@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 import structlog
 
@@ -20,7 +20,7 @@ from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
 from tracker.processes.children import Child
-from tracker.processes.lock import lock_directory
+from tracker.processes.lock import Lock, lock_directory
 from tracker.settings import Settings
 
 START_TIMEOUT_SECONDS: Final = 60.0
@@ -47,7 +47,7 @@ class LocalKafka:
         self._cache_dir = settings.cache_dir
         self._heap_mb = settings.kafka_local_heap_mb
         self._child: Child | None = None
-        self._held: IO[str] | None = None
+        self._held: Lock | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -97,7 +97,7 @@ class LocalKafka:
             self._child.kill()
             self._child = None
         if self._held is not None:
-            self._held.close()
+            self._held.release()
             self._held = None
 
     def restart(self) -> None:

@@ -8,17 +8,16 @@ before a step is whole in the lane of before, what begins after it is whole in t
 Nothing is remembered anywhere, so collectors agree, on all machines and after every restart, when their files do.
 """
 
-import json
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from xxhash import xxh3_64_intdigest
 
 from tracker.errors import ConfigurationError
+from tracker.processes.config_file import read_config
 from tracker.sessions.ids import birth_ms
 
 Lane = Literal["tracker", "legacy", "shadow"]
@@ -130,26 +129,12 @@ class Flags(BaseModel):
 
 
 def read_flags(path: Path) -> Flags:
-    """Read a flags file: TOML if its name ends with .toml, else JSON.
+    """Read a flags file, TOML or JSON by the ending of its name.
 
     Raises:
-        ConfigurationError: it can't be read, or says something that it can't mean.
+        ConfigurationError: it can't be read, or it contradicts itself.
     """
-    try:
-        raw = path.read_bytes()
-        if len(raw) > MAX_FILE_BYTES:
-            raise ConfigurationError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-        text = raw.decode()
-        fields = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        return Flags.model_validate(fields)
-    except OSError as error:
-        raise ConfigurationError(f"can't read {path} (TRACKER_MIGRATION_FILE): {error.strerror}") from None
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = [f"{'.'.join(map(str, problem['loc'])) or 'flags'}: {problem['msg']}" for problem in problems]
-        raise ConfigurationError(f"{path}: {'; '.join(lines)}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    return read_config(path, Flags, what="migration file (TRACKER_MIGRATION_FILE)", max_bytes=MAX_FILE_BYTES)
 
 
 def write_flags(path: Path, flags: Flags) -> None:

@@ -17,12 +17,12 @@ from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
 from tracker.process.checkpoint import Checkpoint
-from tracker.process.claim import claim
 from tracker.process.group_commit import commit_forever
 from tracker.process.lease import SessionLease
 from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
+from tracker.processes.lock import lock_directory
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
 from tracker.streaming.access import watch_access
@@ -48,7 +48,9 @@ CHANGELOG_FETCH_MAX_BYTES: Final = 4_194_304
 def run(settings: Settings) -> None:
     """Run one processor until SIGTERM or SIGINT."""
     configure_logging(settings)
-    with claim(settings.data_dir / "process" / settings.worker_id, f"TRACKER_WORKER_ID={settings.worker_id}"):
+    name = f"TRACKER_WORKER_ID={settings.worker_id}"
+    refusal = f"another processor runs with {name} on this data directory: give each worker its own TRACKER_WORKER_ID"
+    with lock_directory(settings.data_dir / "process" / settings.worker_id, refusal=refusal):
         run_forever(lambda: _traced_main(settings))
 
 

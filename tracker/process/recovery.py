@@ -77,7 +77,7 @@ class SessionRecovery:
                 log.warning("local state is damaged; it is rebuilt from the changelog", error=str(error))
                 self._rebuild_damaged(behind)
             except DiskFullError as error:
-                log.error("the disk is full; recovery waits", error=str(error))  # noqa: TRY400 - the operator knows where
+                log.error("the disk is full; recovery waits", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._close(set(behind))
 
@@ -142,7 +142,7 @@ class SessionRecovery:
                 log.warning("a standby's state is damaged; it is rebuilt from the changelog", error=str(error))
                 self._rebuild_damaged(dict.fromkeys(numbers))
             except DiskFullError as error:
-                log.error("the disk is full; standbys wait", error=str(error))  # noqa: TRY400 - the operator knows where
+                log.error("the disk is full; standbys wait", error=str(error))
                 self._close(set(numbers))
             await asyncio.sleep(RETRY_SECONDS)
 

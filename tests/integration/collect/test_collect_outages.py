@@ -16,6 +16,7 @@ from tests.integration.collect.collector_process import (
     running_collector,
     spawn,
 )
+from tests.stages import wait_until
 from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
@@ -45,6 +46,16 @@ async def until_accepted(collector: CollectorProcess, event_id: str) -> bool:
 
 async def event_ids(settings: Settings) -> list[str]:
     return [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(settings)]
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and return when each of its threads has stopped: until then it may still answer."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()), "stopped", 10)
+
+
+def is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.fixture
@@ -90,7 +101,7 @@ async def test_without_a_spill_a_silent_broker_means_503_in_time_and_202_when_it
     await create_topics(own_settings)
     async with running_collector(own_settings, tmp_path / "collect.log") as collector:
         assert await track(collector, "before") == 202
-        os.kill(own_kafka.pid, signal.SIGSTOP)
+        freeze(own_kafka.pid)
         try:
             async with asyncio.timeout(10):
                 assert await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [503] * 20
@@ -110,7 +121,7 @@ async def test_a_broker_that_falls_silent_costs_nobody_an_event_and_sends_nothin
     await create_topics(own_settings)
     async with running_collector(own_settings, tmp_path / "collect.log") as collector:
         assert await track(collector, "before") == 202
-        os.kill(own_kafka.pid, signal.SIGSTOP)
+        freeze(own_kafka.pid)
         try:
             async with asyncio.timeout(10):
                 assert await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [202] * 20

@@ -40,6 +40,6 @@ def test_a_directory_is_held_until_it_is_let_go(tmp_path: Path):
     held = lock_directory(tmp_path / "new")
     with pytest.raises(ConfigurationError, match="in use by another run"):
         lock_directory(tmp_path / "new")
-    held.close()
+    held.release()
 
-    lock_directory(tmp_path / "new").close()
+    lock_directory(tmp_path / "new").release()

@@ -1,5 +1,6 @@
-"""Which pages may post here and read the answer: the origins of the write key, and pages of the collector itself."""
+"""Which pages may post here and read the response: the write key's origins, and pages of the collector itself."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from tracker.collect.access.keys import OriginVerdict
@@ -11,6 +12,7 @@ _ALLOWED_METHODS: Final = "GET, POST, DELETE"
 _ALLOWED_HEADERS: Final = "Authorization, Content-Encoding, Content-Type, Traceparent, X-Write-Key"
 #: Scripts of other origins see few headers unless they are named here.
 _EXPOSED_HEADERS: Final = ("Access-Control-Expose-Headers", "Retry-After")
+_PLAIN_HEADERS: Final = (("Access-Control-Allow-Origin", "*"), _EXPOSED_HEADERS)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -26,20 +28,22 @@ def open_verdict(origin: str) -> OriginVerdict:
     return "credentials" if name in _LOOPBACK else "plain"
 
 
-def answer_headers(origin: str, verdict: OriginVerdict) -> list[tuple[str, str]]:
-    """Return what lets the page read an answer. A refused one may read why, but without its cookies."""
+def response_headers(origin: str, host: str | None, verdict: OriginVerdict) -> Sequence[tuple[str, str]]:
+    """Return the headers that let a page read the response. A refused page may read why, but gets no cookies."""
+    if is_same_origin(origin, host):
+        return ()
     if verdict == "credentials":
-        return [
+        return (
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Allow-Credentials", "true"),
             ("Vary", "Origin"),
             _EXPOSED_HEADERS,
-        ]
-    return [("Access-Control-Allow-Origin", "*"), _EXPOSED_HEADERS]
+        )
+    return _PLAIN_HEADERS
 
 
 def preflight_headers() -> list[tuple[str, str]]:
-    """Return what a preflight is told besides the origin."""
+    """Return the headers of a preflight besides those about the origin."""
     return [
         ("Access-Control-Allow-Methods", _ALLOWED_METHODS),
         ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),

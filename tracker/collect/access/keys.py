@@ -1,23 +1,21 @@
 """Write keys and read keys: who may send events to which workspace, from which pages, and who may look at sessions.
 
-Only SHA-256 hashes are held and compared. A key is drawn at random and long, so its hash needs no salt and no
-stretching, and how long a look-up takes tells nothing: nobody can aim at a hash.
+Only SHA-256 hashes are held and compared. A key is long and random, so its hash needs no salt and no stretching, and
+the time of a look-up tells an attacker nothing: the hash of a guess can't be chosen.
 """
 
 import hashlib
 import hmac
-import json
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from topics.fields import MAX_ID_CHARS
-from tracker.errors import ConfigurationError
+from tracker.processes.config_file import read_config
 
 MIN_KEY_CHARS: Final = 16
 MAX_KEY_CHARS: Final = 256
@@ -39,7 +37,7 @@ Scope = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 
 
 class _Key(BaseModel):
-    """What both kinds have: a name for people and logs, and the key itself or, better, only its hash."""
+    """The fields of both kinds: a name for people and logs, and the key, or better only its hash."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -50,7 +48,7 @@ class _Key(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _hash_at_once(cls, fields: Any) -> Any:
-        """Replace a key in clear by its hash, so that nothing else ever holds it."""
+        """Replace a key in clear by its hash, so that it is kept nowhere."""
         if not isinstance(fields, Mapping):
             return fields
         fields = dict(fields)
@@ -89,7 +87,7 @@ _K = TypeVar("_K", WriteKey, ReadKey)
 
 
 class KeysFile(BaseModel):
-    """What ``TRACKER_KEYS_FILE`` holds, as TOML or JSON."""
+    """The content of ``TRACKER_KEYS_FILE``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -106,12 +104,14 @@ class KeysFile(BaseModel):
 
 
 class KeyRing:
-    """All keys, found by the hash of what a request presents."""
+    """All keys, found by the hash of the key that a request presents."""
 
     def __init__(self, file: KeysFile) -> None:
         self.write_keys = file.write_keys
         self._write = {bytes.fromhex(key.key_sha256): key for key in file.write_keys}
         self._read = {bytes.fromhex(key.key_sha256): key for key in file.read_keys}
+        #: How pages of an origin may use any key at all: a preflight does not tell which.
+        self.any_verdict: Callable[[str], OriginVerdict] = lru_cache(maxsize=ORIGIN_CACHE_ENTRIES)(self._any_verdict)
 
     def __len__(self) -> int:
         return len(self._write) + len(self._read)
@@ -124,45 +124,25 @@ class KeyRing:
         """Return the read key that was presented, if it is one."""
         return _find(self._read, presented)
 
-    def any_verdict(self, origin: str) -> OriginVerdict:
-        """Say how pages of this origin may use any key at all: a preflight does not tell which."""
+    def _any_verdict(self, origin: str) -> OriginVerdict:
         verdicts = {key.origin_verdict(origin) for key in self.write_keys}
         order: tuple[OriginVerdict, ...] = ("credentials", "plain")
         return next((verdict for verdict in order if verdict in verdicts), "refused")
 
 
 def digest(key: str) -> bytes:
-    """Return the hash by which a key is known."""
+    """Return the hash of a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-def load_keys(path: Path) -> KeyRing:
-    """Read the keys file: JSON if its name ends so, else TOML.
+def read_keys(path: Path) -> KeyRing:
+    """Read the keys file, TOML or JSON by the ending of its name.
 
     Raises:
-        ConfigurationError: with what is wrong and where, without any value of the file.
+        ConfigurationError: in one line: what is wrong and where, without any value of the file.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_KEYS_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"can't read the keys file {path}: {error.strerror}") from None
-    if len(raw) > MAX_KEYS_FILE_BYTES:
-        raise ConfigurationError(f"the keys file {path} is larger than {MAX_KEYS_FILE_BYTES} bytes")
-    try:
-        text = raw.decode("utf-8")
-        fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return KeyRing(KeysFile.model_validate(fields))
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = [f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}" for problem in problems[:5]]
-        raise ConfigurationError(f"the keys file {path} is not valid: {'; '.join(lines)}") from None
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"the keys file {path} is not JSON: {error.msg} in line {error.lineno}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"the keys file {path} is not TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"the keys file {path} is not UTF-8") from None
+    file = read_config(path, KeysFile, what="keys file (TRACKER_KEYS_FILE)", max_bytes=MAX_KEYS_FILE_BYTES)
+    return KeyRing(file)
 
 
 def _find(keys: Mapping[bytes, _K], presented: str) -> _K | None:

@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 
 from tracker.collect.api.schemas import SHAPES
 from tracker.collect.errors import HTTP_STATUS, ErrorCode
-from tracker.collect.records.body import MAX_JSON_DEPTH
-from tracker.collect.records.build import MAX_BATCH_EVENTS, MAX_TIMEOUT_SECONDS, MIN_TIMEOUT_SECONDS
+from tracker.collect.records.context import RecordRules
+from tracker.collect.records.event_list import MAX_BATCH_EVENTS
+from tracker.collect.records.json_body import MAX_JSON_DEPTH
 
 Json = dict[str, Any]
 
@@ -179,7 +180,10 @@ def _operations() -> Json:
     health = _operation("operations", "getHealth", "Is the process alive?", _ANYWHERE)
     health["responses"]["200"] = _answer("Yes.", "Health")
     ready = _operation(
-        "operations", "getReadiness", "Can events be accepted?", (*_ANYWHERE, "kafka_unavailable", "spill_full")
+        "operations",
+        "getReadiness",
+        "Can events be accepted?",
+        (*_ANYWHERE, "kafka_unavailable", "spill_full", "unhealthy"),
     )
     ready["responses"]["200"] = _answer("Yes; and where they go.", "Readiness")
     return {"/healthz": {"get": health}, "/readyz": {"get": ready}}
@@ -276,11 +280,9 @@ def _schemas(default_timeout_seconds: int) -> Json:
         if "$ref" not in schema:
             schemas[name] = schema
     # The API's range is narrower than the log's, and a deployment's default widens it.
-    schemas["Session"]["properties"]["timeout_seconds"].update(
-        minimum=min(MIN_TIMEOUT_SECONDS, default_timeout_seconds),
-        maximum=max(MAX_TIMEOUT_SECONDS, default_timeout_seconds),
-        default=default_timeout_seconds,
-    )
+    low, high = RecordRules(default_timeout_seconds).timeout_range_seconds
+    field = schemas["Session"]["properties"]["timeout_seconds"]
+    field.update(minimum=low, maximum=high, default=default_timeout_seconds)
     return dict(sorted(schemas.items()))
 
 

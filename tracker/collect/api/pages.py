@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-from collections.abc import Callable
 from importlib import resources
 from typing import Final
 
@@ -10,6 +9,7 @@ import orjson
 
 from tracker.collect.api import openapi
 from tracker.collect.http.messages import JSON, Request, Response
+from tracker.collect.http.reply import Handler, Reply
 from tracker.settings import Settings
 
 #: Browsers may keep these this long without asking.
@@ -18,16 +18,14 @@ STATIC_MAX_AGE_SECONDS: Final = 60
 STATIC_STALE_SECONDS: Final = 86_400
 ETAG_CHARS: Final = 32
 
-Unchanging = Callable[[Request], Response]
 
-
-def static(name: str, content_type: str) -> Unchanging:
+def static(name: str, content_type: str) -> Handler:
     """Return an endpoint for one of the package's own files, read once."""
     body = resources.files("tracker.collect").joinpath("static", name).read_bytes()
     return unchanging(body, f"{content_type}; charset=utf-8")
 
 
-def described(settings: Settings) -> Unchanging:
+def described(settings: Settings) -> Handler:
     """Return an endpoint for the API's description, made once."""
     document = openapi.document(
         max_body_bytes=settings.collect_max_body_bytes, default_timeout_seconds=settings.session_timeout_seconds
@@ -35,7 +33,7 @@ def described(settings: Settings) -> Unchanging:
     return unchanging(orjson.dumps(document), JSON)
 
 
-def unchanging(body: bytes, content_type: str) -> Unchanging:
+def unchanging(body: bytes, content_type: str) -> Handler:
     """Return an endpoint that always gives the same: packed once for who takes gzip, nothing for who has it."""
     kept = [
         ("Cache-Control", f"public, max-age={STATIC_MAX_AGE_SECONDS}, stale-while-revalidate={STATIC_STALE_SECONDS}"),
@@ -52,7 +50,7 @@ def unchanging(body: bytes, content_type: str) -> Unchanging:
             return Response(304, headers=[*kept, ("ETag", etag)])
         return Response(200, content, content_type=content_type, headers=[*headers, ("ETag", etag)])
 
-    return serve
+    return lambda request: Reply.now(serve(request))
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -1,64 +1,59 @@
-"""Every answer of the API is made here: what was accepted, what went wrong, in one form."""
+"""The responses of the API: what was accepted, what was dropped, and images for the pixel."""
 
 import base64
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
 
 from tracker.collect.errors import RequestError
+from tracker.collect.http.error_response import error_fields
 from tracker.collect.http.messages import Response
-from tracker.collect.records.build import Batch, Outgoing
+from tracker.collect.records.source_records import EncodedRecord
 
 #: A transparent GIF of one pixel.
 PIXEL: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 
 _ACCEPTED: Final = 202
-#: After these the client is told when to come back.
-_RETRY_STATUS: Final = frozenset({429, 503})
 
 
 def json_bytes(body: bytes, status: int = 200) -> Response:
-    """Answer with JSON that is already serialised."""
+    """Respond with JSON that is already serialised."""
     return Response(status, body)
 
 
-def accepted(record: Outgoing) -> Response:
-    """Answer 202: the record is safe."""
+def accepted(record: EncodedRecord) -> Response:
+    """Respond 202 with the ids of a record that is safe."""
     ids = {"session_id": record.session_id}
     if record.event_id is not None:
         ids["event_id"] = record.event_id
     return Response(202, orjson.dumps(ids))
 
 
-def batch_verdicts(batch: Batch) -> Response:
-    """Answer 202 with a verdict for each event, once those that were taken are safe; 400 if there is none."""
-    if batch.records:
-        return Response(202, orjson.dumps({"results": batch.results}))
+def verdicts(results: Sequence[EncodedRecord | RequestError]) -> Response:
+    """Respond with a verdict for each event of a batch: 202, or 400 if none of them was accepted."""
+    listed = [_verdict(index, result) for index, result in enumerate(results)]
+    if not all(isinstance(result, RequestError) for result in results):
+        return Response(202, orjson.dumps({"results": listed}))
     error = RequestError("invalid", "none of these events is valid")
-    return Response(error.status, orjson.dumps({**_error(error), "results": batch.results}))
+    return Response(error.status, orjson.dumps({"error": error_fields(error), "results": listed}))
 
 
 def dropped(signal: str, events: int | None) -> Response:
-    """Answer 202: the visitor does not want this to be kept, and so it is not. ``events``: how many of a batch."""
+    """Respond 202 to a visitor who has objected to tracking. ``events``: how many the batch had; None: no batch."""
     verdict = {"status": "dropped", "reasons": [f"the visitor has objected to tracking ({signal})"]}
     if events is None:
         return Response(202, orjson.dumps(verdict))
     return Response(202, orjson.dumps({"results": [{"index": index, **verdict} for index in range(events)]}))
 
 
-def pixel(response: Response) -> Response:
-    """Answer a GET that wants an image with one, whatever became of its event; the status tells."""
+def as_pixel(response: Response) -> Response:
+    """Turn any response into the image that a pixel's page expects; the status stays, except 202, which is 200."""
     status = 200 if response.status == _ACCEPTED else response.status
     return Response(status, PIXEL, "image/gif", [*response.headers, ("Cache-Control", "no-store")])
 
 
-def failed(error: RequestError) -> Response:
-    """Answer with an error's status and its JSON form."""
-    response = Response(error.status, orjson.dumps(_error(error)))
-    if error.status in _RETRY_STATUS:
-        response.headers.append(("Retry-After", str(error.retry_after_seconds)))
-    return response
-
-
-def _error(error: RequestError) -> dict[str, object]:
-    return {"error": {"code": error.code, "message": error.message, "reasons": error.reasons}}
+def _verdict(index: int, result: EncodedRecord | RequestError) -> dict[str, Any]:
+    if isinstance(result, RequestError):
+        return {"index": index, "status": "rejected", "reasons": result.reasons}
+    return {"index": index, "status": "accepted", "session_id": result.session_id, "event_id": result.event_id}

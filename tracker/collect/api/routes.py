@@ -3,24 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tracker.collect.http.messages import Answer, Request
+from tracker.collect.http.messages import Response
+from tracker.collect.http.reply import Handler
 
 TRACK: Final = "/api/v1/events/track"
 SESSION: Final = "/api/v1/events/session"
 PIXEL: Final = "/api/v1/events/pixel.gif"
 
-Endpoint = Callable[[Request], Answer]
+#: Takes a request and returns a reply; other than a Handler it may raise RequestError.
+Endpoint = Handler
 
 
 class Route(NamedTuple):
-    """What an address takes. ``pattern`` stands for it in the figures, without anybody's id."""
+    """The methods of an address. ``pattern`` stands for it in metrics, without anybody's id."""
 
     pattern: str
     methods: Mapping[str, Endpoint]
+    #: Changes the form of each response, errors included.
+    form: Callable[[Response], Response] | None = None
 
     def endpoint(self, method: str) -> Endpoint | None:
-        """Return what answers a method. HEAD is GET without a body, which the connection leaves out."""
+        """Return the endpoint of a method. HEAD is GET; the connection leaves the body out."""
         return self.methods.get("GET" if method == "HEAD" else method)
+
+
+#: Stands for every address that does not exist.
+UNKNOWN: Final = Route("unknown", {})
 
 
 class Routes:
@@ -33,18 +41,19 @@ class Routes:
 
     @property
     def all(self) -> list[Route]:
-        """Every address that there is, with its methods."""
+        """Every address that exists."""
         return [*self._fixed.values(), self._session, self._flush]
 
-    def find(self, path: str) -> Route | None:
-        """Return the route of an address, or None."""
+    def find(self, path: str) -> Route:
+        """Return the route of an address, or ``UNKNOWN``."""
         route = self._fixed.get(path)
-        if route is not None or not path.startswith(SESSION + "/"):
+        if route is not None:
             return route
+        if not path.startswith(SESSION + "/"):
+            return UNKNOWN
         # A session may be called flush.
         return self._flush if path.removeprefix(SESSION + "/").endswith("/flush") else self._session
 
     def pattern(self, path: str) -> str:
-        """Return what stands for an address in figures and traces."""
-        route = self.find(path)
-        return "unknown" if route is None else route.pattern
+        """Return the pattern that stands for an address in metrics and traces."""
+        return self.find(path).pattern

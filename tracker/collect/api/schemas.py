@@ -13,7 +13,7 @@ from topics.event import EventInput
 from topics.fields import OUTSIDE, Count, SessionId, Timestamp, Url
 from topics.session import CloseReason, SessionInput
 from tracker.collect.errors import ErrorCode
-from tracker.collect.records.build import MAX_BATCH_EVENTS
+from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 
 
 @with_config(OUTSIDE)

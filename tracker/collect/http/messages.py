@@ -1,10 +1,9 @@
-"""A request as it has arrived whole, and an answer before it is bytes."""
+"""A request that has arrived whole, and a response before it is bytes. Pure: no socket, no event loop."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from multidict import CIMultiDictProxy
 
@@ -28,7 +27,7 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Response:
-    """One answer. ``close`` ends the connection after it."""
+    """One response. ``close`` ends the connection after it."""
 
     status: int
     body: bytes = b""
@@ -37,39 +36,16 @@ class Response:
     close: bool = False
 
 
-class Pending:
-    """An answer that only waits for one thing, which others may wait for too: it costs no task, unlike a coroutine.
-
-    ``settled`` must not be cancelled. Once it has ended, ``resolve`` makes the answer, or raises what became of it.
-    """
-
-    __slots__ = ("resolve", "settled")
-
-    def __init__(self, settled: "asyncio.Future[None]", resolve: Callable[[], Response]) -> None:
-        self.settled = settled
-        self.resolve = resolve
-
-    def __await__(self) -> Generator[Any, Any, Response]:
-        """Wait for it as for a coroutine."""
-        return self._answer().__await__()
-
-    async def _answer(self) -> Response:
-        await asyncio.wait((self.settled,))  # which leaves it alone when the waiting is cancelled
-        return self.resolve()
-
-
-Answer = Response | Pending | Coroutine[Any, Any, Response]
-
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-#: Answers without a body must not announce one (RFC 9110, 8.6).
+#: Responses without a body must not announce one (RFC 9110, 8.6).
 _NO_CONTENT: Final = frozenset({204, 304})
 
 
 def render(response: Response, date: str, *, close: bool, with_body: bool) -> bytes:
-    """Return the answer as it goes over the wire.
+    """Return the response as it goes over the wire.
 
     Raises:
-        InvariantError: a header would end its line early: what came from outside must never be able to add one.
+        InvariantError: a header has a line break in it. A client could add headers of its choice through it.
     """
     head = [_STATUS_LINES[response.status], "Date: ", date, "\r\n"]
     if response.status not in _NO_CONTENT:

@@ -1,6 +1,7 @@
-"""From a connection's bytes to whole requests, held to their limits. No socket, no clock.
+"""From a connection's bytes to whole requests within their limits. No socket, no clock.
 
-aiohttp's parser (llhttp) reads; what is left of a web framework is here and in ``connection.py`` (docs/decisions/0013).
+aiohttp's parser (llhttp) does the parsing; this file and ``connection.py`` do the rest of what a web framework would do
+(docs/decisions/0013).
 """
 
 import asyncio
@@ -16,12 +17,12 @@ MAX_LINE_BYTES: Final = 8_190
 MAX_HEADERS: Final = 100
 #: The request line and all headers together.
 MAX_HEAD_BYTES: Final = 32_768
-#: Far above what one read brings, so that a body's reader never asks to pause: it is emptied after each read.
+#: Far above the size of one read. The body is taken out after each read, so its reader never asks to pause.
 _PAYLOAD_BUFFER_BYTES: Final = 1 << 22
 
 
 class _NoFlowControl:
-    """What the parser's body readers may call; bodies are emptied after each read and need none of it."""
+    """The parser's body readers call this to slow down the sender. Bodies are taken out after each read instead."""
 
     def pause_reading(self) -> None:
         """Do nothing."""
@@ -33,15 +34,15 @@ class _NoFlowControl:
 _NO_FLOW_CONTROL: Final = cast("Any", _NoFlowControl())
 
 
-class Whole(NamedTuple):
-    """A request that has arrived: the parser's head, and all of its body."""
+class WholeRequest(NamedTuple):
+    """A request that has arrived: the parser's head, and the complete body."""
 
     head: Any
     body: bytes
 
 
 class RequestReader:
-    """Reads one request at a time; what stands behind it waits until ``consumed`` is called."""
+    """Reads one request at a time; the bytes behind it wait until ``consumed`` is called."""
 
     __slots__ = (
         "_body",
@@ -51,7 +52,7 @@ class RequestReader:
         "_parser",
         "_payload",
         "_unread_head_bytes",
-        "asked",
+        "expects_continue",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, max_body_bytes: int) -> None:
@@ -71,23 +72,23 @@ class RequestReader:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._unread_head_bytes = 0
-        #: Whether the client waits for a word before it sends its body (100-continue); for the caller to reset.
-        self.asked = False
+        #: Whether the client waits for ``100 Continue`` before it sends the body; the caller resets it.
+        self.expects_continue = False
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of a request is here."""
+        """Whether a part of a request has arrived."""
         return self._head is not None or self._unread_head_bytes > 0
 
     def consumed(self) -> None:
-        """Go on to what stands behind the last request, with the next ``feed``."""
+        """Let the next ``feed`` read the request behind the last one."""
         self._parser.message_consumed()
 
-    def feed(self, data: bytes) -> Whole | None:
-        """Take bytes; return the request that they complete, if they do.
+    def feed(self, data: bytes) -> WholeRequest | None:
+        """Parse bytes; return the request that they complete, if they do.
 
         Raises:
-            RequestError: the request is refused, and nothing that follows it can be read.
+            RequestError: the request is refused. The bytes behind it can't be parsed.
         """
         try:
             messages, is_upgraded, _ = self._parser.feed_data(data)
@@ -106,7 +107,7 @@ class RequestReader:
         return self._take_body()
 
     def _begin(self, message: Any, fed_bytes: int, *, is_upgraded: bool) -> None:
-        """Look at a head."""
+        """Check a head."""
         self._head, self._payload = message
         fed_bytes += self._unread_head_bytes
         self._unread_head_bytes = 0
@@ -119,9 +120,9 @@ class RequestReader:
         headers = self._head.headers
         if int(headers.get("Content-Length", 0)) > self._max_body_bytes:
             raise self._body_too_large()
-        self.asked = headers.get("Expect", "").lower() == "100-continue"
+        self.expects_continue = headers.get("Expect", "").lower() == "100-continue"
 
-    def _take_body(self) -> Whole | None:
+    def _take_body(self) -> WholeRequest | None:
         payload = self._payload
         data = payload.read_nowait(-1)
         self._body_bytes += len(data)
@@ -130,8 +131,8 @@ class RequestReader:
         if not payload.is_eof():
             self._body.append(data)
             return None
-        # Nearly always it has come with its head.
-        whole = Whole(self._head, b"".join([*self._body, data]) if self._body else data)
+        # Nearly always the body arrives together with its head.
+        whole = WholeRequest(self._head, b"".join([*self._body, data]) if self._body else data)
         self._head = self._payload = None
         self._body = []
         self._body_bytes = 0
@@ -146,5 +147,5 @@ def _head_too_large() -> RequestError:
 
 
 def _head_bytes(head: Any) -> int:
-    """Return how large a head is, about: names, values, the line, and four bytes around each header."""
+    """Return the approximate size of a head: names, values, the request line, and four bytes for each header."""
     return len(head.path) + sum(len(name) + len(value) + 4 for name, value in head.raw_headers)

@@ -1,4 +1,4 @@
-"""The listening side of HTTP: all connections of one collector, and the one clock that they are held to."""
+"""The listening side of HTTP: accepts connections, and ends those that take too long."""
 
 import asyncio
 import time
@@ -10,36 +10,35 @@ import structlog
 
 from tracker import clock
 from tracker.collect.http.connection import HttpConnection
-from tracker.collect.http.serving import Handler
+from tracker.collect.http.reply import Handler
 
 #: Between two requests, and before the first.
 IDLE_TIMEOUT_SECONDS: Final = 75.0
-#: The same when every connection is taken.
+#: The same while the limit of connections is reached.
 CROWDED_IDLE_TIMEOUT_SECONDS: Final = 1.0
 #: At a stop, an idle connection may bring one more request within this time; its answer closes it.
 STOP_IDLE_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 1.0
 LISTEN_BACKLOG: Final = 1_024
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class HttpServer:
-    """Accepts connections, ends those that take too long with one sweep a second, and stops in good order."""
+    """All connections of one collector. Run ``sweep`` while it listens."""
 
     def __init__(
         self, handle: Handler, *, max_connections: int, max_body_bytes: int, on_refused: Callable[[int], None]
     ) -> None:
-        """Take the application's handler; ``on_refused`` is told the status of what never reaches it."""
+        """Use ``handle`` for all requests; call ``on_refused`` with the status of those that never reach it."""
         self.handle = handle
         self.on_refused = on_refused
         self.max_body_bytes = max_body_bytes
-        self.date = ""
+        self.date = _http_date()
         self.is_stopping = False
         self._max_connections = max_connections
         self._connections: set[HttpConnection] = set()
         self._servers: list[asyncio.Server] = []
-        self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
 
     async def listen(self, host: str, port: int, **options: Any) -> None:
@@ -49,8 +48,6 @@ class HttpServer:
             OSError: the address can't be listened on.
         """
         loop = asyncio.get_running_loop()
-        if self._sweeper is None:
-            self._sweep()
         where: dict[str, Any] = {} if "sock" in options else {"host": host, "port": port}
         server = await loop.create_server(
             lambda: HttpConnection(self, loop), **where, backlog=LISTEN_BACKLOG, **options
@@ -58,7 +55,7 @@ class HttpServer:
         self._servers.append(server)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Stop accepting, answer what is under way and what still comes on open connections, then close them all."""
+        """Stop accepting, answer the requests that are under way or still arrive, then close all connections."""
         self.is_stopping = True
         for server in self._servers:
             server.close()
@@ -67,14 +64,19 @@ class HttpServer:
             async with asyncio.timeout(grace_seconds):
                 await self._empty.wait()
         except TimeoutError:
-            _log.warning("stopping took too long; connections are dropped", connections=len(self._connections))
+            log.warning("stopping took too long; connections are dropped", connections=len(self._connections))
             for connection in list(self._connections):
                 connection.abort()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+
+    async def sweep(self) -> None:
+        """Once a second, end connections that take too long and update the date, until cancelled."""
+        while True:
+            self.date = _http_date()
+            self._check_times(time.monotonic())
+            await asyncio.sleep(SWEEP_SECONDS)
 
     def joined(self, connection: HttpConnection) -> bool:
-        """Take a connection in; False if there are too many."""
+        """Count a new connection; False if there are too many."""
         if len(self._connections) >= self._max_connections:
             return False
         self._connections.add(connection)
@@ -89,9 +91,7 @@ class HttpServer:
         if self.is_stopping and not self._connections:
             self._empty.set()
 
-    def _sweep(self) -> None:
-        self.date = formatdate(clock.now_ms() // 1000, usegmt=True)
-        now = time.monotonic()
+    def _check_times(self, now: float) -> None:
         idle_seconds = IDLE_TIMEOUT_SECONDS
         if self.is_stopping:
             idle_seconds = STOP_IDLE_SECONDS
@@ -99,4 +99,7 @@ class HttpServer:
             idle_seconds = CROWDED_IDLE_TIMEOUT_SECONDS
         for connection in list(self._connections):
             connection.check_time(now, idle_seconds)
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+
+def _http_date() -> str:
+    return formatdate(clock.now_ms() // 1000, usegmt=True)

@@ -1,4 +1,4 @@
-"""What ``/live`` shows, gathered from output records: bounded, and pure. No clock, no Kafka.
+"""The data of ``/live``, gathered from output records in bounded memory. Pure: no clock, no Kafka.
 
 Counts are by the second of the records' own time; a session's timeline is its last events by number.
 """
@@ -59,7 +59,7 @@ class LiveWindow:
             self._counts = {at: n for at, n in self._counts.items() if at > newest - TRAFFIC_SECONDS}
 
     def add_event(self, row: Row, at_ms: int) -> None:
-        """Take in a numbered event; one that was seen already changes nothing."""
+        """Add a numbered event; a repetition changes nothing."""
         session = self._session(row, at_ms)
         number = row["session_event_sequence"]
         if session.timeline and number <= session.timeline[-1]["n"]:
@@ -80,7 +80,7 @@ class LiveWindow:
         )
 
     def add_session(self, row: Row, at_ms: int) -> None:
-        """Take in what a session row says."""
+        """Add a session row."""
         session = self._session(row, at_ms)
         session.session_key = row["session_key"]
         session.close_reason = row["close_reason"]
@@ -89,9 +89,9 @@ class LiveWindow:
         session.events = max(session.events, row["event_count"])
 
     def snapshot(self, now_ms: int, key: str) -> dict[str, Any]:
-        """Return what the page shows; ``key`` asks for the timeline of the latest session of this key or id."""
+        """Return the page's data; ``key`` asks for the timeline of the latest session of this key or id."""
         this_second = now_ms // 1000
-        # The second that goes on is not over: its count would look like a drop.
+        # The present second is left out: it is not over, so its count would look like a drop.
         seconds = range(this_second - TRAFFIC_SECONDS, this_second)
         latest = list(reversed(self._sessions.values()))
         asked = next((session for session in latest if key and key in (session.session_id, session.session_key)), None)
@@ -137,13 +137,13 @@ class Progress:
     moved_ms: int = 0
 
     def note(self, committed: int, lag: int, now_ms: int) -> None:
-        """Take in the group's offsets, summed over its partitions."""
+        """Note the group's offsets, summed over its partitions."""
         if committed != self.committed or lag == 0:
             self.moved_ms = now_ms
         self.committed, self.lag = committed, lag
 
     def health(self, now_ms: int, stalled_after_ms: int) -> str:
-        """Return ``unknown`` before the first commit, ``stalled`` if there is work and nothing moves, else ``ok``."""
+        """Return ``unknown`` before the first commit, ``stalled`` if there is lag and no progress, else ``ok``."""
         if self.committed < 0:
             return "unknown"
         return "stalled" if self.lag and now_ms - self.moved_ms >= stalled_after_ms else "ok"

@@ -1,7 +1,6 @@
-"""What a request tells of its visitor, worked out at the edge and only here, so that replays stay exact.
+"""What a request tells of its visitor. It is worked out here only, so that replays give the same rows.
 
-Everything becomes a piece of JSON that is spliced into the record as it is. Requests of one browser differ in their
-page only, so the pieces are remembered.
+The result is a part of the record's JSON, in two pieces: one for the browser, one for the page. Both are cached.
 """
 
 import re

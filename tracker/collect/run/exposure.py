@@ -1,7 +1,6 @@
-"""Whether the collector may be reached from where it listens."""
+"""Whether the collector may listen on its address."""
 
-import ipaddress
-
+from tracker.collect.access.local_clients import is_loopback
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 
@@ -10,7 +9,7 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to be open to the world by accident.
 
     Raises:
-        ConfigurationError: there are no keys, and the address is not this machine's own.
+        ConfigurationError: there are no keys, and other machines can reach the address.
     """
     if settings.keys_file is not None or settings.collect_open or is_loopback(settings.collect_host):
         return
@@ -18,11 +17,3 @@ def check_exposure(settings: Settings) -> None:
         f"anybody who reaches {settings.collect_host}:{settings.collect_port} could write events and read sessions: "
         "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true if something else keeps strangers out"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""``/metrics`` on a listener of its own: the collector's port is for the world, its figures are not."""
+"""``/metrics`` on a separate port: the collector's port is for the world, its metrics are not."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -7,8 +7,8 @@ from tracker.observe.pages import metrics_page, serving
 from tracker.settings import Settings
 
 
-def serving_figures(exposition: Callable[[], bytes], settings: Settings) -> AbstractAsyncContextManager[None]:
-    """Serve the figures while the block runs.
+def serving_metrics(exposition: Callable[[], bytes], settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Serve the metrics while the block runs.
 
     Raises:
         ConfigurationError: on entry, if the port can't be listened on.

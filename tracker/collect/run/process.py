@@ -1,4 +1,4 @@
-"""The collector as a process: listens until it is told to stop, then finishes what it has begun."""
+"""The collector as a process: it listens until it is told to stop, and then finishes its requests."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,12 @@ from tracker.collect.api.tracing import traced
 from tracker.collect.app import Collector
 from tracker.collect.http.server import HttpServer
 from tracker.collect.run.exposure import check_exposure
-from tracker.collect.run.metrics_page import serving_figures
+from tracker.collect.run.metrics_page import serving_metrics
 from tracker.observe.pages import cant_listen
 from tracker.observe.tracing import tracing_of
 from tracker.processes.garbage_collection import look_for_cycles_rarely
 from tracker.processes.signals import stop_event
+from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
 
 #: A stop waits for the requests under way as long as they may wait for their ack, and this much longer.
 SHUTDOWN_GRACE_SECONDS: Final = 5.0
-#: A child accepts once it has Kafka, so that a restart sends nothing through the spill; but it does not wait longer.
+#: A child accepts once it has Kafka, so that a restart sends nothing through the spill; but it waits no longer.
 KAFKA_WAIT_SECONDS: Final = 5.0
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; then stop accepting, answer what is under way, flush and return.
+    """Serve until SIGTERM or SIGINT; then stop accepting, finish the requests, flush and return.
 
     Raises:
-        ConfigurationError: if the port can't be listened on, or must not be without keys.
+        ConfigurationError: the port can't be listened on, or must not be without keys.
     """
     check_exposure(settings)
     raise_open_files_limit()
@@ -45,16 +46,16 @@ def run(settings: Settings) -> None:
 
 
 def serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callable[[], None]) -> None:
-    """Serve on sockets that listen already, and say so once requests are accepted."""
+    """Serve on sockets that listen already; call ``on_ready`` once requests are accepted."""
     raise_open_files_limit()
     uvloop.run(_serve(settings, sockets, on_ready))
 
 
 async def _serve(settings: Settings, sockets: Sequence[socket.socket], on_ready: Callable[[], None] | None) -> None:
     stop = stop_event()
-    # By default it ends the process with requests under way.
-    refused = "a restart is refused: run with --processes to restart by SIGHUP"
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log.warning, refused)
+    # Without a handler SIGHUP would end the process in the middle of its requests.
+    refused = "SIGHUP is ignored: run with --processes to restart by SIGHUP"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.warning, refused)
     async with tracing_of(settings, "collect") as tracing:
         await _serve_until(stop, settings, tracing, sockets, on_ready)
 
@@ -66,6 +67,11 @@ async def _serve_until(
     sockets: Sequence[socket.socket],
     on_ready: Callable[[], None] | None,
 ) -> None:
+    """Serve until ``stop`` is set.
+
+    Raises:
+        Exception: the error of a background task that failed for good.
+    """
     collector = Collector(settings) if tracing is None else Collector(settings, tracing.record_headers)
     handle = collector.handle if tracing is None else traced(collector.handle, collector.routes.pattern, tracing)
     server = HttpServer(
@@ -74,25 +80,30 @@ async def _serve_until(
         max_body_bytes=settings.collect_max_body_bytes,
         on_refused=collector.metrics.count_refused,
     )
-    await collector.start()
+    tasks = SupervisedTasks(on_failure=collector.metrics.count_task_failure)
+    await collector.start(tasks)
+    tasks.loop("connection times", server.sweep)
     look_for_cycles_rarely()
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(_stop, server, collector, settings)
+        stack.push_async_callback(_stop, server, collector, tasks, settings)
         if on_ready is None:
             await _listen(server, settings)
-            await stack.enter_async_context(serving_figures(collector.metrics.exposition, settings))
-        else:  # the parent shows the figures of all
+            await stack.enter_async_context(serving_metrics(collector.metrics.exposition, settings))
+        else:  # the parent shows the metrics of all
             await collector.until_direct(KAFKA_WAIT_SECONDS)
             for bound in sockets:
                 await server.listen("", 0, sock=bound)
             on_ready()
-        await stop.wait()
-        _log.info("collector stopping")
+        await tasks.until(stop)
+        log.info("collector stopping")
+    if tasks.failed.done():
+        tasks.failed.result()
 
 
-async def _stop(server: HttpServer, collector: Collector, settings: Settings) -> None:
+async def _stop(server: HttpServer, collector: Collector, tasks: SupervisedTasks, settings: Settings) -> None:
     await server.stop(settings.collect_ack_timeout_ms / 1000 + SHUTDOWN_GRACE_SECONDS)
     await collector.stop()
+    await tasks.stop()
 
 
 async def _listen(server: HttpServer, settings: Settings) -> None:
@@ -101,10 +112,10 @@ async def _listen(server: HttpServer, settings: Settings) -> None:
         await server.listen(host, port)
     except OSError as error:
         raise cant_listen(host, port, error, "TRACKER_COLLECT_PORT") from None
-    _log.info("collector listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
+    log.info("collector listening", url=f"http://{host}:{port}", demo=f"http://{host}:{port}/demo")
 
 
 def raise_open_files_limit() -> None:
-    """Allow as many open files as the system lets us: each connection is one, and the usual default is 1,024."""
+    """Allow as many open files as the system permits: each connection is one, and the usual default is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

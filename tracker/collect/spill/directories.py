@@ -1,16 +1,15 @@
-"""Which spill belongs to which process: one directory each, and whoever finds one without a process takes it over.
+"""Which spill belongs to which process: each has its own directory, and takes over those whose process has ended.
 
-A process holds the lock of its directory for as long as it lives; the kernel gives the lock up however it ends.
+A process holds the lock of its directory for as long as it lives; the kernel releases it however the process ends.
 """
 
-import fcntl
 import itertools
-import os
 import shutil
 from pathlib import Path
 from typing import Final
 
 from tracker.errors import ConfigurationError
+from tracker.processes.lock import Lock, try_lock
 
 _PREFIX: Final = "spill-"
 _SEEN: Final = "kafka-seen"
@@ -21,7 +20,7 @@ class SpillDirectories:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._locks: dict[Path, int] = {}
+        self._locks: dict[Path, Lock] = {}
 
     def claim(self) -> Path:
         """Return a directory for this process: the first that no other process has.
@@ -38,19 +37,23 @@ class SpillDirectories:
             ) from None
 
     def claim_orphans(self) -> list[Path]:
-        """Return the directories that some process has left behind; from now on they are this one's."""
+        """Return the directories whose process has ended. From now on they belong to this process.
+
+        Raises:
+            OSError: a lock file can't be opened.
+        """
         found = sorted(path for path in self._root.glob(f"{_PREFIX}*") if path.is_dir() and path not in self._locks)
         return [path for path in found if ".damaged-" not in path.name and self._lock(path)]
 
     def remove(self, path: Path) -> None:
         """Remove a directory of this process that is empty and closed."""
         shutil.rmtree(path, ignore_errors=True)
-        os.close(self._locks.pop(path))
+        self._locks.pop(path).release()
 
     def release(self) -> None:
-        """Give up all locks."""
+        """Give up all directories."""
         for lock in self._locks.values():
-            os.close(lock)
+            lock.release()
         self._locks.clear()
 
     def knows_kafka(self, bootstrap: str) -> bool:
@@ -59,16 +62,16 @@ class SpillDirectories:
         return seen.is_file() and seen.read_text() == bootstrap
 
     def note_kafka(self, bootstrap: str) -> None:
-        """Note that this Kafka has been reached."""
+        """Note that this Kafka has been reached.
+
+        Raises:
+            OSError: the note can't be written.
+        """
         if not self.knows_kafka(bootstrap):
             (self._root / _SEEN).write_text(bootstrap)
 
     def _lock(self, path: Path) -> bool:
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        self._locks[path] = lock
-        return True
+        lock = try_lock(path.with_name(path.name + ".lock"))
+        if lock is not None:
+            self._locks[path] = lock
+        return lock is not None

@@ -1,7 +1,7 @@
-"""The spill: where accepted records wait on disk while Kafka is away, in the order in which they came.
+"""The spill: accepted records wait here on disk while Kafka is away, in the order in which they were accepted.
 
-One thread does all that touches the disk, in the order in which it was asked for. Appends that wait share one synced
-write, so a hundred requests cost one fsync. A record is safe when the append's future ends, not before.
+All disk operations of a spill run in one thread, in the order in which they were requested. Appends that wait share one
+synced write, so a hundred requests cost one fsync. A record is safe when its append's future ends, not before.
 """
 
 import asyncio
@@ -15,27 +15,28 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from tracker import clock
-from tracker.collect.metrics import CollectMetrics
+from tracker.collect.metrics import SpillMetrics
 from tracker.collect.spill.store import SpilledRecord, SpillStore
 from tracker.errors import RetryableError
+from tracker.processes.supervised_tasks import SupervisedTasks
 
-#: What may wait for the disk; beyond it the disk is too slow for what comes.
+#: Records that wait for the disk at most; with more the disk is too slow for the load.
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 #: One synced write.
 WRITE_MAX_BYTES: Final = 8 * 1024 * 1024
-#: What is read for one round of the drain.
+#: One round of the drain.
 PAGE_MAX_RECORDS: Final = 4_000
 PAGE_MAX_BYTES: Final = 4 * 1024 * 1024
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
-class SpillFull(RetryableError):  # noqa: N818 - it says what is the case
-    """There is no room: the spill's limit is reached, or more waits for the disk than may."""
+class SpillFull(RetryableError):  # noqa: N818 - it names the situation
+    """There is no room: the spill's limit is reached, or too many records wait for the disk."""
 
 
-class SpillRefused(RetryableError):  # noqa: N818 - it says what is the case
-    """The disk does not take it."""
+class SpillRefused(RetryableError):  # noqa: N818 - it names the situation
+    """The disk has refused the write."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +51,7 @@ class Ticket:
     first: int | None = None
 
     def arrived(self) -> None:
-        """Say that Kafka has got the records after all: the spill forgets them before it does anything else."""
+        """Delete the records, because Kafka has them after all. Later operations of the spill don't see them."""
         self.spill.discard(self)
 
 
@@ -62,7 +63,7 @@ class Page(NamedTuple):
     records: Sequence[SpilledRecord]
 
     def first(self, count: int) -> "Page":
-        """Return the page that has the first of these records only."""
+        """Return a page of the first ``count`` of these records."""
         return Page(self.begin, self.numbers[:count], self.records[:count])
 
     @property
@@ -72,7 +73,7 @@ class Page(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """What the records count for in the spill's limit."""
+        """The size of the records, as it counts for the spill's limit."""
         return sum(record.size_bytes for record in self.records)
 
 
@@ -80,12 +81,18 @@ class Spill:
     """A bounded queue on disk. Make it with ``open``, in a running loop."""
 
     def __init__(
-        self, store: SpillStore, executor: ThreadPoolExecutor, max_bytes: int, metrics: CollectMetrics
+        self,
+        store: SpillStore,
+        executor: ThreadPoolExecutor,
+        max_bytes: int,
+        metrics: SpillMetrics,
+        tasks: SupervisedTasks,
     ) -> None:
         self._store = store
         self._executor = executor
         self._max_bytes = max_bytes
         self._metrics = metrics
+        self._tasks = tasks
         self._queue: deque[Ticket | _Call] = deque()
         self._queued_records = 0
         self._queued_bytes = 0
@@ -96,8 +103,8 @@ class Spill:
             self.oldest_ms = next(record.accepted_ms for _, record in store.read(store.head))
 
     @classmethod
-    async def open(cls, path: Path, max_bytes: int, metrics: CollectMetrics) -> "Spill":
-        """Open a spill, with whatever an earlier process has left in it.
+    async def open(cls, path: Path, max_bytes: int, metrics: SpillMetrics, tasks: SupervisedTasks) -> "Spill":
+        """Open a spill, with the records that an earlier process has left in it.
 
         Raises:
             ConfigurationError: the directory can't be used.
@@ -108,9 +115,9 @@ class Spill:
         except BaseException:
             executor.shutdown(wait=False)
             raise
-        spill = cls(store, executor, max_bytes, metrics)
+        spill = cls(store, executor, max_bytes, metrics, tasks)
         if spill.records:
-            _log.warning("a spill was found", path=str(path), records=spill.records, bytes=spill.size_bytes)
+            log.warning("a spill was found", path=str(path), records=spill.records, bytes=spill.size_bytes)
         return spill
 
     @property
@@ -120,7 +127,7 @@ class Spill:
 
     @property
     def max_bytes(self) -> int:
-        """What it may hold."""
+        """Its limit."""
         return self._max_bytes
 
     @property
@@ -130,7 +137,7 @@ class Spill:
 
     @property
     def size_bytes(self) -> int:
-        """What they count for in the limit."""
+        """Their size, as it counts for the limit."""
         return self._store.size_bytes + self._queued_bytes
 
     @property
@@ -139,10 +146,10 @@ class Spill:
         return self._store.refused_ms is not None
 
     def append(self, records: Sequence[tuple[str, bytes, bytes]]) -> Ticket:
-        """Put records (topic, key, value) behind all others, together or not at all.
+        """Append records (topic, key, value) behind all others: either all of them or none.
 
         Raises:
-            SpillFull: no room; nothing has been put.
+            SpillFull: there is no room; nothing has been appended.
         """
         now_ms = clock.now_ms()
         spilled = [SpilledRecord(topic, now_ms, key, value) for topic, key, value in records]
@@ -150,7 +157,7 @@ class Spill:
         if self.size_bytes + size_bytes > self._max_bytes:
             raise SpillFull(f"the spill holds {self.size_bytes} bytes of {self._max_bytes} (TRACKER_SPILL_MAX_BYTES)")
         if self._queued_bytes + size_bytes > MAX_QUEUED_BYTES:
-            raise SpillFull("the disk is too slow for what comes")
+            raise SpillFull("too many records wait for the disk")
         ticket = Ticket(self, spilled, size_bytes)
         if self.oldest_ms is None:
             self.oldest_ms = now_ms
@@ -160,7 +167,7 @@ class Spill:
         return ticket
 
     def discard(self, ticket: Ticket) -> None:
-        """Forget records that have arrived in another way. Takes effect before whatever is asked for next."""
+        """Delete records that have arrived in another way, before all operations that are requested later."""
 
         def delete(store: SpillStore) -> None:
             if ticket.first is not None:
@@ -179,7 +186,7 @@ class Spill:
         return page
 
     async def delete(self, page: Page) -> None:
-        """Forget a page: its records have arrived.
+        """Delete a page: its records have arrived.
 
         Raises:
             OSError: the disk refuses. They will be sent again, and dropped as duplicates.
@@ -188,11 +195,11 @@ class Spill:
         await self._call(lambda store: store.delete(page.begin, page.end, records=count, size_bytes=size_bytes))
 
     async def reclaim(self) -> None:
-        """Give back the disk space of what was deleted."""
+        """Give back the disk space of deleted records."""
         await self._call(SpillStore.reclaim)
 
     async def close(self) -> None:
-        """Finish what was asked for and close; what is held stays."""
+        """Finish the requested operations and close. The records stay on disk."""
         await self._call(SpillStore.close)
         self._executor.shutdown(wait=False)
 
@@ -203,8 +210,8 @@ class Spill:
 
     def _enqueue(self, job: "Ticket | _Call") -> None:
         self._queue.append(job)
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="spill")
+        if self._worker is None or self._worker.done():
+            self._worker = self._tasks.run(f"write {self.path.name}", self._work())
 
     async def _work(self) -> None:
         while self._queue:
@@ -212,13 +219,12 @@ class Spill:
             if isinstance(job, _Call):
                 try:
                     result = await self._in_thread(job.function)
-                except Exception as error:  # noqa: BLE001 - whoever asked for it is told
+                except Exception as error:  # noqa: BLE001 - the caller gets it
                     job.fail(error)
                 else:
                     job.succeed(result)
             else:
                 await self._write(self._with_followers(job))
-        self._worker = None
 
     def _with_followers(self, ticket: Ticket) -> list[Ticket]:
         """Return the tickets that share a write: this one, and those right behind it."""
@@ -235,10 +241,10 @@ class Spill:
         records = [record for ticket in group for record in ticket.records]
         try:
             first = await self._in_thread(lambda store: store.append(records))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the records are not safe, and whoever waits is told
+        except Exception as error:  # noqa: BLE001 - after any error the records are not safe, and the callers are told
             for ticket in group:
-                ticket.written.set_exception(SpillRefused(f"the disk does not take it: {error}"))
-                ticket.written.exception()  # whoever waited may have gone
+                ticket.written.set_exception(SpillRefused(f"the disk refuses: {error}"))
+                ticket.written.exception()  # there may be no caller any more
             return
         finally:
             self._queued_records -= len(records)
@@ -255,7 +261,7 @@ class Spill:
 
 
 class _Call:
-    """Something else that the thread is asked to do."""
+    """Another operation for the thread."""
 
     __slots__ = ("done", "function")
 
@@ -270,7 +276,7 @@ class _Call:
     def fail(self, error: Exception) -> None:
         if not self.done.done():
             self.done.set_exception(error)
-            self.done.exception()  # nobody may be waiting
+            self.done.exception()  # there may be no caller any more
 
 
 def _read_page(store: SpillStore) -> Page | None:

@@ -1,7 +1,7 @@
-"""The spill on disk: a RocksDB that is a queue. All methods are synchronous; one thread at a time calls them.
+"""The spill on disk: a queue in a RocksDB. All methods are synchronous, for one thread at a time.
 
-Keys are consecutive numbers, so the queue's order is the keys' order. A write returns when it is on disk (fsync).
-Nothing here iterates: RocksDB's iterator ends silently at a damaged block, reading by key says so.
+Keys are consecutive numbers, so the order of the keys is the order of the queue. A write returns when it is on disk
+(fsync). Records are read by key, never with RocksDB's iterator: that one ends without an error at a damaged block.
 """
 
 import shutil
@@ -20,16 +20,16 @@ from tracker.errors import ConfigurationError
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 #: Keys that are read with one call.
 READ_KEYS: Final = 1_000
-#: Between two attempts to open the database anew after the disk has refused.
+#: Between two attempts to open the database again after the disk has refused.
 REOPEN_INTERVAL_MS: Final = 1_000
 
 _SEQUENCE_BYTES: Final = 8
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class SpilledRecord(NamedTuple):
-    """A record as it waits: where it goes, when it was accepted, key and value."""
+    """A record that waits: its topic, when it was accepted, key and value."""
 
     topic: str
     accepted_ms: int
@@ -38,7 +38,7 @@ class SpilledRecord(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """What it counts for in the spill's limit."""
+        """Its size, as it counts for the spill's limit."""
         return _SEQUENCE_BYTES + len(self.topic) + len(self.key) + len(self.value)
 
 
@@ -49,18 +49,18 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes]).decode
 class SpillStore:
     """A queue of records in one directory, locked while it is open.
 
-    ``head`` is the first number that may hold a record, ``tail`` the next to be given; ``records`` and ``size_bytes``
-    are what is held.
+    ``head`` is the first number that may have a record, ``tail`` the number of the next one. ``records`` and
+    ``size_bytes`` count the records that are in the queue.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._synced = WriteOptions()
         self._synced.sync = True
-        #: When the disk has last refused a write; None if the last one went well.
+        #: When the disk has refused the last write; None if it has not.
         self.refused_ms: int | None = None
         self.head = self.tail = self.records = self.size_bytes = 0
-        #: Below it nothing is left on disk; behind ``head`` while the disk refuses deletions.
+        #: No record below this number is left on disk. It is lower than ``head`` while the disk refuses deletions.
         self._kept_head = 0
         self._open()
 
@@ -82,21 +82,21 @@ class SpillStore:
         return first
 
     def read(self, start: int) -> Iterator[tuple[int, SpilledRecord]]:
-        """Yield what is held from a number on, in order; what can't be read is left out and said loudly."""
+        """Yield the records from a number on, in order. Those that can't be read are left out and logged."""
         for low in range(start, self.tail, READ_KEYS):
             yield from self._read(range(low, min(low + READ_KEYS, self.tail)))
 
     def delete(self, begin: int, end: int, *, records: int, size_bytes: int) -> None:
-        """Forget what is held from ``begin`` up to, not including, ``end``; the caller knows how much that is.
+        """Delete the records from ``begin`` up to, not including, ``end``; the caller knows how many there are.
 
         Raises:
-            OSError: the disk refuses. Until the process ends they are forgotten all the same, then they are back.
+            OSError: the disk refuses. They are left out until the process ends; the next one will find them again.
         """
         self.records -= records
         self.size_bytes -= size_bytes
         if begin <= self.head:
             self.head = max(self.head, end)
-            begin = self._kept_head  # with whatever could not be deleted before
+            begin = self._kept_head  # with the records that could not be deleted before
         self._mend()
         batch = WriteBatch(raw_mode=True)
         batch.delete_range(_key(begin), _key(end))
@@ -105,22 +105,22 @@ class SpillStore:
             self._kept_head = max(self._kept_head, end)
 
     def reclaim(self) -> None:
-        """Give the disk space of deleted records back now, rather than when RocksDB comes round to it."""
+        """Give the disk space of deleted records back now, rather than at RocksDB's next compaction."""
         try:
             self._db.compact_range(None, None)
-        except Exception as error:  # noqa: BLE001 - likewise
-            _log.warning("the spill's disk space could not be reclaimed", path=str(self.path), error=str(error))
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
+            log.warning("the spill's disk space could not be reclaimed", path=str(self.path), error=str(error))
 
     def close(self) -> None:
-        """Close the database and give up its lock; what was written stays."""
+        """Close the database and release its lock. The records stay on disk."""
         self._close_database()
 
     def _close_database(self) -> None:
         try:
             self._db.close()
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            # It could not move its log into a table. The log is on disk, and the next one to open reads it.
-            _log.warning("the spill could not be closed", path=str(self.path), error=str(error))
+            # It could not move its log into a table. The log is on disk; the next process reads it.
+            log.warning("the spill could not be closed", path=str(self.path), error=str(error))
 
     def _open(self, *, at_least: int = 0) -> None:
         self._db = self._open_database()
@@ -137,10 +137,10 @@ class SpillStore:
         self._kept_head = self.head
 
     def _open_database(self) -> Rdict:
-        """Open, and where files are damaged, keep what can be read.
+        """Open the database; where files are damaged, keep the records that can be read.
 
-        RocksDB's default would stop silently at the first damaged record of its log. A torn record at the very end
-        is no damage: its write had not returned, so nobody was told that it is safe.
+        RocksDB's default would stop without an error at the first damaged record of its log. A torn record at the very
+        end is no damage: its write had not returned, so nobody was told that it is safe.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,27 +154,29 @@ class SpillStore:
                 raise ConfigurationError(
                     f"can't keep the spill in {self.path} ({error}): TRACKER_DATA_DIR has to be writable"
                 ) from None
-            _log.error("the spill is damaged; keeping what can be read", path=str(self.path), error=str(error))
+            log.error(
+                "the spill is damaged; keeping the records that can be read", path=str(self.path), error=str(error)
+            )
         try:
             return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
-            _log.error("the spill is damaged; rebuilding its index", path=str(self.path), error=str(error))
+            log.error("the spill is damaged; rebuilding its index", path=str(self.path), error=str(error))
         try:
             Rdict.repair(str(self.path), _options(DBRecoveryMode.skip_any_corrupted_record))
             return self._rdict(DBRecoveryMode.skip_any_corrupted_record)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             aside = self.path.with_name(f"{self.path.name}.damaged-{clock.now_ms()}")
             shutil.move(self.path, aside)
-            _log.error("the spill can't be read; starting with an empty one", moved_to=str(aside), error=str(error))
+            log.error("the spill can't be read; starting with an empty one", moved_to=str(aside), error=str(error))
             return self._rdict(DBRecoveryMode.tolerate_corrupted_tail_records)
 
     def _rdict(self, mode: Callable[[], Any]) -> Rdict:
         return Rdict(str(self.path), _options(mode))
 
     def _bounds(self) -> tuple[int, int]:
-        """Return the lowest number in any file, and one more than the highest: what was deleted may be among them.
+        """Return the lowest number in any file, and one more than the highest. Deleted records may be among them.
 
-        Opening has moved the log into files.
+        Opening the database has moved its log into files.
         """
         files = [file for file in self._db.live_files() if file["start_key"] is not None]
         if not files:
@@ -202,15 +204,15 @@ class SpillStore:
             except Exception:  # noqa: BLE001 - as above
                 unreadable += 1
                 found.append(None)
-        _log.error("records of the spill can't be read", path=str(self.path), records=unreadable, error=str(error))
+        log.error("records of the spill can't be read", path=str(self.path), records=unreadable, error=str(error))
         return found
 
     def _mend(self) -> None:
-        """Open anew after the disk has refused, now and then: RocksDB itself goes on refusing for ever."""
+        """After the disk has refused, open the database again now and then: RocksDB itself would refuse for ever."""
         if self.refused_ms is None:
             return
         if clock.now_ms() - self.refused_ms < REOPEN_INTERVAL_MS:
-            raise OSError("the disk has refused a moment ago")
+            raise OSError("the disk has refused a write less than a second ago")
         self._reopen()
 
     def _write(self, batch: WriteBatch) -> None:
@@ -218,7 +220,7 @@ class SpillStore:
             self._db.write(batch, write_opt=self._synced)
         except Exception as error:
             self.refused_ms = clock.now_ms()
-            _log.error("the spill can't be written", path=str(self.path), error=str(error))
+            log.error("the spill can't be written", path=str(self.path), error=str(error))
             raise OSError(str(error)) from error
 
     def _reopen(self) -> None:
@@ -229,10 +231,10 @@ class SpillStore:
         except ConfigurationError as error:
             self.refused_ms = clock.now_ms()
             raise OSError(str(error)) from error
-        # Numbers are given once while the process lives: somebody may yet delete by them.
+        # A number is used once while the process lives: a caller may still want to delete by it.
         self.tail = max(self.tail, tail)
         self.refused_ms = None
-        _log.warning("the spill is open again", path=str(self.path), records=self.records)
+        log.warning("the spill is open again", path=str(self.path), records=self.records)
 
 
 def _options(mode: Callable[[], Any]) -> Options:
@@ -249,6 +251,6 @@ def _key(number: int) -> bytes:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the operating system refuses, rather than the files being damaged."""
+    """Whether the operating system refuses. The files are not damaged then."""
     text = str(error)
     return any(words in text for words in ("Permission denied", "Read-only file system", "No space left", "Not a dir"))

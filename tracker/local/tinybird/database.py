@@ -141,7 +141,7 @@ class Database:
         """Close the tables and let go of the directory."""
         self._reader.close()
         self._writer.close()
-        self._held.close()
+        self._held.release()
 
     def _ask(self, query: str, output: str, params: dict[str, str] | None = None) -> bytes:
         try:

@@ -1,0 +1,108 @@
+"""Keys: only hashes are kept, origins decide who may use one, and a broken file says what is wrong with it."""
+
+import json
+
+import pytest
+
+from tracker.collect.access import cors
+from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, read_keys
+from tracker.errors import ConfigurationError
+
+SECRET = "a-key-of-some-length"
+
+
+def write_key(**changes) -> WriteKey:
+    return WriteKey.model_validate({"name": "shop", "key": SECRET, "workspace_id": "w1", **changes})
+
+
+def test_a_key_in_clear_is_replaced_by_its_hash_at_once():
+    key = write_key()
+    assert key.key_sha256 == digest(SECRET).hex()
+    assert SECRET not in repr(key)
+
+
+def test_a_presented_key_finds_its_own_kind_only():
+    read = {"name": "bi", "key": "another-key-of-length", "workspace_id": "w1"}
+    ring = KeyRing(KeysFile.model_validate({"write_keys": [write_key().model_dump()], "read_keys": [read]}))
+    assert ring.write_key(SECRET).workspace_id == "w1"
+    assert ring.read_key(SECRET) is None
+    assert ring.read_key("another-key-of-length").name == "bi"
+    for wrong in ("", SECRET + "x", SECRET[:-1], digest(SECRET).hex(), "\udcff"):
+        assert ring.write_key(wrong) is None
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "verdict"),
+    [
+        (["https://shop.example"], "https://shop.example", "credentials"),
+        (["https://shop.example"], "https://SHOP.example", "credentials"),
+        (["https://shop.example"], "http://shop.example", "refused"),
+        (["https://shop.example"], "https://shop.example:8443", "refused"),
+        (["https://shop.example"], "https://shop.example.evil.test", "refused"),
+        (["https://*.shop.example"], "https://a.b.shop.example", "credentials"),
+        (["https://*.shop.example"], "https://shop.example", "refused"),
+        (["https://*.shop.example"], "https://evil-shop.example", "refused"),
+        (["https://*.shop.example"], "https://evil.test/.shop.example", "refused"),
+        (["*"], "https://anywhere.example", "plain"),
+        (["*"], "null", "plain"),
+        ([], "https://shop.example", "refused"),
+    ],
+)
+def test_origins_decide_which_pages_may_use_a_key(origins, origin, verdict):
+    assert write_key(origins=origins).origin_verdict(origin) == verdict
+
+
+def test_without_keys_only_pages_of_this_machine_get_their_cookies():
+    verdicts = {origin: cors.open_verdict(origin) for origin in ("http://localhost:3000", "https://evil.test", "null")}
+    assert verdicts == {"http://localhost:3000": "credentials", "https://evil.test": "plain", "null": "plain"}
+    assert cors.open_verdict("http://localhost.evil.test") == "plain"
+    assert ("Access-Control-Allow-Origin", "*") in cors.response_headers("https://evil.test", None, "plain")
+
+
+BAD_FILES = [
+    ("not TOML", "k.toml", "write_keys = ["),
+    ("not JSON", "k.json", "{"),
+    ("not UTF-8", "k.toml", b"\xff"),
+    ("unknown field", "k.toml", '[[write_keys]]\nname="a"\nkey="0123456789abcdef"\nworkspace_id="w"\ncolour="red"'),
+    ("no workspace", "k.toml", '[[write_keys]]\nname="a"\nkey="0123456789abcdef"'),
+    ("short key", "k.toml", '[[write_keys]]\nname="a"\nkey="hunter2"\nworkspace_id="w"'),
+    (
+        "key and hash",
+        "k.toml",
+        f'[[read_keys]]\nname="a"\nkey="hunter2-hunter2-hunter2"\nkey_sha256="{"a" * 64}"\nworkspace_id="w"',
+    ),
+    (
+        "twice",
+        "k.json",
+        json.dumps({"read_keys": [{"name": n, "key_sha256": "a" * 64, "workspace_id": "w"} for n in "ab"]}),
+    ),
+    (
+        "bad origin",
+        "k.toml",
+        '[[write_keys]]\nname="a"\nkey="0123456789abcdef"\nworkspace_id="w"\norigins=["shop.example/"]',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "text"), BAD_FILES, ids=[bad[0] for bad in BAD_FILES])
+def test_a_bad_file_is_one_line_without_its_values(name, file, text, tmp_path):
+    path = tmp_path / file
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigurationError) as caught:
+        read_keys(path)
+    assert str(path) in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read_keys(tmp_path / "missing.toml")
+
+
+def test_toml_and_json_hold_the_same(tmp_path):
+    fields = {"write_keys": [{"name": "a", "key_sha256": digest(SECRET).hex(), "workspace_id": "w1"}]}
+    (tmp_path / "k.json").write_text(json.dumps(fields))
+    (tmp_path / "k.toml").write_text(f'[[write_keys]]\nname="a"\nkey="{SECRET}"\nworkspace_id="w1"\n')
+    for name in ("k.json", "k.toml"):
+        assert read_keys(tmp_path / name).write_key(SECRET).workspace_id == "w1"

@@ -1,0 +1,42 @@
+"""Requests as the records' tests make them."""
+
+import itertools
+from typing import Any
+
+import orjson
+import pytest
+
+from tracker.collect.errors import RequestError
+from tracker.collect.records.context import RecordContext, RecordRules
+from tracker.collect.records.event_list import EventList, event_list, events_in
+from tracker.collect.records.json_body import parse_object
+from tracker.collect.records.source_records import EncodedRecord, event_record, session_record, take_sent_at
+
+NOW = "2026-01-02T03:04:05.678Z"
+NOW_MS = 1_767_323_045_678
+
+
+def context(offered_session_id: str | None = None, **changes: Any) -> RecordContext:
+    ids = (f"minted-{number}" for number in itertools.count(1))
+    return RecordContext(RecordRules(), NOW_MS, lambda: next(ids), offered_session_id)._replace(**changes)
+
+
+def event(body: object, offered_session_id: str | None = None, **changes: Any) -> EncodedRecord:
+    fields = parse_object(orjson.dumps(body))
+    return event_record(fields, take_sent_at(fields, context(offered_session_id, **changes)))
+
+
+def events(body: dict[str, Any], **changes: Any) -> EventList:
+    fields = parse_object(orjson.dumps(body))
+    listed = events_in(fields)
+    return event_list(listed, take_sent_at(fields, context(**changes)))
+
+
+def session(body: object, default_seconds: int = RecordRules().default_timeout_seconds) -> EncodedRecord:
+    return session_record(parse_object(orjson.dumps(body)), context(rules=RecordRules(default_seconds)))
+
+
+def refused(body: Any, make: Any = event, **changes: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        make(body, **changes)
+    return caught.value

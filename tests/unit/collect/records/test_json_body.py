@@ -1,0 +1,104 @@
+"""Bodies are unpacked and parsed within limits, whatever they hold."""
+
+import contextlib
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.collect.errors import RequestError
+from tracker.collect.records.json_body import check_media_type, from_base64url, parse_object, unpack
+
+LIMIT_BYTES = 262_144
+
+
+def code_of(call, *arguments) -> str:
+    with pytest.raises(RequestError) as caught:
+        call(*arguments)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_what_is_packed_is_unpacked(pack):
+    encoding = "gzip" if pack is gzip.compress else " Deflate"
+    assert unpack(pack(b"{}"), encoding, LIMIT_BYTES) == b"{}"
+
+
+def test_a_bomb_is_refused_after_the_limit_and_not_after_its_end():
+    bomb = gzip.compress(b" " * 200_000_000, compresslevel=9)
+    tracemalloc.start()
+    assert code_of(unpack, bomb, "gzip", LIMIT_BYTES) == "oversized"
+    assert tracemalloc.get_traced_memory()[1] < 4 * LIMIT_BYTES
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [b"nonsense", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + b"x", b""])
+def test_what_is_not_what_it_says_is_refused(packed):
+    assert code_of(unpack, packed, "gzip", LIMIT_BYTES) == "bad_request"
+
+
+def test_an_encoding_that_nobody_knows_is_refused():
+    assert code_of(unpack, b"{}", "br", LIMIT_BYTES) == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"batch":' + b"[" * 20 + b"]" * 20 + b"}", b'{"a":' * 17 + b"1" + b"}" * 17], ids=["lists", "objects"]
+)
+def test_deep_json_is_refused(body):
+    assert code_of(parse_object, body) == "invalid"
+
+
+def test_brackets_in_texts_and_beside_each_other_are_no_depth():
+    assert parse_object(b'{"a":"' + b"[" * 100 + b'"}')
+    assert parse_object(b'{"batch":[' + b",".join([b'{"b":[]}'] * 400) + b"]}")
+
+
+def test_base64url_comes_with_or_without_padding():
+    assert from_base64url("eyJhIjoxfQ") == from_base64url("eyJhIjoxfQ==") == b'{"a":1}'
+    for text in (None, "", "e", "ä", "a b"):
+        assert code_of(from_base64url, text) == "bad_request"
+
+
+@given(body=st.binary(max_size=200), encoding=st.sampled_from(["gzip", "deflate", "identity", ""]))
+def test_any_bytes_are_unpacked_and_parsed_or_refused(body, encoding):
+    with contextlib.suppress(RequestError):
+        assert isinstance(parse_object(unpack(body, encoding, LIMIT_BYTES)), dict)
+
+
+@given(text=st.text(max_size=40))
+def test_any_text_is_base64url_or_refused(text):
+    with contextlib.suppress(RequestError):
+        assert isinstance(from_base64url(text), bytes)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"nonsense", b'{"event_type":"\xff"}', b'{"a":NaN}', b'{"session_id":"\\ud800"}']
+)
+def test_what_is_not_json_in_utf_8_is_refused(body):
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert (caught.value.code, caught.value.status) == ("not_json", 400)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null"])
+def test_json_that_is_no_object_is_refused(body):
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert (caught.value.code, caught.value.status) == ("invalid", 400)
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "application/json", "Application/JSON; charset=utf-8", "text/plain;charset=UTF-8"]
+)
+def test_json_and_what_beacons_send_are_taken(content_type):
+    check_media_type(content_type)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/html", "application/x-www-form-urlencoded", "json"])
+def test_other_media_types_are_refused(content_type):
+    with pytest.raises(RequestError) as caught:
+        check_media_type(content_type)
+    assert caught.value.status == 415

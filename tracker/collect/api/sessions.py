@@ -1,0 +1,74 @@
+"""``/api/v1/events/session``: open a session or add to its context, see it, close it, flush it."""
+
+from typing import Literal
+
+from tracker import clock
+from tracker.collect.access.admission import Admission
+from tracker.collect.api import responses
+from tracker.collect.api.routes import SESSION
+from tracker.collect.api.session_queries import SessionQueries
+from tracker.collect.api.write_path import WritePath
+from tracker.collect.errors import RequestError
+from tracker.collect.http.messages import Request, Response
+from tracker.collect.http.reply import Reply
+from tracker.collect.records.session_ids import session_id_from_path
+from tracker.collect.records.source_records import control_record, session_record
+from tracker.settings import Settings
+
+
+class SessionEndpoints:
+    """The endpoints for sessions. ``queries`` is set while the collector runs."""
+
+    def __init__(self, settings: Settings, path: WritePath, admission: Admission) -> None:
+        self._path = path
+        self._admission = admission
+        self._default_timeout_seconds = settings.session_timeout_seconds
+        self.queries: SessionQueries | None = None
+
+    def open_session(self, request: Request) -> Reply:
+        """Open a session, or add to its context."""
+        path = self._path
+        sender = path.admit(request)
+        fields = path.decode(request)
+        path.charge(sender, 1)
+        if sender.policy == "drop":
+            path.count_dropped(sender, 1)
+            return Reply.now(responses.dropped(sender.signal, None))
+        record = session_record(fields, path.context(request, sender, fields))
+        max_age_seconds = fields.get("timeout_seconds", self._default_timeout_seconds)
+
+        def respond() -> Response:
+            return path.keep_session(responses.accepted(record), record, sender, max_age_seconds)
+
+        return path.deliver(sender, [record], respond)
+
+    def expire_session(self, request: Request) -> Reply:
+        """Close a session at this place in the log, if it belongs to the key's workspace."""
+        return self._control("expire", request, request.path.removeprefix(SESSION + "/"))
+
+    def flush_session(self, request: Request) -> Reply:
+        """Have the numbered events of a session shipped now, although their batch is not full."""
+        return self._control("flush", request, request.path.removeprefix(SESSION + "/").removesuffix("/flush"))
+
+    def session_state(self, request: Request) -> Reply:
+        """Respond with a session's state; a read key sees its own workspace's sessions only."""
+        reader = self._admission.reader(request)
+        session_id = session_id_from_path(request.path.removeprefix(SESSION + "/"))
+        if self.queries is None:
+            raise RequestError("processor_unavailable", "the collector is starting")
+        workspace_id = None if reader is None else reader.workspace_id
+        return Reply.when_done(_state(self.queries, session_id, workspace_id))
+
+    def _control(self, type_: Literal["expire", "flush"], request: Request, raw_id: str) -> Reply:
+        sender = self._path.admit(request)
+        self._path.charge(sender, 1)
+        session_id = session_id_from_path(raw_id)
+        workspace_id = "" if sender.key is None else sender.key.workspace_id
+        record = control_record(type_, session_id, clock.now_ms(), workspace_id)
+        return self._path.deliver(sender, [record], lambda: responses.accepted(record))
+
+
+async def _state(queries: SessionQueries, session_id: str, workspace_id: str | None) -> Response:
+    response = responses.json_bytes(await queries.state(session_id, workspace_id))
+    response.headers.append(("Cache-Control", "no-store"))
+    return response

@@ -1,0 +1,72 @@
+"""The events of one request with a ``batch``: each is checked by itself."""
+
+from typing import Any, Final, NamedTuple
+
+from topics.screen import are_valid_events
+from tracker.collect.errors import RequestError
+from tracker.collect.records.context import RecordContext
+from tracker.collect.records.source_records import EncodedRecord, check, event_page, unchecked_event, with_visitor
+
+#: Events in one request.
+MAX_BATCH_EVENTS: Final = 500
+
+
+class EventList(NamedTuple):
+    """The result for each event, in the order of the request: its record, or why it is refused."""
+
+    results: list[EncodedRecord | RequestError]
+
+    @property
+    def records(self) -> list[EncodedRecord]:
+        """The records of the events that can be accepted."""
+        return [result for result in self.results if isinstance(result, EncodedRecord)]
+
+
+def events_in(fields: dict[str, Any]) -> list[Any]:
+    """Return the events of ``{"batch": [event, …], "sent_at": time}`` as they were sent.
+
+    Raises:
+        RequestError: it has another form, or too many events.
+    """
+    events = fields["batch"]
+    if not isinstance(events, list) or not events or fields.keys() - {"batch", "sent_at"}:
+        reason = "batch: must be a list of events; only sent_at may stand next to it"
+        raise RequestError("invalid", "this is not a valid batch", reasons=[reason])
+    if len(events) > MAX_BATCH_EVENTS:
+        reason = f"batch: {len(events)} events; the limit is {MAX_BATCH_EVENTS}"
+        raise RequestError("oversized", "this batch is too large", reasons=[reason])
+    return events
+
+
+def event_list(events: list[Any], context: RecordContext) -> EventList:
+    """Make the records of several events.
+
+    Events that name no session share one: a page that is left before its first response has no cookie yet. Only the
+    first event of each session carries the visitor (docs/decisions/0033).
+    """
+    if context.offered_session_id is None:
+        context = context._replace(offered_session_id=context.new_id())
+    drafts = [_draft(event, context) for event in events]
+    are_valid = are_valid_events([draft.value for draft in drafts if isinstance(draft, EncodedRecord)])
+    with_known_visitor: set[str] = set()
+    results: list[EncodedRecord | RequestError] = []
+    for draft, event in zip(drafts, events, strict=True):
+        result = draft
+        if isinstance(result, EncodedRecord):
+            try:
+                if not are_valid:
+                    check(result, "event")
+                if result.session_id not in with_known_visitor:
+                    result = with_visitor(result, event_page(event), context, "event")
+                    with_known_visitor.add(result.session_id)
+            except RequestError as error:
+                result = error
+        results.append(result)
+    return EventList(results)
+
+
+def _draft(fields: Any, context: RecordContext) -> EncodedRecord | RequestError:
+    try:
+        return unchecked_event(fields, context)
+    except RequestError as error:
+        return error

@@ -1,0 +1,23 @@
+"""Session ids that come from outside."""
+
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from pydantic import TypeAdapter, ValidationError
+
+from topics.fields import SessionId
+from tracker.collect.errors import RequestError
+
+_session_id: Final[TypeAdapter[str]] = TypeAdapter(SessionId)
+
+
+def session_id_from_path(raw: str) -> str:
+    """Return the session id that a percent-encoded path segment names.
+
+    Raises:
+        RequestError: it is not UTF-8, or not a session id.
+    """
+    try:
+        return _session_id.validate_python(unquote_to_bytes(raw).decode("utf-8"))
+    except (UnicodeError, ValidationError):
+        raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None

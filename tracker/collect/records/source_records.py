@@ -1,0 +1,190 @@
+"""From the fields of a request to source records for Kafka. Pure: no clock, no IO.
+
+A record is serialised first and then checked as bytes, by the same types that the processor decodes it with
+(``topics``): most by the screen, which only says yes, the others by the decoder. So a record that is accepted here is
+accepted there. Only the visitor is added after the check. We make it ourselves, to fit its fields.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+import orjson
+
+from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
+from topics.screen import are_valid_events
+from tracker.collect.errors import RequestError
+from tracker.collect.records.context import RecordContext
+from tracker.collect.records.event_time import corrected, iso_time, parse_time
+from tracker.collect.records.visitor import page_fields, visitor_json
+
+_ControlType = Literal["expire", "flush"]
+
+
+class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A source record as bytes, with the ids that its sender is told."""
+
+    key: bytes
+    value: bytes
+    session_id: str
+    event_id: str | None
+    #: The body named no session, so the response may set or prolong the session cookie.
+    sets_cookie: bool
+
+
+def take_sent_at(fields: dict[str, Any], context: RecordContext) -> RecordContext:
+    """Move ``sent_at``, the client's clock when it sent the request, from the fields to the context.
+
+    Raises:
+        RequestError: it is not a time.
+    """
+    if "sent_at" not in fields:
+        return context
+    sent_at = parse_time(fields.pop("sent_at"))
+    if sent_at is None:
+        raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
+    return context._replace(sent_at=sent_at)
+
+
+def event_record(fields: dict[str, Any], context: RecordContext) -> EncodedRecord:
+    """Make the record of one event from its flat fields. Ids that are missing are minted."""
+    record = unchecked_event(fields, context)
+    check(record, "event")
+    return with_visitor(record, event_page(fields), context, "event")
+
+
+def session_record(fields: dict[str, Any], context: RecordContext) -> EncodedRecord:
+    """Make the record that opens a session or adds to its context.
+
+    ``page_url`` and ``referrer_url`` may say where the visitor has landed. Without them the record has no visitor: a
+    session keeps the first visitor that it is told, and its first event knows the page.
+    """
+    page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
+    if not page_url:
+        context = context._replace(browser=None)
+    page = tuple(url if isinstance(url, str) else "" for url in (page_url, referrer_url))
+    record = _unchecked("session", fields, context, None)
+    check(record, "session")
+    record = with_visitor(record, page, context, "session")
+    low, high = context.rules.timeout_range_seconds
+    if not low <= fields.get("timeout_seconds", low) <= high:
+        reason = f"timeout_seconds: must be from {low} to {high}"
+        raise RequestError("invalid", "this is not a valid session", reasons=[reason])
+    return record
+
+
+def control_record(type_: _ControlType, session_id: str, now_ms: int, workspace_id: str) -> EncodedRecord:
+    """Make the record that closes a session (only if it is the workspace's, where one is given) or flushes it."""
+    envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": iso_time(now_ms)}
+    if workspace_id and type_ == "expire":
+        envelope["data"] = {"workspace_id": workspace_id}
+    return EncodedRecord(session_id.encode(), orjson.dumps(envelope), session_id, None, sets_cookie=False)
+
+
+def unchecked_event(fields: Any, context: RecordContext) -> EncodedRecord:
+    """Serialise an event without checking it.
+
+    Raises:
+        RequestError: it can't be serialised, or it contradicts the write key.
+    """
+    if not isinstance(fields, dict):
+        raise RequestError("invalid", "this is not a valid event", reasons=["event: must be a JSON object"])
+    event_id = fields.get("event_id", "")
+    if event_id == "":
+        event_id = fields["event_id"] = context.new_id()
+    return _unchecked("event", fields, context, event_id)
+
+
+def event_page(fields: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the page and the referrer of an event."""
+    return fields.get("page_url"), fields.get("referrer_url")
+
+
+def check(record: EncodedRecord, type_: Literal["event", "session"]) -> None:
+    """Make sure that the processor will take these bytes.
+
+    Raises:
+        RequestError: it will not.
+    """
+    if type_ == "event" and are_valid_events([record.value]):
+        return
+    try:
+        decode_source(record.key, record.value)
+    except RejectedRecord as rejected:
+        raise _rejection(rejected, type_) from None
+
+
+def with_visitor(record: EncodedRecord, page: tuple[Any, ...], context: RecordContext, type_: str) -> EncodedRecord:
+    """Add the visitor to a record that has been checked: its page and its referrer are texts, or missing."""
+    if context.browser is None:
+        return record
+    page_url, referrer_url = page
+    visitor = visitor_json(context.browser, page_fields(page_url or "", referrer_url or ""))
+    if not visitor:
+        return record
+    value = b"".join((record.value[:-1], b',"visitor":', visitor, b"}"))
+    if len(value) > MAX_SOURCE_VALUE_BYTES:
+        detail = f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}"
+        raise RequestError("oversized", f"this {type_} is too large", reasons=[detail])
+    return EncodedRecord(record.key, value, record.session_id, record.event_id, record.sets_cookie)
+
+
+def _unchecked(
+    type_: Literal["event", "session"], fields: dict[str, Any], context: RecordContext, event_id: str | None
+) -> EncodedRecord:
+    """Put the envelope around the fields and serialise both."""
+    in_body = "session_id" in fields
+    # A null in the body is not replaced: the client meant to name a session. The check refuses it.
+    session_id = fields.pop("session_id") if in_body else context.offered_session_id or context.new_id()
+    envelope: dict[str, Any] = {"type": type_, "session_id": session_id}
+    _set_times(envelope, fields, context)
+    envelope["data"] = fields
+    if context.workspace_id:
+        _claim(fields, "workspace_id", context.workspace_id, type_)
+        if context.project_id:
+            _claim(fields, "project_id", context.project_id, type_)
+    if context.is_anonymous:
+        fields.pop("user_id", None)
+    try:
+        value = orjson.dumps(envelope)
+    except orjson.JSONEncodeError:
+        raise RequestError("invalid", f"this is not a valid {type_}", reasons=["nested too deeply"]) from None
+    # The check refuses an id that is not a text; until then the record only needs some key.
+    key = session_id.encode() if isinstance(session_id, str) else b""
+    return EncodedRecord(key, value, session_id, event_id, sets_cookie=not in_body)
+
+
+def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:
+    """Set when it happened: by the client's clock, corrected where ``sent_at`` shows how wrong that clock is."""
+    timestamp = fields.pop("timestamp", None)
+    if timestamp is None:
+        envelope["timestamp"] = iso_time(context.now_ms)
+        return
+    envelope["timestamp"] = timestamp
+    if context.sent_at is None:
+        return
+    time = parse_time(timestamp)
+    if time is not None:
+        envelope["timestamp"] = corrected(time, sent_at=context.sent_at, received_ms=context.now_ms)
+        envelope["client_timestamp"] = timestamp
+
+
+def _claim(fields: dict[str, Any], name: str, owner: str, type_: str) -> None:
+    """Fill in the write key's workspace or project; a body may repeat it, but not contradict it."""
+    if (fields.get(name) or owner) != owner:
+        raise RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
+    fields[name] = owner
+
+
+#: The codec names a field by its place in the record (``event.data.form_id``); clients know it as ``form_id``.
+_PLACES: Final = {"event": ("event.data.", "event."), "session": ("session.data.", "session.")}
+
+
+def _rejection(rejected: RejectedRecord, type_: Literal["event", "session"]) -> RequestError:
+    """Return the codec's verdict on a record in terms of the request's flat fields."""
+    if rejected.reason == "oversized":
+        return RequestError("oversized", f"this {type_} is too large", reasons=[rejected.detail])
+    reasons = []
+    for line in rejected.detail.split("; "):
+        place = next((place for place in _PLACES[type_] if line.startswith(place)), "")
+        reasons.append(line.removeprefix(place))
+    return RequestError("invalid", f"this is not a valid {type_}", reasons=reasons)
