@@ -18,8 +18,6 @@ from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS: Final = 15.0
-#: Records of one session in a batch at most.
-MAX_KEY_RECORDS: Final = 10_000
 RECONNECT_DELAY_SECONDS: Final = 1.0
 #: How long a readiness probe waits for the broker.
 PROBE_TIMEOUT_SECONDS: Final = 2.0
@@ -134,7 +132,6 @@ class KafkaConnection:
                     self._metrics,
                     self._tasks,
                     ack_timeout_seconds=self._settings.collect_ack_timeout_ms / 1000,
-                    max_key_records=MAX_KEY_RECORDS,
                     on_trouble=self._on_trouble,
                 )
                 for topic in self._topics:

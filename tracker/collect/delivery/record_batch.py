@@ -19,27 +19,18 @@ TopicRecord = tuple[str, bytes, bytes]
 class RecordBatch:
     """Records of one partition."""
 
-    __slots__ = ("builder", "key_counts", "records", "size_bytes")
+    __slots__ = ("builder", "records", "size_bytes")
 
     def __init__(self, builder: BatchBuilder) -> None:
         self.builder = builder
         self.records: list[TopicRecord] = []
-        self.key_counts: dict[bytes, int] = {}
         self.size_bytes = 0
 
-    def add(self, record: TopicRecord, max_key_records: int, headers: Headers) -> bool:
-        """Add a record; False if the batch is full.
-
-        It is also full for a session that has ``max_key_records`` in it: the processor remembers no more events of a
-        session than that, and has to recognise all of them if the batch is repeated.
-        """
+    def add(self, record: TopicRecord, headers: Headers) -> bool:
+        """Add a record; False if the batch is full."""
         _, key, value = record
-        count = self.key_counts.get(key, 0)
-        if count >= max_key_records:
-            return False
         if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
-        self.key_counts[key] = count + 1
         self.records.append(record)
         self.size_bytes += len(key) + len(value)
         return True

@@ -66,14 +66,12 @@ class BatchSender:
         tasks: SupervisedTasks,
         *,
         ack_timeout_seconds: float,
-        max_key_records: int,
         on_trouble: Callable[[str], None],
     ) -> None:
         self.producer = producer
         self._metrics = metrics
         self._tasks = tasks
         self._ack_timeout_seconds = ack_timeout_seconds
-        self._max_key_records = max_key_records
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._by_topic: dict[str, list[_PartitionQueue]] = {}
@@ -106,7 +104,6 @@ class BatchSender:
             The future of each of these batches, once. It ends when the batch is safe, or has failed.
         """
         safe: dict[asyncio.Future[None], None] = {}
-        max_key_records = self._max_key_records
         if not self._touched:
             self._loop.call_later(LINGER_SECONDS, self._flush)
         for record in records:
@@ -114,10 +111,10 @@ class BatchSender:
             queues = self._by_topic[topic]
             queue = queues[_partition_for_key(key, len(queues))]
             batch = queue.waiting[-1] if queue.waiting else None
-            if batch is None or not batch.add(record, max_key_records, headers):
+            if batch is None or not batch.add(record, headers):
                 batch = self._new_batch()
                 queue.waiting.append(batch)
-                if not batch.add(record, max_key_records, headers):
+                if not batch.add(record, headers):
                     raise InvariantError("a record that fits the topic does not fit an empty batch")
             self._unsettled_records += 1
             self._unsettled_bytes += len(key) + len(value)
@@ -179,7 +176,7 @@ class BatchSender:
             queue = queues[_partition_for_key(record.key, len(queues))]
             if queue not in batches:
                 batches[queue] = RecordBatch(self.producer.create_batch())
-            if not batches[queue].add((record.topic, record.key, record.value), self._max_key_records, NO_HEADERS):
+            if not batches[queue].add((record.topic, record.key, record.value), NO_HEADERS):
                 break
             sent += 1
         if not sent:
