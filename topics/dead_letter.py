@@ -23,6 +23,7 @@ RejectReason = Literal[
     "empty_value",  # a tombstone or an empty value
     "no_position",  # in an output topic, but without the headers that every output of ours carries
     "misrouted",  # forwarded to the partition of its key once already, and still not in it
+    "undecodable",  # no Kafka client can read it as it is; the detail says why, and what was cut
     "refused",  # Tinybird refused the row; the detail says why
 ]
 Stage = Literal["process", "sink"]

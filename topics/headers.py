@@ -38,6 +38,9 @@ RETRY_OF: Final = "retry-of"
 #: In the dead letters: not a letter, but a RetryMark about one.
 RETRY_MARK: Final = "retry-mark"
 
+#: On a record that can't be decoded: what is wrong with it. Readers put it there (``tracker.kafka.record_decoding``).
+UNDECODABLE: Final = "undecodable"
+
 #: Set by producers that want to be told apart in dead letters.
 PRODUCER_CLIENT_ID: Final = "producer-client-id"
 
@@ -103,6 +106,14 @@ def read_forwarded_from(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None
         return None
     partition, _, offset = raw.partition(b":")
     return LogPlace(int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
+
+
+def read_undecodable(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """Return why a record can't be decoded, or None if it can. Foreign headers of the name count, too."""
+    for name, value in headers:
+        if name == UNDECODABLE:
+            return (value or b"").decode(errors="replace")
+    return None
 
 
 def read_traceparent(headers: Iterable[tuple[str, bytes]]) -> bytes | None:

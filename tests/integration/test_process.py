@@ -2,87 +2,16 @@
 
 import asyncio
 import base64
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.processors import WAIT_SECONDS, Processor, Record, click
 from tests.source_log import event_value, read_all
-from tests.stages import Stage, wait_until
-from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
-from tracker import clock
-from tracker.kafka import admin
+from topics.catalog import CHANGELOG, SEQUENCED, SOURCE
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.local.kafka import LocalKafka
-from tracker.local.ports import LOOPBACK, free_port
-from tracker.settings import Settings
-
-WAIT_SECONDS = 30.0
-
-Record = tuple[bytes | None, bytes | None, int | None]
-
-
-class Processor:
-    """One processor on topics of its own, with a short inactivity gap."""
-
-    def __init__(self, broker: LocalKafka, data_dir: Path, **environment: str) -> None:
-        self.settings = Settings(
-            kafka_bootstrap=broker.bootstrap,
-            topic_prefix=f"process-{free_port()}.",
-            partitions=2,
-            process_port=free_port(),
-        )
-        self.stage = Stage(
-            "process",
-            data_dir,
-            {
-                "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
-                "TRACKER_TOPIC_PREFIX": self.settings.topic_prefix,
-                "TRACKER_PARTITIONS": str(self.settings.partitions),
-                "TRACKER_PROCESS_PORT": str(self.settings.process_port),
-                **environment,
-            },
-        )
-        asyncio.run(admin.create_topics(self.settings))
-        self.stage.start()
-
-    def send(self, *records: Record) -> None:
-        """Append records (key, value, partition or None) to the source topic, in order."""
-
-        async def send_all() -> None:
-            async with new_producer(self.settings, "test") as producer:
-                for key, value, partition in records:
-                    await producer.send_and_wait(
-                        SOURCE.name(self.settings.topic_prefix), value, key=key, partition=partition
-                    )
-
-        asyncio.run(send_all())
-
-    def events(self) -> list[dict]:
-        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SEQUENCED)) if r.value]
-
-    def sessions(self) -> list[dict]:
-        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, SESSIONS)) if r.value]
-
-    def dead_letters(self) -> list[dict]:
-        return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, DEAD_LETTERS))]
-
-    def get(self, session_id: str) -> tuple[int, dict]:
-        url = f"http://{LOOPBACK}:{self.settings.process_port}/session/{session_id}"
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-        except OSError:
-            return 0, {}
-
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        self.stage.assert_running()
-        wait_until(condition, what, WAIT_SECONDS)
 
 
 @pytest.fixture
@@ -90,16 +19,12 @@ def start(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[Callable[..., Pr
     started: list[Processor] = []
 
     def start_one(**environment: str) -> Processor:
-        started.append(Processor(kafka_broker, tmp_path, **environment))
+        started.append(Processor(kafka_broker.bootstrap, tmp_path, **environment))
         return started[-1]
 
     yield start_one
     for processor in started:
         processor.stage.end()
-
-
-def click(session_id: str, event_id: str | None = None) -> Record:
-    return session_id.encode(), event_value(session_id, event_id or clock.new_id()), None
 
 
 def test_an_idle_session_closes_though_nothing_else_arrives_and_its_key_starts_again_at_one(start) -> None:

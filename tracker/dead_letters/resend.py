@@ -12,7 +12,7 @@ import orjson
 
 from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
-from topics.headers import FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, Headers
+from topics.headers import FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.ids import missing_event_id
@@ -21,7 +21,7 @@ from tracker.settings import Settings
 #: What a record batch needs beside the record, and the headers that are added.
 BATCH_OVERHEAD_BYTES: Final = 1_024
 _ENVELOPES: Final = frozenset({"event", "session", "expire", "flush"})
-_OURS: Final = frozenset({RETRY_COUNT, FIRST_FAILED_AT_MS, RETRY_OF})
+_OURS: Final = frozenset({RETRY_COUNT, FIRST_FAILED_AT_MS, RETRY_OF, UNDECODABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import ProducerClosed
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.protocol.api import Request
 from aiokafka.structs import OffsetAndMetadata
+
+from tracker.kafka.record_decoding import AnyRecords
 
 #: Sends one heartbeat and returns whether the group accepted it.
 Heartbeat = Callable[[], Awaitable[bool]]
@@ -28,6 +31,7 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
     (AIOKafkaConsumer, "_fetcher"),
+    (AIOKafkaConsumer, "_isolation_level"),
     (AIOKafkaConsumer, "_subscription"),
     (AIOKafkaProducer, "_message_accumulator"),
     (AIOKafkaProducer, "_sender"),
@@ -38,6 +42,16 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (GroupCoordinator, "_send_req"),
     (MessageAccumulator, "_batch_ttl"),
 )
+
+
+def decode_any_record() -> None:
+    """Have every consumer of this process decode by ``AnyRecords``: aiokafka has no setting for its decoder."""
+    fetcher.MemoryRecords = AnyRecords
+
+
+def read_committed(consumer: AIOKafkaConsumer) -> None:
+    """Leave out what transactions have aborted. Call it before the start: Faust reads everything."""
+    consumer._isolation_level = "read_committed"
 
 
 def never_expire_batches(producer: AIOKafkaProducer) -> None:
@@ -88,12 +102,12 @@ def poll(consumer: AIOKafkaConsumer) -> AbstractContextManager[None]:
 
 
 async def take_fetched(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], timeout_seconds: float = 0
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], timeout_seconds: float, max_records: int
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """Return the records that have been fetched, after a wait if there are none. For the same reason as ``poll``."""
     return cast(
         "dict[TopicPartition, list[ConsumerRecord]]",
-        await consumer._fetcher.fetched_records(partitions, timeout=timeout_seconds),
+        await consumer._fetcher.fetched_records(partitions, timeout=timeout_seconds, max_records=max_records),
     )
 
 

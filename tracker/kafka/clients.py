@@ -101,10 +101,20 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is untyped
 
 
 def new_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaConsumer:
-    """Return an unstarted consumer without a group: the caller assigns partitions and seeks."""
+    """Return an unstarted consumer without a group: the caller assigns partitions and seeks.
+
+    It reads every record that a transaction has not aborted. Where a transaction is open, the log ends there.
+    """
+    internals.decode_any_record()
     return Reader(
         **client_options(settings, client_id),
-        **{"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "earliest", **options},
+        **{
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            **options,
+        },
     )
 
 

@@ -14,7 +14,7 @@ the first event or session record that names one: its session ends, and that of 
     any               stub, now > deadline forgets its event ids; at its second deadline it is forgotten: as if the key
                                            had never been used. But stale writes can't win.
     any               forgotten, likewise  gone
-    not one of ours   any                  as it was: dead letter
+    not one of ours   any                  as it was: dead letter (also one that no client can decode)
     tick              any                  only time has passed
     of another        none                 none: the record goes to the partition of its key; if it has been
       partition's key                        forwarded once already, to the dead letters
@@ -49,7 +49,7 @@ from typing import NamedTuple
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.event import EventRecord
-from topics.headers import LogPlace, read_forwarded_from
+from topics.headers import LogPlace, read_forwarded_from, read_undecodable
 from topics.session import CloseReason, SessionRecord
 from tracker.sessions.context import context_of, learn_visitor, visitor_of, workspace_of
 from tracker.sessions.deadlines import Deadlines
@@ -142,6 +142,9 @@ class PartitionFold:
         if source.timestamp > self.stream_time_ms:
             self.stream_time_ms = source.timestamp
             self._close_passed()
+        if source.headers and (why := read_undecodable(source.headers)) is not None:
+            self._reject(source, RejectedRecord("undecodable", why))
+            return
         try:
             record = decode_source(source.key, source.value)
         except RejectedRecord as rejected:

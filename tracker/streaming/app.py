@@ -132,7 +132,8 @@ def new_app(
             "broker_request_timeout": REQUEST_TIMEOUT_SECONDS,
             "broker_max_poll_interval": MAX_POLL_INTERVAL_SECONDS,
             "broker_commit_livelock_soft_timeout": 3600.0,  # we commit ourselves
-            "consumer_auto_offset_reset": "earliest",
+            # An offset that the log does not have is an error: going on elsewhere would skip records without a word.
+            "consumer_auto_offset_reset": "none",
             # Static membership: a worker that comes back within the session time-out gets its partitions at once.
             "consumer_group_instance_id": f"{settings.topic_prefix}{name}.{settings.worker_id}",
             "consumer_max_fetch_size": PARTITION_FETCH_MAX_BYTES,

@@ -13,7 +13,8 @@ from tracker.streaming.lease import Lease
 class Chunk:
     """Records under a lease, and the offsets [begin, end) that they cover.
 
-    Offsets may be missing in between (a producer's transaction markers), but none is skipped or covered twice.
+    Some offsets have no record (the end of a transaction, and all of one that was aborted), but each offset is in one
+    chunk. ``records`` is empty where none of its offsets has one.
     """
 
     lease: Lease
@@ -33,7 +34,8 @@ def cut_chunks(lease: Lease, records: Sequence[ConsumerRecord], position: int, m
             f"{lease.topic}-{lease.partition} gave offset {records[0].offset} where {lease.next_offset} was next; "
             "was the topic deleted and made again? Then the local state and the changelog must go too"
         )
-    for start in range(0, len(records), max_records):
+    # Without records, too: a transaction's end takes an offset, and W has to move past it.
+    for start in range(0, max(1, len(records)), max_records):
         part = records[start : start + max_records]
         is_last = start + max_records >= len(records)
         begin, end = lease.next_offset, position if is_last else part[-1].offset + 1

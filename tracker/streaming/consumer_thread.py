@@ -10,10 +10,16 @@ from typing import Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
-from tracker.errors import InvariantError
+from tracker.errors import ConfigurationError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
@@ -33,6 +39,9 @@ MEMBERSHIP_CHECK_SECONDS: Final = 0.5
 #: How long a rebalance may wait for chunks at hand. Far below the rebalance time-out, and a chunk takes milliseconds.
 REVOCATION_DRAIN_SECONDS: Final = 2.0
 
+#: Records that are taken at a time. A packed batch of a megabyte may hold millions of them.
+MAX_RECORDS_AT_ONCE: Final = 5_000
+
 Fetched = dict[TopicPartition, tuple[Sequence[ConsumerRecord], int]]
 
 
@@ -42,13 +51,14 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
     #: Of the consumer, once it has started.
     membership: Membership
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        #: In which assignment a partition was put at its lease's offset last.
-        self._sought: dict[TopicPartition, Any] = {}
+    @property
+    def _leases(self) -> LeaseBook:
+        return cast("LeaseBook", cast("Any", self.app).leases)
 
     def configure(self, client: AIOKafkaConsumer) -> None:
-        """Let brokers answer a fetch soon."""
+        """Let brokers answer a fetch soon, and read every record that a transaction has not aborted."""
+        internals.decode_any_record()
+        internals.read_committed(client)
         internals.set_fetch_max_wait_ms(client, FETCH_MAX_WAIT_MS)
 
     async def on_start(self) -> None:
@@ -85,7 +95,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         aiokafka does so only when the broker is back and says that it has forgotten us, which may take for ever where
         this process reaches only some brokers.
         """
-        leases: LeaseBook = cast("Any", self.app).leases
+        leases = self._leases
         while not self.should_stop:
             await asyncio.sleep(MEMBERSHIP_CHECK_SECONDS)
             if self.membership.has_lapsed and leases.live():
@@ -121,41 +131,46 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         assignment = internals.active_assignment(consumer)
         if assignment is None:
             return {}
-        at = {tp: offset for tp, offset in wanted.items() if tp in assignment.tps}
-        for tp in assignment.tps:
-            if tp not in wanted:
-                consumer.pause(tp)
-        for tp, offset in at.items():
-            self._put_at(consumer, assignment, tp, offset)
+        at = _put_at(consumer, assignment, wanted)
         # Entered also when nothing is wanted: a consumer that never polls is evicted, however long Tinybird is away.
         with internals.poll(consumer):
             if not at:
                 return {}
             try:
                 records = await _first_records(consumer, list(at), timeout_seconds, over)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                await self._note_lost_place(consumer, error, at)
+                return {}
             except KafkaError:
                 # The coordination's errors are thrown at whoever waits for records, too.
                 if check_membership(coordinator):
                     raise
                 return {}
-        return {tp: (batch, assignment.state_value(tp).position) for tp, batch in records.items()}
+        return _moved(assignment, at, records)
 
-    def _put_at(self, consumer: AIOKafkaConsumer, assignment: Any, tp: TopicPartition, offset: int) -> None:
-        """Make the next records of a partition those from ``offset`` on.
+    async def _note_lost_place(
+        self, consumer: AIOKafkaConsumer, error: KafkaError, at: Mapping[TopicPartition, int]
+    ) -> None:
+        """Have all leases opened anew where retention has overtaken one: whoever opens it says what is lost.
+
+        An error about another offset is left over from before the partition was put at its lease's.
 
         Raises:
-            InvariantError: the log no longer reaches back to where we were put before.
+            ConfigurationError: the log ends before the offset, so it is not the log that was read before.
         """
-        state = assignment.state_value(tp)
-        if state.awaiting_reset and self._sought.get(tp) is assignment:
-            raise InvariantError(
-                f"{tp.topic}-{tp.partition} has no offset {offset} any more: retention deleted what was not "
-                "processed yet; the next start goes on with what is left, and says what is lost"
-            )
-        if not state.has_valid_position or state.position != offset:
-            consumer.seek(tp, offset)
-            self._sought[tp] = assignment
-        consumer.resume(tp)
+        lost = error.args[0] if isinstance(error, OffsetOutOfRangeError) else {}
+        for tp, offset in lost.items():
+            if at.get(tp) != offset:
+                continue
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            if offset > first:
+                raise ConfigurationError(
+                    f"{tp.topic}-{tp.partition} has no offset {offset}, and everything before it has been read: the "
+                    "topic was deleted and made again, or a broker lost its disk; see docs/production-kafka.md"
+                )
+            log.warning("retention has overtaken us; all leases are opened anew", partition=str(tp), offset=offset)
+            self._leases.revoke_all()
+            self.join_again()
 
     async def commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
         """Commit for the group; False if the partitions are no longer ours, which is nobody's loss."""
@@ -194,13 +209,36 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         return await asyncio.wrap_future(asked)
 
 
+def _put_at(
+    consumer: AIOKafkaConsumer, assignment: Any, wanted: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Have exactly these offsets fetched next, and nothing of other partitions; return those that are assigned."""
+    for tp in assignment.tps:
+        if tp not in wanted:
+            consumer.pause(tp)
+    at = {tp: offset for tp, offset in wanted.items() if tp in assignment.tps}
+    for tp, offset in at.items():
+        state = assignment.state_value(tp)
+        if not state.has_valid_position or state.position != offset:
+            consumer.seek(tp, offset)
+        consumer.resume(tp)
+    return at
+
+
+def _moved(assignment: Any, at: Mapping[TopicPartition, int], records: Mapping[TopicPartition, Any]) -> Fetched:
+    """Return the partitions that have moved, be it only past offsets without a record: the ends of transactions."""
+    states = {tp: assignment.state_value(tp) for tp in at}
+    positions = {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
+    return {tp: (records.get(tp, ()), position) for tp, position in positions.items() if position > at[tp]}
+
+
 async def _first_records(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float, over: asyncio.Event
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """Return what has been fetched of some partitions, once there is something; nothing once the wait is over."""
-    if records := await internals.take_fetched(consumer, partitions):
+    if records := await internals.take_fetched(consumer, partitions, 0, MAX_RECORDS_AT_ONCE):
         return records
-    waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds))
+    waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds, MAX_RECORDS_AT_ONCE))
     ending = asyncio.ensure_future(over.wait())
     try:
         await asyncio.wait((waiting, ending), return_when=asyncio.FIRST_COMPLETED)
