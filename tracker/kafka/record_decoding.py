@@ -30,8 +30,6 @@ DECODED_MAX_BYTES: Final = 256 * 1_048_576
 KEPT_PART_BYTES: Final = 65_536
 #: Headers of one record that are kept there.
 KEPT_HEADERS: Final = 100
-#: Records that are decoded at a time.
-RECORDS_AT_ONCE: Final = 1_000
 
 #: Base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first and last timestamp, producer id,
 #: producer epoch, base sequence, number of records.
@@ -98,13 +96,12 @@ class AnyBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield every record; those that aiokafka can't decode are decoded here. Costs 0.05 us a record more."""
+        """Yield every record; those that aiokafka can't decode are decoded here. Costs 0.1 us a record more."""
         decoded = 0
         try:
-            records = iter(self._unpacked())
-            while part := list(islice(records, RECORDS_AT_ONCE)):
-                yield from part
-                decoded += len(part)
+            for record in self._unpacked():
+                yield record
+                decoded += 1
         except Exception as error:  # noqa: BLE001 - whatever stops aiokafka must not stop us
             log.warning("a record batch is decoded record by record", offset=self.base_offset, error=repr(error))
         else:

@@ -51,6 +51,13 @@ def test_all_codecs_give_the_records_that_were_packed(codec):
     assert one_by_one == expected
 
 
+@pytest.mark.parametrize("codec", PACK)
+@pytest.mark.parametrize("count", [1, 999, 1_000, 1_001, 2_000])
+def test_records_that_aiokafka_can_decode_are_decoded_once(codec, count, monkeypatch):
+    monkeypatch.setattr(record_decoding, "decode_one_by_one", None)
+    assert len(decoded(batch([(b"k", b"v", [])] * count, codec=codec))) == count
+
+
 def test_batches_that_follow_each_other_are_all_decoded():
     raw = b"".join(batch(SOME, codec=codec) for codec in PACK)
     assert len(decoded(raw + batch(SOME)[:-1])) == len(SOME) * len(PACK)
