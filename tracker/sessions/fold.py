@@ -143,7 +143,7 @@ class PartitionFold:
             self.stream_time_ms = source.timestamp
             self._close_passed()
         if source.headers and (why := read_undecodable(source.headers)) is not None:
-            self._reject(source, RejectedRecord("undecodable", why))
+            self._outbox.reject(source, RejectedRecord("undecodable", why))
             return
         try:
             record = decode_source(source.key, source.value)
