@@ -13,6 +13,8 @@ import cramjam
 import lz4.frame
 import zstandard
 
+from tracker.errors import RejectedError
+
 #: How much comes out at a time, about.
 PIECE_BYTES: Final = 1_048_576
 #: Snappy makes at most 64 bytes of each 3; a block that claims more than this many times its size is broken.
@@ -24,7 +26,7 @@ _XERIAL_HEADER_BYTES: Final = 16
 _BLOCK_SIZE: Final = struct.Struct(">i")
 
 
-class BrokenPackingError(ValueError):
+class BrokenPackingError(RejectedError):
     """The bytes are not in the format of their codec. A broker unpacks what it takes, so it should hold none."""
 
 
