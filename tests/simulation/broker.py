@@ -2,15 +2,21 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
-from topics.catalog import CATALOG, CHANGELOG, SOURCE
+from topics.catalog import CATALOG, CHANGELOG, SOURCE, Topic
 
 PREFIX = "tracker."
 SOURCE_TOPIC = SOURCE.name(PREFIX)
 CHANGELOG_TOPIC = CHANGELOG.name(PREFIX)
+
+
+def topic_of(tp: TopicPartition) -> Topic:
+    """What the catalogue says of a partition's topic."""
+    return next(topic for topic in CATALOG if topic.name(PREFIX) == tp.topic)
 
 
 class Record(NamedTuple):
@@ -42,16 +48,23 @@ class PartitionLog:
         self.records: list[Record] = []
         self.end = 0
         self.on_append: list[Callable[[], None]] = []
+        self.takes_create_time = topic_of(tp).config["message.timestamp.type"] == "CreateTime"
         self._offsets: list[int] = []
         #: Where the batch that came last begins.
         self._last_batch = 0
 
-    def append(self, contents: Iterable[Content], timestamp_ms: int) -> int:
-        """Append a batch and return its base offset."""
+    def append(
+        self, contents: Iterable[Content], timestamp_ms: int, created_ms: Iterable[int | None] = repeat(None)
+    ) -> int:
+        """Append a batch and return its base offset.
+
+        A record has the time that its producer gave it, if it gave one and the topic takes it (CreateTime).
+        """
         base = self._last_batch = self.end
         topic, partition = self.tp
-        for key, value, headers in contents:
-            self.records.append(Record(topic, partition, self.end, timestamp_ms, key, value, tuple(headers)))
+        for (key, value, headers), created in zip(contents, created_ms, strict=False):
+            time_ms = timestamp_ms if created is None or not self.takes_create_time else created
+            self.records.append(Record(topic, partition, self.end, time_ms, key, value, tuple(headers)))
             self._offsets.append(self.end)
             self.end += 1
         for tell in self.on_append:

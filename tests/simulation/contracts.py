@@ -60,6 +60,11 @@ async def what_was_sent_comes_back_as_it_was(cluster: Cluster) -> None:
     assert (second.key, second.value, second.offset) == (b"gone", None, first.offset + 1)
 
 
+async def a_record_has_the_time_that_it_was_given(cluster: Cluster) -> None:
+    before = await send_batches(cluster.producer(10_000), cluster.topic, 0, _records(2), [5_000, 7_000])
+    assert [record.timestamp for record in await _read(cluster, 2)] == [5_000, 7_000], before
+
+
 async def a_record_of_its_own_is_acked_with_its_offset(cluster: Cluster) -> None:
     producer = cluster.producer(10_000)
     acks = [await producer.send_and_wait(cluster.topic, b"v", key=b"k", partition=0) for _ in range(2)]
@@ -110,6 +115,7 @@ CLUSTER_CONTRACTS = (
     a_batch_takes_the_first_record_whatever_its_size_and_refuses_when_full,
     batches_lie_in_the_log_in_order_and_their_acks_say_where,
     what_was_sent_comes_back_as_it_was,
+    a_record_has_the_time_that_it_was_given,
     a_record_of_its_own_is_acked_with_its_offset,
     a_reader_reads_on_from_where_it_was_put_and_knows_where_it_is,
     a_paused_partition_gives_nothing,

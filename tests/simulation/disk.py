@@ -19,6 +19,7 @@ class Disk:
         self.files: dict[Path, Rows] = {}
         self.open: set[Path] = set()
         self.is_full = False
+        self.refused_writes = 0
         self._before: list[tuple[Rows, Mapping[bytes, bytes | None]]] = []
 
     def note(self, rows: Rows, changed: Mapping[bytes, bytes | None]) -> None:
@@ -36,8 +37,12 @@ class Disk:
         self._before.clear()
 
     def lose_unsynced(self, rng: Random) -> int:
-        """The machine lost its power: the last writes never reached the disk."""
-        lost = rng.randint(0, len(self._before))
+        """The machine lost its power: some of the last writes never reached the disk."""
+        return self.lose_writes(rng.randint(0, len(self._before)))
+
+    def lose_writes(self, count: int = UNSYNCED_WRITES) -> int:
+        """Take back as many of the last unsynced writes as there are, and return how many that were."""
+        lost = min(count, len(self._before))
         for _ in range(lost):
             rows, before = self._before.pop()
             _put(rows, before)
@@ -83,6 +88,7 @@ class MemoryDatabase:
     def write(self, rows: Mapping[bytes, bytes | None]) -> None:
         self._before_write()
         if self._disk.is_full:
+            self._disk.refused_writes += 1
             raise DiskFullError("no space left on device")
         self._disk.note(self._rows, rows)
         _put(self._rows, rows)

@@ -25,6 +25,7 @@ class Batch:
 
     def __init__(self, max_bytes: int) -> None:
         self.contents: list[Content] = []
+        self.created_ms: list[int | None] = []
         self._size_bytes = BATCH_OVERHEAD_BYTES
         self._max_bytes = max_bytes
 
@@ -36,6 +37,7 @@ class Batch:
             return None
         self._size_bytes += size
         self.contents.append((key, value, headers))
+        self.created_ms.append(timestamp)
         return self
 
     def close(self) -> None:
@@ -114,7 +116,7 @@ class Producer:
         contents = sent.batch.contents
         if topic == CHANGELOG_TOPIC and not self.is_owner(partition):
             env.counters["written by a zombie"] += 1
-        base = self._broker.log(topic, partition).append(contents, env.broker_now_ms)
+        base = self._broker.log(topic, partition).append(contents, env.broker_now_ms, sent.batch.created_ms)
         if env.is_traced:
             self._say(f"{topic}-{partition} [{base}, {base + len(contents)}) written", contents)
         if env.strike_probability and env.rng.random() < self._lost_ack_probability:

@@ -1,0 +1,135 @@
+"""What RocksDB's errors mean, and what its files are told to be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracker.errors import DiskFullError, StateDamagedError
+from tracker.table import database as database_module
+from tracker.table.database import DAMAGED_SUFFIX, RocksDatabase
+
+#: As RocksDB says them.
+FULL = [
+    "IO error: No space left on device: x",
+    "IO error: Disk quota exceeded",
+    "IO error: File too large",
+    "x Already Closed",
+]
+CORRUPT = "Corruption: block checksum mismatch"
+
+
+class Failing:
+    """Raises whatever it is asked."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any) -> None:
+            raise Exception(self._message)  # noqa: TRY002 - as rocksdict does
+
+        return fail
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "partition-0"
+
+
+def failing(path: Path, message: str) -> RocksDatabase:
+    database = RocksDatabase(path)
+    database.write({b"a": b"1"})
+    database.close()
+    database._db = Failing(message)
+    return database
+
+
+CALLS = {
+    "get": lambda database: database.get(b"a"),
+    "get_many": lambda database: database.get_many([b"a"]),
+    "items": lambda database: list(database.items()),
+    "write": lambda database: database.write({b"a": b"1"}),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("message", FULL)
+def test_a_full_disk_is_something_to_wait_for(path, call, message):
+    database = failing(path, message)
+    with pytest.raises(DiskFullError, match=message.split(":")[0]):
+        CALLS[call](database)
+    assert not path.with_name(path.name + DAMAGED_SUFFIX).exists()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_damage_is_noted_for_the_next_opening_which_begins_anew(path, call):
+    database = failing(path, CORRUPT)
+    with pytest.raises(StateDamagedError, match="partition-0: Corruption"):
+        CALLS[call](database)
+    again = RocksDatabase(path)
+    assert list(again.items()) == []
+    again.close()
+    once_more = RocksDatabase(path)
+    assert not path.with_name(path.name + DAMAGED_SUFFIX).exists()
+    once_more.close()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_is_not_known_is_raised_as_it_is(path, call):
+    with pytest.raises(Exception, match="never heard of"):
+        CALLS[call](failing(path, "never heard of"))
+
+
+def test_nothing_is_read_for_no_keys(path):
+    assert failing(path, CORRUPT).get_many([]) == []
+
+
+def test_a_database_that_does_not_close_is_closed_all_the_same(path):
+    failing(path, "IO error: No space left on device").close()
+
+
+class Opening:
+    """Opens a database, once it has failed with these messages."""
+
+    def __init__(self, *messages: str) -> None:
+        self._rdict = database_module.Rdict
+        self.messages = list(messages)
+
+    def __call__(self, *args: Any) -> Any:
+        if self.messages:
+            raise Exception(self.messages.pop(0))  # noqa: TRY002
+        return self._rdict(*args)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("IO error: No space left on device", DiskFullError),
+        ("IO error: lock hold by current process", Exception),
+    ],
+)
+def test_a_database_that_is_in_use_or_has_no_room_is_left_as_it_is(path, monkeypatch, message, error):
+    RocksDatabase(path).close()
+    before = sorted(file.name for file in path.iterdir())
+    monkeypatch.setattr(database_module, "Rdict", Opening(message))
+    with pytest.raises(error, match="No space left" if error is DiskFullError else "lock"):
+        RocksDatabase(path)
+    assert {"CURRENT", "LOCK"} <= set(before) <= {file.name for file in path.iterdir()}
+
+
+@pytest.mark.parametrize("message", [CORRUPT, "Corruption: block lock", "Invalid argument: not a database"])
+def test_a_database_that_can_not_be_opened_is_made_anew(path, monkeypatch, message):
+    database = RocksDatabase(path)
+    database.write({b"a": b"1"})
+    database.close()
+    opening = Opening(message)
+    monkeypatch.setattr(database_module, "Rdict", opening)
+    again = RocksDatabase(path)
+    assert opening.messages == []
+    assert again.get(b"a") is None
+    again.close()
+
+
+def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
+    assert database_module._memory() is database_module._memory()
