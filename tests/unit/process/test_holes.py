@@ -10,7 +10,7 @@ from tests.unit.process.one_partition import OnePartition, partition_test
 from tests.unit.process.test_checkpoint import counted
 from tracker.process import metrics
 from tracker.process.ticks import is_due
-from tracker.sessions.state import encode_state
+from tracker.sessions.layouts import encode_state
 from tracker.table.store import Row, row_of
 
 

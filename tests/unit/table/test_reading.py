@@ -13,7 +13,7 @@ from tests.simulation.environment import Environment
 from tests.simulation.reader import Reader
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
-from tracker.sessions.state import OFFSET_BYTES
+from tracker.sessions.layouts import LAYOUT, OFFSET_BYTES
 from tracker.table.changelog import follow, read_to_end
 from tracker.table.store import SessionStore
 
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 def value(offset: int) -> bytes:
-    return offset.to_bytes(OFFSET_BYTES, "big") + b"state"
+    return offset.to_bytes(OFFSET_BYTES, "big") + bytes([LAYOUT]) + b"state"
 
 
 class World:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.disk import Disk, MemoryDatabase
+from tracker.sessions.layouts import encode_state
 from tracker.sessions.outputs import ChangedState
-from tracker.sessions.state import SessionState, encode_state
+from tracker.sessions.state import SessionState
 from tracker.table.sessions import SessionTable
 from tracker.table.store import SessionStore
 
