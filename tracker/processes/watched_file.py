@@ -1,6 +1,7 @@
 """A file that is read again whenever it changes. A version that is not valid changes nothing but the log."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -11,6 +12,8 @@ from tracker.errors import ConfigurationError
 
 #: How often the file is looked at.
 POLL_SECONDS: Final = 1.0
+#: How often a file that is not valid is read again although it has not changed: the reason may lie outside of it.
+RETRY_SECONDS: Final = 10.0
 
 _Value = TypeVar("_Value")
 
@@ -47,6 +50,7 @@ class WatchedFile(Generic[_Value]):
         self._check = check
         self._on_change = on_change
         self._seen = _fingerprint(path)
+        self._read_at = time.monotonic()
         self.value = read(path)
         #: Why the present version of the file is not in use; None if it is.
         self.problem: str | None = None
@@ -55,13 +59,16 @@ class WatchedFile(Generic[_Value]):
         """Look at the file about once a second, until cancelled. It is read in a thread."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if _fingerprint(self._path) != self._seen:
+            is_retry = self.problem is not None and time.monotonic() - self._read_at >= RETRY_SECONDS
+            if is_retry or _fingerprint(self._path) != self._seen:
                 await asyncio.to_thread(self.reload)
                 self._on_change()
 
     def reload(self) -> None:
         """Read the file; keep the old value if the new one is not valid."""
         self._seen = _fingerprint(self._path)
+        self._read_at = time.monotonic()
+        last_problem = self.problem
         try:
             value = self._read(self._path)
             self.problem = self._check(self.value, value)
@@ -70,7 +77,7 @@ class WatchedFile(Generic[_Value]):
         if self.problem is None:
             self.value = value
             log.info("a file was loaded again", file=self._what, path=str(self._path))
-        else:
+        elif self.problem != last_problem:
             log.error(
                 "a file has changed and is not valid; its last valid version stays in use",
                 file=self._what,

@@ -295,6 +295,38 @@ def test_a_login_that_is_taken_away_is_told_in_a_line_and_nothing_is_lost(world:
             stage.end()
 
 
+@pytest.mark.parametrize(
+    ("user", "problem", "lines"),
+    [
+        # It may not read the topics: each try is a new reader, and they become fewer and fewer.
+        ("tracker-process", "can't read from Kafka", ["retry_in_seconds=1.0", "retry_in_seconds=2.0"]),
+        # It may not ask for the groups: one line, and the page goes on without their lag.
+        ("tracker-dead-letters", "does not tell the groups' lag", ["/live shows no lag"]),
+    ],
+)
+def test_the_live_page_without_its_optional_rights_says_so_and_does_not_try_for_ever(
+    world: World, tmp_path: Path, user: str, problem: str, lines: list[str]
+) -> None:
+    port = free_port()
+    collect = Stage("collect", tmp_path / "c", world.environment(user, "PLAIN", collect_port=str(port)))
+
+    def page() -> str:
+        try:
+            return str(urllib.request.urlopen(f"http://localhost:{port}/live/data", timeout=10).read().decode())
+        except OSError as error:
+            return str(error)
+
+    try:
+        collect.start()
+        wait_until(lambda: problem in page(), "the page says it", WORK_SECONDS)
+        wait_until(
+            lambda: page() and all(collect.log_file.read_text().count(line) for line in lines), "the log", WORK_SECONDS
+        )
+        assert all(collect.log_file.read_text().count(line) == 1 for line in lines)
+    finally:
+        collect.end()
+
+
 async def send(world: World, session: str, event_id: str) -> None:
     async with new_producer(world.open_door, "test") as producer:
         await producer.send_and_wait(f"{PREFIX}events", event_value(session, event_id), key=session.encode())

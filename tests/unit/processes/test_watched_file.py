@@ -93,6 +93,31 @@ async def test_a_value_that_may_not_replace_the_old_one_does_not(tmp_path):
     assert (watching.file.value, watching.file.problem) == (6, None)
 
 
+async def test_a_file_that_could_not_be_read_for_a_while_is_read_then(tmp_path, monkeypatch):
+    """As when there are too many open files: the file does not change when there are fewer again."""
+    monkeypatch.setattr(watched_file, "RETRY_SECONDS", 0.001)
+    path = tmp_path / "n"
+    path.write_text("1")
+    is_readable = True
+
+    def read_if_readable(path: Path) -> int:
+        if not is_readable:
+            raise ConfigurationError("too many open files")
+        return read(path)
+
+    watching = Watching(path)
+    watching.file._read = read_if_readable
+    is_readable = False
+    replace(path, "2")
+    await watching.change()
+    assert (watching.file.value, watching.file.problem) == (1, "too many open files")
+    is_readable = True
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while watching.file.value != 2:
+            await watching.change()
+    assert watching.file.problem is None
+
+
 def test_at_the_start_there_is_no_old_value_to_keep(tmp_path):
     with pytest.raises(ConfigurationError):
         WatchedFile(tmp_path / "n", read, what="number")
