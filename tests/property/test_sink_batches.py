@@ -4,7 +4,7 @@ from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.sink.sink_records import lease, output
+from tests.unit.sink.sink_records import lease, output
 from topics.headers import SourcePosition
 from tracker.sink.batches import Batch, Batcher, Covered, Limits
 

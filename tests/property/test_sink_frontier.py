@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.sink.sink_records import lease
+from tests.unit.sink.sink_records import lease
 from topics.headers import SourcePosition
 from tracker.sink.batches import Batch, Covered
 from tracker.sink.frontier import Frontier

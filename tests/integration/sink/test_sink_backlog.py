@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble
+from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION

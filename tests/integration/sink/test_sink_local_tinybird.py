@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 from pydantic import SecretStr
 
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.sink.sink_records import chunk, lease, output
+from tests.unit.sink.sink_records import chunk, lease, output
 from topics.headers import SourcePosition
 from tracker import clock
 from tracker.errors import ConfigurationError

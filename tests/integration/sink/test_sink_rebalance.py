@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble
+from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION

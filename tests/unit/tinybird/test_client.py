@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble, reset_before_answer, status
+from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble, reset_before_answer, status
 from tracker.errors import ConfigurationError
 from tracker.tinybird_clients import tinybird_client
 

@@ -6,9 +6,9 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from tests.integration.sink.sink_records import chunk, lease, output, rows
-from tests.integration.sink.test_sink_pipeline import Kept, running
-from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble, status
+from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble, status
+from tests.unit.sink.sink_records import chunk, lease, output, rows
+from tests.unit.sink.test_pipeline import Kept, running
 from topics.headers import SourcePosition
 from tracker.errors import ConfigurationError
 from tracker.tinybird.answers import TinybirdUnavailable, read_answer

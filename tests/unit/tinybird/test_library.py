@@ -8,7 +8,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.integration.sink.tinybird_double import TOKEN, Request, TinybirdDouble, refuse, status
+from tests.fixtures.tinybird_double import TOKEN, Request, TinybirdDouble, refuse, status
 from tracker.datasources.files import shipped_datasources
 from tracker.errors import ConfigurationError
 from tracker.tinybird.client import InvalidRows, TinybirdClient

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from aiokafka import ConsumerRecord, TopicPartition
 
-from tests.integration.sink.sink_records import chunk, lease, output, rows
-from tests.integration.sink.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
+from tests.fixtures.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
+from tests.unit.sink.sink_records import chunk, lease, output, rows
 from topics.headers import SourcePosition
 from tracker.sink.batches import Covered, Limits
 from tracker.sink.pipeline import Bounds, Pipeline

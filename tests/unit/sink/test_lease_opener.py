@@ -1,0 +1,46 @@
+"""A sink goes on at the group's committed offset, and its metadata is what it has seen."""
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from topics.headers import SourcePosition
+from tracker.sink.lease import SinkLease, SinkLeaseOpener
+from tracker.sink.positions import NOTHING_SEEN
+
+ONE, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
+
+
+class Thread:
+    """What the group and the logs say."""
+
+    def __init__(self, committed: dict, starts: dict) -> None:
+        self._committed, self._starts = committed, starts
+
+    async def committed(self, partitions):
+        return {tp: self._committed[tp] for tp in partitions if tp in self._committed}
+
+    async def log_starts(self, partitions):
+        return {tp: self._starts.get(tp, 0) for tp in partitions}
+
+
+async def opened(committed: dict, starts: dict | None = None) -> list[SinkLease]:
+    thread = Thread(committed, starts or {})
+    return [lease async for lease in SinkLeaseOpener(lambda: thread).open_leases([ONE, OTHER], 7)]
+
+
+async def test_a_lease_begins_at_what_was_committed_and_knows_what_was_seen():
+    one, other = await opened({ONE: OffsetAndMetadata(5, "41:2")})
+    assert (one.tp, one.generation, one.next_offset, one.committed_offset) == (ONE, 7, 5, 5)
+    assert one.seen.last == SourcePosition(41, 2)
+    assert (other.tp, other.next_offset, other.seen.last) == (OTHER, 0, NOTHING_SEEN)
+
+
+async def test_what_retention_has_deleted_is_skipped():
+    one, other = await opened({ONE: OffsetAndMetadata(5, "41:2")}, {ONE: 9, OTHER: 3})
+    assert (one.next_offset, one.seen.last) == (9, SourcePosition(41, 2))
+    assert (other.next_offset, other.committed_offset) == (3, 3)
+
+
+async def test_an_operator_may_have_committed_without_metadata():
+    one, _ = await opened({ONE: OffsetAndMetadata(5, None)})
+    assert (one.next_offset, one.seen.last) == (5, NOTHING_SEEN)

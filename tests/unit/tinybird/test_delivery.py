@@ -1,0 +1,321 @@
+"""Rows end in one of two ways: Tinybird has them, or the right ones are turned away, whatever it answers meanwhile."""
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from tests.simulation.environment import Environment
+from tests.unit.tinybird.events_api_double import (
+    DATASOURCE,
+    EVENTS_API_CONTRACTS,
+    ApiDouble,
+    strict_double,
+)
+from tracker.errors import ConfigurationError
+from tracker.tinybird import metrics
+from tracker.tinybird.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable
+from tracker.tinybird.delivery import Delivery, Outcome, TurnedAway
+from tracker.tinybird.events_api import RETRY_MAX_WAIT_SECONDS
+from tracker.tinybird.pacing import ApiLimits
+
+TIMEOUT_SECONDS = 3_600.0
+ENOUGH = ApiLimits(requests_per_second=100_000, bytes_per_second=10**9, request_max_bytes=10**6)
+
+
+@pytest.mark.parametrize("contract", EVENTS_API_CONTRACTS, ids=lambda contract: contract.__name__)
+async def test_the_double(contract):
+    await contract(strict_double())
+
+
+class LookupDouble:
+    """Knows what it is told to."""
+
+    def __init__(self) -> None:
+        self.there: set[bytes] = set()
+        self.quarantined: dict[bytes, str] = {}
+        self.asked: list[tuple[int, int, float]] = []
+
+    async def has_row(self, row: bytes) -> bool:
+        return row in self.there
+
+    async def find_quarantined(self, rows, count: int, since_seconds: float) -> dict[int, str]:
+        self.asked.append((len(rows), count, since_seconds))
+        return {place: self.quarantined[row] for place, row in enumerate(rows) if row in self.quarantined}
+
+
+class Sending:
+    """A delivery with its doubles, in virtual time."""
+
+    def __init__(self, limits: ApiLimits = ENOUGH) -> None:
+        self.env = Environment(0)
+        self.api, self.lookup = ApiDouble(), LookupDouble()
+        self.delivery = Delivery(self.api, DATASOURCE, limits, self.lookup)  # type: ignore[arg-type]
+
+
+def delivery_test(limits: ApiLimits = ENOUGH):
+    def decorate(test):
+        def run() -> None:
+            env = Environment(0)
+
+            async def limited() -> None:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    sending = Sending(limits)
+                    sending.env = env
+                    await test(sending)
+
+            env.loop.run(limited())
+
+        run.__name__ = test.__name__
+        return run
+
+    return decorate
+
+
+ROWS = [b'{"n":%d}' % n for n in range(7)]
+
+
+def refuse(*bad: bytes, error: type[Exception] = RowsRefused, **options):
+    return lambda rows: error("no", **options) if any(row in bad for row in rows) else None
+
+
+def value(metric) -> float:
+    return metric.labels(DATASOURCE)._value.get()
+
+
+@delivery_test()
+async def test_rows_that_are_taken_go_in_one_request(sending):
+    before = value(metrics.ROWS)
+    outcome = await sending.delivery.send(ROWS)
+    assert sending.api.requests == [ROWS]
+    assert outcome == Outcome(written_rows=7, paced_seconds=outcome.paced_seconds)
+    assert value(metrics.ROWS) == before + 7
+
+
+@delivery_test()
+async def test_no_rows_are_no_request(sending):
+    assert (await sending.delivery.send([])).written_rows == 0
+    assert sending.api.requests == []
+
+
+@pytest.mark.parametrize("bad", [(0,), (3,), (6,), (2, 3), (0, 1, 2, 3, 4, 5, 6)])
+def test_the_bad_rows_are_turned_away_by_their_own_place_and_all_others_are_written(bad):
+    @delivery_test()
+    async def test(sending) -> None:
+        sending.api.is_refused = refuse(*(ROWS[place] for place in bad))
+        outcome = await sending.delivery.send(ROWS)
+        assert outcome.turned_away == [TurnedAway(place, "refused", "no") for place in bad]
+        assert sending.api.written == [row for place, row in enumerate(ROWS) if place not in bad]
+        assert outcome.written_rows == 7 - len(bad)
+        assert outcome.too_large_bytes is None
+
+    test()
+
+
+@delivery_test()
+async def test_rows_that_are_too_many_go_in_halves_and_the_smallest_size_that_did_not_fit_is_known(sending):
+    sending.api.is_refused = lambda rows: RowsTooLarge("413") if len(rows) > 2 else None
+    outcome = await sending.delivery.send(ROWS)
+    assert sending.api.written == ROWS
+    assert [len(rows) for rows in sending.api.requests] == [7, 3, 1, 2, 4, 2, 2]
+    assert outcome.too_large_bytes == 3 * len(ROWS[0]) + 3
+    assert outcome.turned_away == []
+
+
+@delivery_test(ApiLimits(100_000, 10**9, 20))
+async def test_a_row_that_no_request_may_hold_is_turned_away_unsent(sending):
+    rows = [ROWS[0], b"x" * 21, b"y" * 20]
+    outcome = await sending.delivery.send(rows)
+    assert [(row.place, row.reason) for row in outcome.turned_away] == [(1, "oversized")]
+    assert "21 bytes; a request may have 20" in outcome.turned_away[0].detail
+    assert sending.api.written == [rows[0], rows[2]]
+    assert outcome.too_large_bytes == 22
+
+
+# 422: a materialized view failed
+
+
+@delivery_test()
+async def test_a_row_that_is_there_although_a_view_failed_is_written(sending):
+    sending.api.is_refused = refuse(ROWS[2], may_be_written=True)
+    sending.lookup.there.add(ROWS[2])
+    outcome = await sending.delivery.send(ROWS)
+    assert (outcome.written_rows, outcome.turned_away) == (7, [])
+
+
+@delivery_test()
+async def test_a_row_that_is_not_there_after_a_view_failed_is_turned_away(sending):
+    sending.api.is_refused = refuse(ROWS[2], may_be_written=True)
+    outcome = await sending.delivery.send(ROWS)
+    assert [row.place for row in outcome.turned_away] == [2]
+
+
+@delivery_test()
+async def test_a_row_that_is_refused_as_such_is_not_looked_for(sending):
+    sending.api.is_refused = refuse(ROWS[2])
+    sending.lookup.there.add(ROWS[2])
+    assert [row.place for row in (await sending.delivery.send(ROWS)).turned_away] == [2]
+
+
+# Quarantine
+
+
+@delivery_test()
+async def test_quarantined_rows_are_found_by_their_place_among_all_that_were_sent(sending):
+    before = [value(metrics.QUARANTINED), value(metrics.UNIDENTIFIED)]
+    sending.api.is_refused = refuse(ROWS[0])  # so that what follows goes in parts
+    sending.api.quarantines = lambda row: row in (ROWS[4], ROWS[6])
+    sending.lookup.quarantined = {ROWS[4]: "n: not a number", ROWS[6]: "n: no"}
+    outcome = await sending.delivery.send(ROWS)
+    assert {(row.place, row.detail) for row in outcome.turned_away} == {
+        (0, "no"),
+        (4, "quarantined: n: not a number"),
+        (6, "quarantined: n: no"),
+    }
+    assert (outcome.written_rows, outcome.quarantined_rows) == (4, 2)
+    assert [value(metrics.QUARANTINED), value(metrics.UNIDENTIFIED)] == [before[0] + 2, before[1]]
+    assert sum(count for _, count, _ in sending.lookup.asked) == 2
+
+
+@delivery_test()
+async def test_a_quarantined_row_that_is_not_found_is_counted(sending):
+    before = value(metrics.UNIDENTIFIED)
+    sending.api.quarantines = lambda row: row in (ROWS[4], ROWS[6])
+    sending.lookup.quarantined = {ROWS[4]: "n: no"}
+    outcome = await sending.delivery.send(ROWS)
+    assert [row.place for row in outcome.turned_away] == [4]
+    assert value(metrics.UNIDENTIFIED) == before + 1
+
+
+@delivery_test()
+async def test_more_found_than_counted_is_none_missing(sending):
+    before = value(metrics.UNIDENTIFIED)
+    sending.api.quarantines = lambda row: row == ROWS[4]
+    sending.lookup.quarantined = {ROWS[4]: "n: no", ROWS[5]: "n: no"}
+    assert [row.place for row in (await sending.delivery.send(ROWS)).turned_away] == [4, 5]
+    assert value(metrics.UNIDENTIFIED) == before
+
+
+# Away
+
+
+@delivery_test()
+async def test_what_passes_is_tried_again_with_the_same_bytes_and_growing_waits(sending):
+    sending.api.faults = deque([TinybirdUnavailable("no answer")] * 12)
+    began = sending.env.loop.time()
+    outcome = await sending.delivery.send(ROWS)
+    assert not sending.api.faults
+    assert (outcome.written_rows, outcome.was_held_up) == (7, True)
+    assert len(set(sending.api.bodies)) == 1
+    assert len(sending.api.bodies) == 13
+    took = sending.env.loop.time() - began
+    assert 5 < took < 12 * RETRY_MAX_WAIT_SECONDS
+    assert sending.delivery.circuit.state == "closed"
+
+
+@delivery_test()
+async def test_a_wait_that_tinybird_asks_for_is_kept(sending):
+    sending.api.faults = deque([TinybirdUnavailable("429", 50.0, is_throttling=True)])
+    began = sending.env.loop.time()
+    await sending.delivery.send(ROWS)
+    assert 50 <= sending.env.loop.time() - began < 51
+
+
+@delivery_test()
+async def test_an_answer_that_counts_other_rows_is_not_believed(sending):
+    async def miscounting(rows) -> IngestResult:
+        return IngestResult(len(rows) - 1, 0)
+
+    sending.api.faults = deque([miscounting])
+    outcome = await sending.delivery.send(ROWS)
+    assert len(sending.api.requests) == 2
+    assert (outcome.written_rows, outcome.was_held_up) == (7, True)
+
+
+@delivery_test()
+async def test_quarantined_rows_count_as_answered(sending):
+    sending.api.quarantines = lambda row: row == ROWS[4]
+    await sending.delivery.send(ROWS)
+    assert len(sending.api.requests) == 1
+
+
+@delivery_test()
+async def test_while_it_fails_one_request_tries_for_all_and_then_all_go(sending):
+    sending.api.faults = deque([TinybirdUnavailable("no answer")] * 4)
+    sends = [asyncio.ensure_future(sending.delivery.send([row])) for row in ROWS]
+    await asyncio.sleep(0.01)
+    failed_first = len(sending.api.requests)
+    await asyncio.sleep(0.1)
+    assert len(sending.api.requests) == failed_first
+    assert sending.delivery.circuit.state == "open"
+    await asyncio.gather(*sends)
+    assert not sending.api.faults
+    assert sorted(sending.api.written) == ROWS
+    assert sending.delivery.circuit.state == "closed"
+
+
+@delivery_test()
+async def test_a_refusal_is_an_answer_and_closes_the_circuit(sending):
+    sending.api.faults = deque([TinybirdUnavailable("no answer"), RowsRefused("no")])
+    outcome = await asyncio.wait_for(sending.delivery.send([ROWS[0]]), 60)
+    assert [row.place for row in outcome.turned_away] == [0]
+    assert sending.delivery.circuit.state == "closed"
+    assert (await asyncio.wait_for(sending.delivery.send([ROWS[1]]), 60)).written_rows == 1
+
+
+@delivery_test()
+async def test_after_what_does_not_pass_others_may_try_too(sending):
+    sending.api.faults = deque([TinybirdUnavailable("no answer"), ConfigurationError("token"), ConfigurationError("x")])
+    first = asyncio.ensure_future(sending.delivery.send([ROWS[0]]))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(sending.delivery.send([ROWS[1]]))
+    for send in (first, second):
+        with pytest.raises(ConfigurationError):
+            await asyncio.wait_for(send, 60)
+    assert not sending.api.faults
+
+
+@delivery_test()
+async def test_throttled_is_not_open(sending):
+    sending.api.faults = deque([TinybirdUnavailable("429", 5.0, is_throttling=True)])
+    send = asyncio.ensure_future(sending.delivery.send(ROWS))
+    await asyncio.sleep(1)
+    assert sending.delivery.circuit.state == "throttled"
+    await send
+
+
+@delivery_test(ApiLimits(10, 10**9, 10**6))
+async def test_the_pace_is_kept_and_the_time_that_it_cost_is_told(sending):
+    before = value(metrics.PACED_SECONDS)
+    began = sending.env.loop.time()
+    outcomes = [await sending.delivery.send([row]) for row in ROWS * 3]
+    assert 1.4 < sending.env.loop.time() - began < 1.8  # 5 at once, then 10 a second
+    assert value(metrics.PACED_SECONDS) >= before
+    assert all(outcome.paced_seconds >= 0 for outcome in outcomes)
+
+
+@delivery_test()
+async def test_what_the_headers_leave_is_obeyed(sending):
+    sending.api.answer_headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}
+    await sending.delivery.send([ROWS[0]])
+    assert sending.delivery._pacer._allowance.wait_seconds(0.0) > 0
+    sending.api.answer_headers = {}
+
+
+def test_outcomes_are_added_up_with_the_places_of_those_before():
+    outcome = Outcome(
+        written_rows=2, quarantined_rows=1, turned_away=[TurnedAway(1, "refused", "a")], too_large_bytes=9
+    )
+    other = Outcome(1, 2, [TurnedAway(0, "refused", "b")], paced_seconds=1.5, was_held_up=True, too_large_bytes=7)
+    outcome.add(other, places_before=3)
+    assert outcome == Outcome(
+        3, 3, [TurnedAway(1, "refused", "a"), TurnedAway(3, "refused", "b")], 1.5, was_held_up=True, too_large_bytes=7
+    )
+    outcome.add(Outcome(), places_before=4)
+    assert (outcome.too_large_bytes, outcome.was_held_up) == (7, True)
+
+
+def test_all_rows_are_required_only_where_that_is_asked_for():
+    Outcome(written_rows=1).require_all()
+    with pytest.raises(RowsRefused, match="2 rows were not taken, the first because a"):
+        Outcome(turned_away=[TurnedAway(1, "refused", "a"), TurnedAway(2, "refused", "b")]).require_all()
