@@ -91,7 +91,9 @@ def _dead_letters(prefix: str) -> Iterator[Need]:
 def _verify(prefix: str) -> Iterator[Need]:
     for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
         yield _topic(prefix, topic, READ, "what Tinybird must have")
-    yield _group(prefix, "sink", ("Describe",), "how far the sink has come")
+    yield _topic(prefix, SOURCE, READ, "the records that are accounted for")
+    for stage in ("process", "sink"):
+        yield _group(prefix, stage, ("Describe",), "how far the stage has come")
 
 
 def _session(prefix: str) -> Iterator[Need]:

@@ -12,6 +12,7 @@ from topics.headers import POSITION_HEADERS, SourcePosition, read_position, was_
 from tracker.kafka.log_reader import LogReader
 from tracker.settings import Settings
 from tracker.verify.hashes import MODULUS, Kind, Scope, Session, session_of, slice_of
+from tracker.verify.offsets import Offsets
 
 
 class Bucket(NamedTuple):
@@ -34,6 +35,8 @@ class LoggedRow(NamedTuple):
     partition: int
     offset: int
     is_written: bool
+    #: The source record that gave it.
+    source_offset: int
     row: Mapping[str, Any]
 
 
@@ -45,6 +48,8 @@ class Logged:
     on_their_way: set[Session] = field(default_factory=set)
     rows: int = 0
     is_whole: bool = True
+    #: Of each partition, the offsets of the source records that gave rows, whatever the scope.
+    sources: dict[int, Offsets] = field(default_factory=lambda: defaultdict(Offsets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ async def logged_rows(log: OutputLog) -> AsyncIterator[LoggedRow]:
                     continue
                 last = position
                 is_written = record.offset < log.committed.get(partition, 0)
-                yield LoggedRow(partition, record.offset, is_written, orjson.loads(record.value))
+                yield LoggedRow(partition, record.offset, is_written, position.offset, orjson.loads(record.value))
 
 
 async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
@@ -85,6 +90,7 @@ async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
     hashes: dict[Bucket, int] = defaultdict(int)
     async for found in logged_rows(log):
         row = found.row
+        logged.sources[found.partition].add(found.source_offset)
         if not found.is_written:
             logged.on_their_way.add(session_of(row))
         elif scope.takes(kind, row):

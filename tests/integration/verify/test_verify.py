@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.fixtures.tinybird import LocalTinybird
 from tests.sessions_log import START_MS, Log, Record
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, Topic
 from topics.dead_letter import dead_letter
 from topics.headers import Headers
 from tracker.cli.app import app
@@ -54,9 +54,11 @@ class Deployment:
         for number in range(4):
             log.expire(f"{self.workspace}-{number}", START_MS + 1_000)
         self.result = log.fold()
+        self.write(SOURCE, [(record.key, record.value, []) for record in log.records])
         self.write(SEQUENCED, self.result.events)
         self.write(SESSIONS, self.result.sessions)
         self.commit(len(self.result.events), len(self.result.sessions))
+        self.folded(len(log.records))
 
     def write(self, topic: Topic, records: list[Output] | list[ProducerRecord]) -> None:
         async def send() -> None:
@@ -66,17 +68,24 @@ class Deployment:
         asyncio.run(send())
 
     def commit(self, events: int, sessions: int) -> None:
+        """Say how far the sink has come."""
+        self._commit("sink", [(SEQUENCED, events), (SESSIONS, sessions)])
+
+    def folded(self, records: int) -> None:
+        """Say how far the processor has come."""
+        self._commit("process", [(SOURCE, records)])
+
+    def _commit(self, stage: str, offsets: list[tuple[Topic, int]]) -> None:
         prefix = self.settings.topic_prefix
 
         async def commit() -> None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self.settings.kafka_bootstrap, group_id=f"{prefix}sink", enable_auto_commit=False
+                bootstrap_servers=self.settings.kafka_bootstrap, group_id=f"{prefix}{stage}", enable_auto_commit=False
             )
             async with consumer:
-                names = (SEQUENCED.name(prefix), SESSIONS.name(prefix))
-                partitions = [TopicPartition(name, 0) for name in names]
-                consumer.assign(partitions)
-                await consumer.commit(dict(zip(partitions, (events, sessions), strict=True)))
+                partitions = {TopicPartition(topic.name(prefix), 0): offset for topic, offset in offsets}
+                consumer.assign(list(partitions))
+                await consumer.commit(partitions)
 
         asyncio.run(commit())
 
