@@ -16,7 +16,8 @@ from tracker.imports.readers import read_rows
 from tracker.imports.writing import LogWriter, Written, look_present
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
-from tracker.kafka.clients import new_producer, new_reader
+from tracker.kafka.clients import new_producer
+from tracker.kafka.log_reader import new_range_reader
 from tracker.settings import Settings
 
 RECORD_BATCH_MAX_BYTES: Final = 900_000
@@ -127,7 +128,7 @@ async def write_log(
     topic = IMPORT_SOURCE.name(own.topic_prefix)
     on_broker = (await admin.describe_broker(own))[topic].partitions
     client_id = f"{settings.topic_prefix}import.{what.name}"
-    async with new_reader(settings, client_id) as reader:
+    async with new_range_reader(settings, client_id) as reader:
         present = await look_present(reader, topic, on_broker)
     async with new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES) as producer:
         return await LogWriter(producer, topic, present, what.name).write(records(what, rejects), on_progress)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,6 +19,8 @@ from tracker.settings import Settings
 #: One fetch of one partition: large, because whole topics are read.
 FETCH_MAX_BYTES: Final = 4_194_304
 FETCH_WAIT_MS: Final = 500
+#: How long the broker may hold a fetch open where it has nothing.
+RANGE_FETCH_WAIT_MS: Final = 10
 MAX_RECORDS_AT_ONCE: Final = 5_000
 #: A broker that gives nothing for so long is away.
 STALLED_AFTER_SECONDS: Final = 60.0
@@ -151,6 +153,15 @@ class LogReader:
                 yield run.records
 
 
+def new_range_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaConsumer:
+    """Return an unstarted consumer for ranges of a log that are known to be there.
+
+    aiokafka has one fetch under way per broker. One that waits at the end of a partition keeps the next partition
+    waiting, so the broker is told to answer at once.
+    """
+    return new_reader(settings, client_id, **{"fetch_max_wait_ms": RANGE_FETCH_WAIT_MS, **options})
+
+
 @asynccontextmanager
 async def open_log_reader(settings: Settings, client_id: str) -> AsyncIterator[LogReader]:
     """Yield a reader.
@@ -160,7 +171,7 @@ async def open_log_reader(settings: Settings, client_id: str) -> AsyncIterator[L
         RetryableError: Kafka can't be reached, or stops answering within the block.
     """
     found = await describe_broker(settings)
-    consumer = new_reader(settings, client_id, max_partition_fetch_bytes=FETCH_MAX_BYTES)
+    consumer = new_range_reader(settings, client_id, max_partition_fetch_bytes=FETCH_MAX_BYTES)
     try:
         await consumer.start()
         yield LogReader(settings, consumer, found)

@@ -16,7 +16,7 @@ from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
-from tracker.kafka.clients import new_reader
+from tracker.kafka.log_reader import new_range_reader
 from tracker.processes.children import Child
 from tracker.processes.signals import calling_on_stop
 from tracker.replay.compare import Comparison
@@ -63,7 +63,7 @@ async def prepare(settings: Settings, request: Request, *, dry_run: bool = False
             raise ConfigurationError(f"{request.name!r} was made on another cluster; {generation.discard_command}")
         return generation, plan, True
     await require_access(settings, "replay")  # says in one line what is wrong; a consumer would try for long
-    async with new_reader(settings, f"{settings.topic_prefix}replay") as reader:
+    async with new_range_reader(settings, f"{settings.topic_prefix}replay") as reader:
         plan = await make_plan(settings, request, reader)
     if not dry_run:
         if request.target == "topics":

@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaConsumer
 from aiolimiter import AsyncLimiter
 
 from tracker.errors import ConfigurationError, NotFoundError
-from tracker.kafka.clients import new_producer, new_reader, partition_for_key
+from tracker.kafka.clients import new_producer, partition_for_key
+from tracker.kafka.log_reader import new_range_reader
 from tracker.processes.signals import stop_event
 from tracker.replay.generation import Generation
 from tracker.replay.partition import PartitionReplay, Progress
@@ -97,7 +98,7 @@ async def _targets(
 
 def _reader(settings: Settings) -> AIOKafkaConsumer:
     client_id = f"{settings.topic_prefix}replay"
-    return new_reader(
+    return new_range_reader(
         settings, client_id, max_partition_fetch_bytes=FETCH_MAX_BYTES, fetch_max_bytes=2 * FETCH_MAX_BYTES
     )
 
