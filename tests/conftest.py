@@ -21,7 +21,12 @@ time.tzset()
 #: Tests of real parts keep their order: those of a module share what they started.
 ORDERED_FOLDERS = {"integration", "browser"}
 
-pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.tinybird", "tests.fixtures.tinybird_double"]
+pytest_plugins = [
+    "tests.fixtures.kafka",
+    "tests.fixtures.tinybird",
+    "tests.fixtures.tinybird_double",
+    "tests.fixtures.power_cut",
+]
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("tracker", deadline=None)
