@@ -6,6 +6,7 @@ A process of its own, because mutmut takes the working directory and the modules
 import json
 import random
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,12 @@ import pytest
 from tests.mutants.operators import add_operators
 
 RESULTS = Path("mutants/results.json")
+STATS = Path("mutants/mutmut-stats.json")
+TESTS_HASH = Path("mutants/tests.sha256")
 #: In place of a number of mutants: all, and what an earlier run has found of unchanged ones counts.
 ALL = "all"
+#: pytest's exit code, and mutmut's: a test has failed.
+KILLED = 1
 
 
 def main(number: str, seed: str) -> None:
@@ -27,10 +32,31 @@ def main(number: str, seed: str) -> None:
     names = mutant_names()
     sample = [] if number == ALL else random.Random(seed).sample(names, min(int(number), len(names)))
     RESULTS.unlink(missing_ok=True)
+    forget_what_other_tests_said()
     try:
         _run(sample, max_children=1)
     finally:
         RESULTS.write_text(json.dumps(results(sample)))
+
+
+def forget_what_other_tests_said() -> None:
+    """If the tests have changed since the last run, ask anew which of them call what, and about all survivors.
+
+    mutmut itself only notices that functions have changed.
+    """
+    digest = sha256()
+    for path in sorted(path for top in ("tests", "topics") for path in Path(top).rglob("*.py")):
+        digest.update(path.read_bytes())
+    if TESTS_HASH.exists() and TESTS_HASH.read_text() == digest.hexdigest():
+        return
+    STATS.unlink(missing_ok=True)
+    for path in Path("mutants").rglob("*.py.meta"):
+        found = json.loads(path.read_text())
+        verdicts = found["exit_code_by_key"]
+        found["exit_code_by_key"] = {name: code if code == KILLED else None for name, code in verdicts.items()}
+        path.write_text(json.dumps(found))
+    TESTS_HASH.parent.mkdir(exist_ok=True)
+    TESTS_HASH.write_text(digest.hexdigest())
 
 
 def mutant_names() -> list[str]:

@@ -10,8 +10,8 @@ from tests.mutants.parts import NOT_MUTATED_LINES, Part
 #: mutmut leaves decorated functions alone. These are decorated by an assignment instead, which says the same.
 UNDONE_DECORATORS = {"property", "contextmanager", "asynccontextmanager"}
 #: A test hangs if it takes longer than (its own time + the constant) * the multiplier.
-TIMEOUT_CONSTANT_SECONDS = 4.0
-TIMEOUT_MULTIPLIER = 4.0
+TIMEOUT_CONSTANT_SECONDS = 10.0
+TIMEOUT_MULTIPLIER = 2.0
 
 
 def make_tree(root: Path, tree: Path, part: Part, files: list[str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from random import Random
 
-from tests.simulation.loop import PROCESS, WORLD, Killed, Process, VirtualLoop
+from tests.simulation.loop import MAX_HANDLES, PROCESS, WORLD, Killed, Process, VirtualLoop
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
@@ -32,10 +32,10 @@ STOP_SECONDS = (0.05, 0.5, 4.0, 6.0, 15.0)
 class Environment:
     """One run's world, without the things in it."""
 
-    def __init__(self, seed: int, *, is_traced: bool = False) -> None:
+    def __init__(self, seed: int, *, is_traced: bool = False, max_handles: int = MAX_HANDLES) -> None:
         self.rng = Random(seed)
         self._random = self.rng.random
-        self.loop = VirtualLoop()
+        self.loop = VirtualLoop(max_handles)
         self.counters: Counter[str] = Counter()
         self.is_traced = is_traced
         self.trace: list[str] = []

@@ -100,7 +100,8 @@ class Handle:
 class VirtualLoop(asyncio.AbstractEventLoop):
     """Just enough of an event loop for asyncio's tasks, futures, events and time-outs."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_handles: int = MAX_HANDLES) -> None:
+        self._max_handles = max_handles
         self._now = 0.0
         self._ready: deque[Handle] = deque()
         self._timers: list[tuple[float, int, Handle]] = []
@@ -172,8 +173,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._now, _, timer = heappop(self._timers)
             ready.append(timer)
         self.handles_run += len(ready)
-        if self.handles_run > MAX_HANDLES:
-            raise RuntimeError(f"{MAX_HANDLES} handles and no end at {self._now:.3f} s: it turns in circles")
+        if self.handles_run > self._max_handles:
+            raise RuntimeError(f"{self._max_handles} handles and no end at {self._now:.3f} s: it turns in circles")
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle.is_cancelled:
@@ -195,20 +196,3 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             coroutine = task.get_coro()
             if not task.done() and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # type: ignore[arg-type]
                 coroutine.close()  # type: ignore[union-attr]
-
-    def _run_next(self) -> None:
-        if not self._ready:
-            when, _, timer = heappop(self._timers)
-            self._now = when
-            self._ready.append(timer)
-        handle = self._ready.popleft()
-        if handle._cancelled:  # type: ignore[attr-defined]
-            return
-        process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
-        if process is not None and not process.is_running:
-            process.stash(handle)
-            return
-        self.handles_run += 1
-        if self.handles_run > MAX_HANDLES:
-            raise RuntimeError(f"{MAX_HANDLES} handles and no end at {self._now:.3f} s: it turns in circles")
-        handle._run()

@@ -1,17 +1,14 @@
 """Records go out in batches, one after the other, and a broker that is away is waited for."""
 
-import asyncio
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from tests.simulation.broker import CHANGELOG_TOPIC, Broker
-from tests.simulation.environment import Environment
 from tests.simulation.producer import Producer
+from tests.virtual_time import new_environment, run_virtually
 from tracker.kafka.record_batches import send_batches
-
-TIMEOUT_SECONDS = 60.0
 
 
 class Watched(Producer):
@@ -45,15 +42,10 @@ class Watched(Producer):
 
 
 def run(test: Any, max_batch_bytes: int = 200) -> Watched:
-    env = Environment(0)
+    environment = new_environment()
     broker = Broker(1)
-    producer = Watched(env, broker, max_batch_bytes)
-
-    async def limited() -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            await test(producer, broker.log(CHANGELOG_TOPIC, 0))
-
-    env.loop.run(limited())
+    producer = Watched(environment, broker, max_batch_bytes)
+    run_virtually(environment, lambda: test(producer, broker.log(CHANGELOG_TOPIC, 0)))
     return producer
 
 

@@ -19,6 +19,7 @@ from tests.simulation.disk import Disk, MemoryDatabase
 from tests.simulation.environment import Environment
 from tests.simulation.producer import Batch, Producer
 from tests.simulation.reader import Reader
+from tests.virtual_time import new_environment, run_virtually
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.lease import SessionLease, read_lifetimes
@@ -31,8 +32,6 @@ PARTITIONS = 2
 NUMBER = 1
 TP = TopicPartition(SOURCE_TOPIC, NUMBER)
 STORE_PATH = Path("sessions/partition-1")
-#: Virtual seconds; a test that waits for longer waits for ever.
-TIMEOUT_SECONDS = 300.0
 LARGE_BATCH_BYTES = 100_000
 NO_LETTER_LIMIT = LetterLimit(max_percent=100, window_records=1_000, min_letters=1_000)
 
@@ -91,7 +90,7 @@ class OnePartition:
     def __init__(
         self, *, max_batch_bytes: int = LARGE_BATCH_BYTES, cache_max_sessions: int = 100, **rules: Any
     ) -> None:
-        self.env = Environment(0)
+        self.env = new_environment()
         self.broker = Broker(PARTITIONS)
         self.disk = Disk()
         self.rules = Rules(**rules)
@@ -105,12 +104,7 @@ class OnePartition:
 
     def run(self, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a test in virtual time."""
-
-        async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await test()
-
-        self.env.loop.run(limited())
+        run_virtually(self.env, test)
 
     def checkpoint(self, letter_limit: LetterLimit = NO_LETTER_LIMIT, tracing: Any = None) -> Checkpoint:
         return Checkpoint(self.producer, self.reader, PREFIX, LetterRate(letter_limit), tracing)
@@ -164,12 +158,6 @@ class OnePartition:
     def others_write(self, rows: list[Row]) -> None:
         """Another worker writes to our changelog: a zombie, or one that has taken over."""
         self.broker.log(CHANGELOG_TOPIC, NUMBER).append([(key, value, ()) for key, _, value in rows], self.env.now_ms)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let virtual time pass until a condition holds."""
-    while not condition():  # noqa: ASYNC110 - virtual time
-        await asyncio.sleep(0.01)
 
 
 def partition_test(**options: Any) -> Callable[[Callable[[OnePartition], Awaitable[None]]], Callable[[], None]]:

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from tests.sessions_log import START_MS
-from tests.unit.process.one_partition import STORE_PATH, OnePartition, partition_test, until
+from tests.unit.process.one_partition import STORE_PATH, OnePartition, partition_test
 from tests.unit.process.test_holes import begun, held, state_row
+from tests.virtual_time import until
 from tracker.errors import StateDamagedError
 
 

@@ -12,7 +12,8 @@ from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC
 from tests.simulation.disk import MemoryDatabase
-from tests.unit.process.one_partition import NUMBER, TP, OnePartition, until
+from tests.unit.process.one_partition import NUMBER, TP, OnePartition
+from tests.virtual_time import until
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.process import metrics
 from tracker.process.lease import DEADLINES_PER_TURN, SessionLease, read_lifetimes

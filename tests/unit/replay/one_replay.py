@@ -1,6 +1,5 @@
 """One partition of a replay in virtual time: the real loop, target, store and fold, on the simulator's doubles."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,9 +7,9 @@ from tests.reference.compare import differences
 from tests.reference.model import Model
 from tests.sessions_log import Log
 from tests.simulation.broker import PREFIX, SOURCE_TOPIC, Broker
-from tests.simulation.environment import Environment
 from tests.simulation.producer import Producer
 from tests.simulation.reader import Reader
+from tests.virtual_time import new_environment, run_virtually
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from tracker.replay import partition as partition_module
 from tracker.replay.partition import PartitionReplay, Progress
@@ -19,7 +18,6 @@ from tracker.replay.targets import Target, TopicTarget
 from tracker.sessions.rules import Rules
 from tracker.table.store import SessionStore
 
-TIMEOUT_SECONDS = 600.0
 BATCH_BYTES = 2_000
 CHUNK_RECORDS = 5
 
@@ -28,21 +26,17 @@ class OneReplay:
     """``log`` writes the source; ``run_once`` replays it into topics, or another target, until it is stopped."""
 
     def __init__(self, **rules: Any) -> None:
-        self.env = Environment(0)
+        self.env = new_environment()
         self.broker = Broker(1)
         self.log = Log(Rules(**rules), number=0)
         self.told: list[Progress] = []
         self._appended = 0
 
     def run(self, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await test()
-
         chunk_records = partition_module.CHUNK_MAX_RECORDS
         partition_module.CHUNK_MAX_RECORDS = CHUNK_RECORDS
         try:
-            self.env.loop.run(limited())
+            run_virtually(self.env, test)
         finally:
             partition_module.CHUNK_MAX_RECORDS = chunk_records
 

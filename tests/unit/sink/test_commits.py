@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from tests.simulation.environment import Environment
 from tests.unit.sink.sink_records import lease
+from tests.virtual_time import new_environment, run_virtually
 from topics.headers import SourcePosition
 from tracker.kafka.clients import RETRY_SECONDS
 from tracker.sink.batches import Covered
 from tracker.sink.commits import Committer
 
-TIMEOUT_SECONDS = 60.0
 COMMIT_SECONDS = 0.25
 
 
@@ -42,18 +41,15 @@ def covered(of, offset: int) -> Covered:
 def committing(test):
     """A test that gets a committer at work and its group, in virtual time."""
 
+    async def committing() -> None:
+        group = Group()
+        committer = Committer(group.commit)
+        task = asyncio.ensure_future(committer.run())
+        await test(committer, group)
+        task.cancel()
+
     def run() -> None:
-        env = Environment(0)
-
-        async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                group = Group()
-                committer = Committer(group.commit)
-                task = asyncio.ensure_future(committer.run())
-                await test(committer, group)
-                task.cancel()
-
-        env.loop.run(limited())
+        run_virtually(new_environment(), committing)
 
     run.__name__ = test.__name__
     return run

@@ -9,15 +9,13 @@ from aiokafka import TopicPartition
 
 from tests.simulation.broker import CHANGELOG_TOPIC, Broker
 from tests.simulation.disk import Disk, MemoryDatabase
-from tests.simulation.environment import Environment
 from tests.simulation.reader import Reader
+from tests.virtual_time import new_environment, run_virtually, until
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
 from tracker.sessions.layouts import LAYOUT, OFFSET_BYTES
 from tracker.table.changelog import follow, read_to_end
 from tracker.table.store import SessionStore
-
-TIMEOUT_SECONDS = 60.0
 
 
 def value(offset: int) -> bytes:
@@ -28,7 +26,7 @@ class World:
     """Two partitions of a changelog, and a store of each."""
 
     def __init__(self) -> None:
-        self.env = Environment(0)
+        self.env = new_environment()
         self.broker = Broker(2)
         self.disk = Disk()
         self.stores = {number: self.open(number) for number in (0, 1)}
@@ -53,11 +51,7 @@ class World:
         return Noting(self.env, self.broker)
 
     def run(self, test: Any) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await test(self)
-
-        self.env.loop.run(limited())
+        run_virtually(self.env, lambda: test(self))
 
 
 def world_test(test: Any) -> Any:
@@ -216,11 +210,6 @@ async def test_a_store_at_the_end_is_not_ahead(world):
 
 
 # Standbys
-
-
-async def until(condition: Any) -> None:
-    while not condition():  # noqa: ASYNC110 - virtual time
-        await asyncio.sleep(0.01)
 
 
 @world_test

@@ -12,6 +12,7 @@ from tests.unit.tinybird.events_api_double import (
     ApiDouble,
     strict_double,
 )
+from tests.virtual_time import new_environment, run_virtually
 from tracker.errors import ConfigurationError
 from tracker.tinybird import metrics
 from tracker.tinybird.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable
@@ -19,7 +20,6 @@ from tracker.tinybird.delivery import Delivery, Outcome, TurnedAway
 from tracker.tinybird.events_api import RETRY_MAX_WAIT_SECONDS
 from tracker.tinybird.pacing import ApiLimits
 
-TIMEOUT_SECONDS = 3_600.0
 ENOUGH = ApiLimits(requests_per_second=100_000, bytes_per_second=10**9, request_max_bytes=10**6)
 
 
@@ -47,8 +47,8 @@ class LookupDouble:
 class Sending:
     """A delivery with its doubles, in virtual time."""
 
-    def __init__(self, limits: ApiLimits = ENOUGH) -> None:
-        self.env = Environment(0)
+    def __init__(self, environment: Environment, limits: ApiLimits) -> None:
+        self.env = environment
         self.api, self.lookup = ApiDouble(), LookupDouble()
         self.delivery = Delivery(self.api, DATASOURCE, limits, self.lookup)  # type: ignore[arg-type]
 
@@ -56,15 +56,12 @@ class Sending:
 def delivery_test(limits: ApiLimits = ENOUGH):
     def decorate(test):
         def run() -> None:
-            env = Environment(0)
+            environment = new_environment()
 
-            async def limited() -> None:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    sending = Sending(limits)
-                    sending.env = env
-                    await test(sending)
+            async def sending() -> None:
+                await test(Sending(environment, limits))
 
-            env.loop.run(limited())
+            run_virtually(environment, sending)
 
         run.__name__ = test.__name__
         return run

@@ -1,0 +1,32 @@
+"""Running a test of one part in the simulator's virtual time: no waiting, and no hanging either."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.simulation.environment import Environment
+
+#: Handles that such a test may take; more mean that it turns in circles.
+MAX_HANDLES = 100_000
+#: Virtual seconds; a test that waits for longer waits for ever.
+TIMEOUT_SECONDS = 3_600.0
+
+
+def new_environment() -> Environment:
+    """A world in which nothing strikes but what the test itself makes strike."""
+    return Environment(0, max_handles=MAX_HANDLES)
+
+
+def run_virtually(environment: Environment, test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test to its end, or fail if it has none."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await test()
+
+    environment.loop.run(limited())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let virtual time pass until a condition holds."""
+    while not condition():  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.01)
