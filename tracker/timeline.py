@@ -39,8 +39,7 @@ async def live_state(settings: Settings, key: str, workspace_id: str = "") -> Ma
         NotFoundError: no session has this key.
         RetryableError: no processor answers, or the owner is recovering.
     """
-    base = settings.process_url.rstrip("/")
-    url = URL(f"{base}/session/{quote(key, safe='')}", encoded=True).with_query(workspace=workspace_id)
+    url = URL(f"{settings.processor_url}/session/{quote(key, safe='')}", encoded=True).with_query(workspace=workspace_id)
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:

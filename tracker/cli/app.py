@@ -7,6 +7,7 @@ import typer
 
 from tracker.cli.commands import (
     dead_letters,
+    health,
     imports,
     migration,
     replay,
@@ -43,6 +44,7 @@ for command in (
     session.session,
     verify.verify,
     settings.settings,
+    health.health,
 ):
     app.command()(command)
 

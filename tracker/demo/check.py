@@ -74,7 +74,6 @@ def run(settings: Settings) -> int:
 
 def isolated(settings: Settings, data_dir: Path) -> Settings:
     """Return settings for a stack that shares nothing with another one on this machine but the downloads."""
-    process_port = free_port()
     return Settings(
         **settings.model_dump(include=_KEPT_SETTINGS),
         data_dir=data_dir,
@@ -82,9 +81,8 @@ def isolated(settings: Settings, data_dir: Path) -> Settings:
         tinybird_url=f"http://localhost:{free_port()}",
         collect_port=free_port(),
         collect_metrics_port=free_port(),
-        process_port=process_port,
+        process_port=free_port(),
         sink_port=free_port(),
-        process_url=f"http://localhost:{process_port}",
         partitions=PARTITIONS,
     )
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import SecretStr
 
-from tracker import clock
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import admin
 from tracker.local.ports import local_port, require_free_port
@@ -95,12 +94,7 @@ async def _start(settings: Settings, supervisor: Supervisor, http: aiohttp.Clien
     await asyncio.gather(
         wait_until("the sink", STAGE_READY_SECONDS, lambda: _answers(http, f"{sink}/readyz", 200)),
         wait_until("the collector", STAGE_READY_SECONDS, lambda: _answers(http, f"{collector}/readyz", 200)),
-        # An unknown session is only denied by an owner that has recovered; before that it answers 503.
-        wait_until(
-            "the processor",
-            STAGE_READY_SECONDS,
-            lambda: _answers(http, f"{processor}/session/{clock.new_id()}", 404),
-        ),
+        wait_until("the processor", STAGE_READY_SECONDS, lambda: _answers(http, f"{processor}/readyz", 200)),
     )
 
 

@@ -18,4 +18,9 @@ class Settings(
 ):
     """Settings of all stages; each reads what it needs. Durations and sizes carry their unit in the name."""
 
+    @property
+    def processor_url(self) -> str:
+        """Where the state of sessions is asked for: a processor's address, without a slash at its end."""
+        return (self.process_url or f"http://localhost:{self.process_port}").rstrip("/")
+
     model_config = SettingsConfigDict(env_prefix="TRACKER_", env_file=".env", extra="ignore", frozen=True)

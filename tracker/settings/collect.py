@@ -58,7 +58,9 @@ class CollectSettings(BaseModel):
     geo_city_header: str = Field(default="", description="a trusted proxy's header with the city")
     geo_database: Path | None = Field(default=None, description="MaxMind file, for what no header tells")
     process_url: str = Field(
-        default="http://localhost:6066", description="any processor's address; it routes to the owner"
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="any processor's address, it routes to the owner; default: the one on this machine",
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,9 @@ class LocalSettings(BaseModel):
     tinybird_project_dir: Path = Field(
         default=Path("tinybird"), description="folder whose datasources/ the local Tinybird serves"
     )
+    local_tinybird_host: str = Field(
+        default="127.0.0.1", description="address that the local Tinybird listens on; it has no protection"
+    )
     local_tinybird_requests_per_second: int = Field(
         default=100, ge=1, description="the local Tinybird's limit per datasource"
     )

@@ -21,7 +21,7 @@ class SessionQueries:
     """Forwards questions about sessions."""
 
     def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
-        self._base = settings.process_url.rstrip("/") + "/session/"
+        self._base = settings.processor_url + "/session/"
         self._http = http
 
     async def state(self, session_id: str, workspace_id: str | None) -> bytes:

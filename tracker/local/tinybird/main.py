@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 
 from tracker.datasources.files import read_datasources
-from tracker.local.ports import LOOPBACK, local_port, require_free_port
+from tracker.local.ports import local_port, require_free_port
 from tracker.local.tinybird.database import Database
 from tracker.local.tinybird.pipes import read_pipes
 from tracker.local.tinybird.server import Server
@@ -31,10 +31,10 @@ def run(settings: Settings) -> None:
     datasources = read_datasources(settings.tinybird_project_dir)
     database = Database(settings.data_dir / "tinybird", datasources)
     pipes = read_pipes(settings.tinybird_project_dir)
-    asyncio.run(_serve(Server(settings, database, pipes), port))
+    asyncio.run(_serve(Server(settings, database, pipes), settings.local_tinybird_host, port))
 
 
-async def _serve(server: Server, port: int) -> None:
+async def _serve(server: Server, host: str, port: int) -> None:
     stop = stop_event()
     # Bodies are unpacked by us, within the limit: see body.py.
     runner = web.AppRunner(
@@ -45,8 +45,8 @@ async def _serve(server: Server, port: int) -> None:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, LOOPBACK, port).start()
-        log.info("Tinybird ready", url=f"http://{LOOPBACK}:{port}")
+        await web.TCPSite(runner, host, port).start()
+        log.info("Tinybird ready", url=f"http://{host}:{port}")
         await stop.wait()
         log.info("Tinybird stopping")
     finally:
