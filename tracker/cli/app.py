@@ -10,6 +10,7 @@ from tracker.cli.commands import (
     health,
     imports,
     migration,
+    project,
     replay,
     session,
     settings,
@@ -33,6 +34,7 @@ app.add_typer(stages.local, name="local")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
+app.add_typer(project.app, name="project")
 app.command(hidden=True)(replay.replay_worker)
 app.command(name="import")(imports.import_)
 for command in (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tracker.errors import ConfigurationError
+from tracker.project.files import tinybird_dir
 
 #: `column` Type `json:$.column` DEFAULT expression
 _COLUMN: Final = re.compile(
@@ -15,8 +16,6 @@ _INSTRUCTION: Final = re.compile(r"^(?P<name>[A-Z_]+)\s*(?P<rest>.*)$")
 _NAME: Final = re.compile(r"^[A-Za-z_]\w*$")
 _REQUIRED: Final = ("SCHEMA", "ENGINE", "ENGINE_SORTING_KEY")
 _OPTIONAL: Final = ("ENGINE_PARTITION_KEY", "ENGINE_VER")
-#: In a checkout a link to tinybird/datasources, in an installed package a copy of it.
-_SHIPPED_DIR: Final = Path(__file__).with_name("project")
 #: They mean something to Tinybird's own servers only.
 _IGNORED: Final = ("DESCRIPTION", "TOKEN")
 
@@ -49,8 +48,7 @@ class Datasource:
 
 def shipped_datasources() -> dict[str, Datasource]:
     """Return this project's own datasources by name, as they are installed with the package."""
-    files = sorted(_SHIPPED_DIR.glob("*.datasource"))
-    return {file.stem: parse_datasource(file.stem, file.read_text()) for file in files}
+    return {datasource.name: datasource for datasource in read_datasources(tinybird_dir())}
 
 
 def read_datasources(project_dir: Path) -> tuple[Datasource, ...]:

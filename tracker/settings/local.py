@@ -12,8 +12,8 @@ class LocalSettings(BaseModel):
     cache_dir: Path = Field(
         default=Path(".cache"), description="downloads that every run shares: the local broker's jars"
     )
-    tinybird_project_dir: Path = Field(
-        default=Path("tinybird"), description="folder whose datasources/ the local Tinybird serves"
+    tinybird_project_dir: Path | None = Field(
+        default=None, description="folder whose datasources/ and pipes/ the local Tinybird serves; default: ours"
     )
     local_tinybird_host: str = Field(
         default="127.0.0.1", description="address that the local Tinybird listens on; it has no protection"

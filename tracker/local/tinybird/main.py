@@ -12,6 +12,7 @@ from tracker.local.tinybird.database import Database
 from tracker.local.tinybird.pipes import read_pipes
 from tracker.local.tinybird.server import Server
 from tracker.processes.signals import stop_event
+from tracker.project.files import tinybird_dir
 from tracker.settings import Settings
 
 #: Requests that are under way at a stop get this long.
@@ -28,9 +29,10 @@ def run(settings: Settings) -> None:
     """
     port = local_port(settings.tinybird_url, "TRACKER_TINYBIRD_URL")
     require_free_port(port, "TRACKER_TINYBIRD_URL")
-    datasources = read_datasources(settings.tinybird_project_dir)
+    project_dir = settings.tinybird_project_dir or tinybird_dir()
+    datasources = read_datasources(project_dir)
     database = Database(settings.data_dir / "tinybird", datasources)
-    pipes = read_pipes(settings.tinybird_project_dir)
+    pipes = read_pipes(project_dir)
     asyncio.run(_serve(Server(settings, database, pipes), settings.local_tinybird_host, port))
 
 
