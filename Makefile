@@ -128,7 +128,7 @@ chromium:
 .PHONY: lock
 lock: setup ## pin the dependencies anew; the file names no index
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --strip-extras --allow-unsafe --extra dev --extra local --extra parquet --extra tracing -o requirements.lock pyproject.toml
+	  --strip-extras --allow-unsafe --extra dev --extra local --extra demo --extra parquet --extra tracing -o requirements.lock pyproject.toml
 
 .PHONY: clean
 clean: ## remove what was installed, cached and stored here (.venv, .cache, .data)

@@ -1,7 +1,7 @@
 """What a person sees when a command can't do its work: lines on stderr and an exit code, no traceback."""
 
 import traceback
-from typing import Any
+from typing import Any, Final
 
 import typer
 from pydantic import ValidationError
@@ -10,6 +10,15 @@ from typer.core import TyperGroup
 from tracker.errors import TrackerError
 from tracker.settings import Settings
 from tracker.settings.environment import error_lines
+
+#: Packages that only some commands need, and the extra that has them.
+EXTRAS: Final = {
+    "chdb": "local",
+    "honcho": "local",
+    "playwright": "demo",
+    "pyarrow": "parquet",
+    "opentelemetry": "tracing",
+}
 
 
 class Commands(TyperGroup):
@@ -29,5 +38,16 @@ class Commands(TyperGroup):
             if ctx.params.get("verbose"):
                 traceback.print_exc()
             for line in error_lines(error):
-                typer.echo(f"tracker: {line}", err=True)
+                _say(line)
             raise typer.Exit(1) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            extra = EXTRAS.get(package)
+            if extra is None:
+                raise
+            _say(f"{package} is not installed: pip install 'event-tracker[{extra}]'")
+            raise typer.Exit(1) from error
+
+
+def _say(line: str) -> None:
+    typer.echo(f"tracker: {line}", err=True)

@@ -10,7 +10,6 @@ from typing import Final
 import typer
 
 from tracker import clock
-from tracker.errors import ConfigurationError
 from tracker.local.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
 from tracker.observe.logs import hush_kafka_client
 from tracker.processes.supervisor import ChildExited
@@ -69,16 +68,10 @@ class _PrefixedLines:
     """Prints lines as honcho does: time, coloured name, line."""
 
     def __init__(self) -> None:
-        """Get honcho ready.
+        """Get honcho ready; it is an extra."""
+        from honcho.colour import get_colours  # noqa: PLC0415 - only this needs it
+        from honcho.printer import Message, Printer  # noqa: PLC0415
 
-        Raises:
-            ConfigurationError: it is not installed.
-        """
-        try:
-            from honcho.colour import get_colours  # noqa: PLC0415 - only this needs it, and it is an extra
-            from honcho.printer import Message, Printer  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise ConfigurationError("honcho is not installed: pip install 'event-tracker[local]'") from error
         self._message = Message
         colours = get_colours()
         names = (SYSTEM, KAFKA, TINYBIRD, *STAGES)

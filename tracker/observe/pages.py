@@ -1,5 +1,6 @@
 """Pages for those who run a stage, on a listener of their own: what they tell is not for the world."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -56,8 +57,8 @@ def metrics_page(exposition: Callable[[], bytes]) -> Page:
 
 def cant_listen(host: str, port: int, error: OSError, port_setting: str) -> ConfigurationError:
     """Return the error that says what to do about a port that can't be listened on."""
-    # libuv's own message repeats the address; its reason is enough.
-    reason = error.strerror or str(error)
+    # asyncio's and libuv's own messages repeat the address; the system's reason is enough.
+    reason = os.strerror(error.errno) if error.errno else str(error)
     return ConfigurationError(f"can't listen on {host}:{port} ({reason}): set {port_setting} to a free port")
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,13 @@ def error_lines(error: TrackerError | ValidationError) -> Iterator[str]:
             yield str(problem["msg"]).removeprefix("Value error, ")
             continue
         got = "" if is_secret(name) else f" (got {problem['input']!r})"
-        yield f"{variable(name)}: {problem['msg']}{got}; it is the {Settings.model_fields[name].description}"
+        yield f"{variable(name)}: {_message(problem)}{got}; it is the {Settings.model_fields[name].description}"
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "string_pattern_mismatch":  # a pattern tells a person little; the description follows
+        return "the value has a wrong form"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _unknown(names: Iterable[str], where: str) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Settings of every Kafka client, and of the topics."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+
+MAX_PORT: Final = 65_535
 
 
 def _lower(value: Any) -> Any:
@@ -14,10 +16,21 @@ def _upper(value: Any) -> Any:
     return value.upper() or None if isinstance(value, str) else value
 
 
+def _addresses(text: str) -> str:
+    addresses = [part.strip() for part in text.split(",")]
+    for address in addresses:
+        if "://" in address:
+            raise ValueError(f"{address!r} is a URL; write host:port, such as kafka-1:9092")
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+            raise ValueError(f"{address!r} has no port; write host:port, such as kafka-1:9092")
+    return ",".join(addresses)
+
+
 class KafkaSettings(BaseModel):
     """How to reach Kafka, how to log in, and what the topics are like."""
 
-    kafka_bootstrap: str = Field(
+    kafka_bootstrap: Annotated[str, AfterValidator(_addresses)] = Field(
         default="localhost:9092", description="host:port of the Kafka brokers, comma separated"
     )
     kafka_security_protocol: Annotated[

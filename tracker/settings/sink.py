@@ -7,7 +7,9 @@ class SinkSettings(BaseModel):
     """How to reach Tinybird, its limits, and how rows are gathered into requests."""
 
     tinybird_url: str = Field(
-        default="http://localhost:7181", description="base address of Tinybird or of the local one"
+        default="http://localhost:7181",
+        pattern=r"^https?://\S+$",
+        description="base address of Tinybird or of the local one",
     )
     tinybird_token: SecretStr = Field(default=SecretStr("local"), description="token with DATASOURCE:APPEND")
     tinybird_read_token: SecretStr = Field(

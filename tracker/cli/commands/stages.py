@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tracker.cli.options import DataDir, load_settings
-from tracker.errors import ConfigurationError, RetryableError
+from tracker.errors import RetryableError
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -108,14 +108,9 @@ def tinybird(port: Port = None, data_dir: DataDir = None) -> None:
 
     Example: tracker local tinybird --port 7181
     """
+    from tracker.local.tinybird.main import run
     from tracker.observe.logs import configure_logging
 
-    try:
-        from tracker.local.tinybird.main import run
-    except ModuleNotFoundError as error:
-        if error.name != "chdb":
-            raise
-        raise ConfigurationError("chdb is not installed: pip install 'event-tracker[local]'") from error
     url = f"http://localhost:{port}" if port else None
     settings = load_settings(tinybird_url=url, data_dir=data_dir)
     configure_logging(settings)
