@@ -39,7 +39,9 @@ async def live_state(settings: Settings, key: str, workspace_id: str = "") -> Ma
         NotFoundError: no session has this key.
         RetryableError: no processor answers, or the owner is recovering.
     """
-    url = URL(f"{settings.processor_url}/session/{quote(key, safe='')}", encoded=True).with_query(workspace=workspace_id)
+    url = URL(f"{settings.processor_url}/session/{quote(key, safe='')}", encoded=True).with_query(
+        workspace=workspace_id
+    )
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:
@@ -50,7 +52,9 @@ async def live_state(settings: Settings, key: str, workspace_id: str = "") -> Ma
             state: Mapping[str, Any] = orjson.loads(await answer.read())
             return state
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise RetryableError(f"no processor answers at {base} (TRACKER_PROCESS_URL); or ask --tinybird") from error
+        raise RetryableError(
+            f"no processor answers at {settings.processor_url} (TRACKER_PROCESS_URL); or ask --tinybird"
+        ) from error
 
 
 @asynccontextmanager

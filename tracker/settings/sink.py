@@ -9,7 +9,7 @@ class SinkSettings(BaseModel):
     tinybird_url: str = Field(
         default="http://localhost:7181",
         pattern=r"^https?://\S+$",
-        description="base address of Tinybird or of the local one",
+        description="address of Tinybird or the local one",
     )
     tinybird_token: SecretStr = Field(default=SecretStr("local"), description="token with DATASOURCE:APPEND")
     tinybird_read_token: SecretStr = Field(

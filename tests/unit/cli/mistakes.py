@@ -116,11 +116,13 @@ MISTAKES = (
         "collect --host 0.0.0.0",
         "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true",
     ),
-    Mistake("a keys file that is not there", "collect", "can't read the keys file {dir}/keys.toml", KEYS),
+    Mistake(
+        "a keys file that is not there", "collect", "can't read the keys file (TRACKER_KEYS_FILE) {dir}/keys.toml", KEYS
+    ),
     Mistake(
         "a keys file with a mistake in it",
         "collect",
-        "the keys file {dir}/keys.toml is not TOML",
+        "the keys file (TRACKER_KEYS_FILE) {dir}/keys.toml is not TOML",
         KEYS,
         files={"keys.toml": "[[write_keys]"},
     ),
@@ -287,8 +289,8 @@ def page() -> str:
         [
             "# Mistakes that are easily made",
             "",
-            "Each leads to one line on stderr that names the setting or option and the way out, and to exit code 1 (2 where",
-            "the command line itself is wrong). `tracker -v …` adds the traceback. A test makes each of these mistakes.",
+            "Each leads to one line on stderr that names the setting or option and the way out, and to exit code 1",
+            "(2 where the command line itself is wrong). `tracker -v …` adds the traceback. A test makes each of them.",
             "",
             "| the mistake | for example | what is said |",
             "| --- | --- | --- |",

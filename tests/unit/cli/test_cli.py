@@ -129,9 +129,11 @@ def test_the_procfile_runs_the_stages_of_tracker_dev() -> None:
 def test_a_data_directory_that_can_not_be_used_is_one_line_that_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     environment = {**os.environ, "TRACKER_DATA_DIR": str(tmp_path / "file" / "data")}
-    for name in ("KAFKA_BOOTSTRAP", "TINYBIRD_URL"):
-        environment[f"TRACKER_{name}"] = f"localhost:{free_port()}"
-    environment |= {f"TRACKER_{name}_PORT": str(free_port()) for name in ("COLLECT", "COLLECT_METRICS")}
+    environment["TRACKER_KAFKA_BOOTSTRAP"] = f"localhost:{free_port()}"
+    environment["TRACKER_TINYBIRD_URL"] = f"http://localhost:{free_port()}"
+    environment |= {
+        f"TRACKER_{name}_PORT": str(free_port()) for name in ("COLLECT", "COLLECT_METRICS", "PROCESS", "SINK")
+    }
     commands = ("collect", "collect --processes 2", "process", "sink", "local kafka", "local tinybird")
     running = {
         command: subprocess.Popen(
