@@ -16,6 +16,8 @@ from tracker.local.ports import free_port
 
 #: A command that has not ended by then is ended, and fails its test.
 LIMIT_SECONDS = 30
+#: Modules that may have imported an extra in another test.
+IMPORT_EXTRAS = ("tracker.demo", "tracker.local", "tracker.imports", "tracker.observe.spans")
 PROJECT_DIR = Path(__file__).parents[3]
 
 
@@ -41,7 +43,7 @@ def run_in_a_fork(arguments: list[str], environment: dict[str, str], without: Se
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        for name in [name for name in sys.modules if name.startswith((*without, "tracker.observe.spans"))]:
+        for name in [name for name in sys.modules if name.startswith((*without, *IMPORT_EXTRAS))]:
             del sys.modules[name]
         sys.modules.update(dict.fromkeys(without))
         os.environ.update(environment)
