@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT
 
 from tests.mutants.parts import PARTS, Part
 from tests.mutants.tester import ALL, RESULTS
@@ -82,15 +83,19 @@ def test(selection: Selection, number: str, seed: str, equivalents: Equivalents)
     (tree / RESULTS).unlink(missing_ok=True)
     command = ["nice", "-n", str(NICENESS), sys.executable, "-m", "tests.mutants.tester", number, seed]
     said = tree / "mutmut.log"
+    environment = {**os.environ, "PYTHONPATH": str(tree), "FEW_SEEDS": str(SEEDS)}
     with said.open("wb") as file:
-        timeout = None if number == ALL else SAMPLE_TIMEOUT_SECONDS
-        environment = {**os.environ, "PYTHONPATH": str(tree), "FEW_SEEDS": str(SEEDS)}
-        try:
-            subprocess.run(command, cwd=tree, stdout=file, stderr=file, timeout=timeout, check=False, env=environment)
-        except subprocess.TimeoutExpired:
-            print(f"{part.name}: stopped after {SAMPLE_TIMEOUT_SECONDS} s")
+        process = subprocess.Popen(command, cwd=tree, stdout=file, stderr=file, env=environment)
+    try:
+        process.wait(None if number == ALL else SAMPLE_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"{part.name}: stopped after {SAMPLE_TIMEOUT_SECONDS} s")
+        process.send_signal(SIGINT)
+        process.wait()
+    if process.returncode:
+        raise SystemExit(f"{part.name}: mutmut has failed, see {said}\n{said.read_text()[-2_000:]}")
     if not (tree / RESULTS).exists():
-        raise SystemExit(f"{part.name}: mutmut has not come to an end, see {said}\n{said.read_text()[-2_000:]}")
+        return Score()
     score = score_of(json.loads((tree / RESULTS).read_text()), equivalents)
     print(_line(part, score), flush=True)
     return score

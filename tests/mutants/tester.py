@@ -27,14 +27,18 @@ def main(number: str, seed: str) -> None:
     add_operators()
     # mutmut 3.7 reads a name that pytest has dropped; 3.8 does not, but can't be installed beside Faust.
     pytest.Item._nodeid = property(lambda item: item.nodeid)  # type: ignore[attr-defined]
-    from mutmut.__main__ import _run  # noqa: PLC0415 - it reads the operators
+    from mutmut import __main__ as mutmut  # noqa: PLC0415 - it reads the operators
+
+    from tests.mutants.runner import ForkedRunner  # noqa: PLC0415 - likewise
+
+    mutmut.PytestRunner = ForkedRunner  # type: ignore[misc]
 
     names = mutant_names()
     sample = [] if number == ALL else random.Random(seed).sample(names, min(int(number), len(names)))
     RESULTS.unlink(missing_ok=True)
     forget_what_other_tests_said()
     try:
-        _run(sample, max_children=1)
+        mutmut._run(sample, max_children=1)
     finally:
         RESULTS.write_text(json.dumps(results(sample)))
 

@@ -51,7 +51,7 @@ def settings_of(part: Part, files: list[str]) -> str:
         "only_mutate": files,
         "also_copy": others,
         "do_not_mutate_patterns": list(NOT_MUTATED_LINES),
-        "pytest_add_cli_args": ["-p", "no:cacheprovider", "--hypothesis-profile=mutants"],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-profile=mutants"],
         "pytest_add_cli_args_test_selection": ["-m", "not slow", *part.tests],
         "timeout_constant": TIMEOUT_CONSTANT_SECONDS,
         "timeout_multiplier": TIMEOUT_MULTIPLIER,

@@ -124,8 +124,8 @@ class SpillStore:
 
     def _open(self, *, at_least: int = 0) -> None:
         self._db = self._open_database()
-        self.head, self.tail = self._bounds()
-        self.head = max(self.head, at_least)
+        lowest, self.tail = self._bounds()
+        self.head = max(lowest, at_least)
         self.records = self.size_bytes = 0
         for number, record in self.read(self.head):
             if not self.records:
@@ -134,7 +134,7 @@ class SpillStore:
             self.size_bytes += record.size_bytes
         if not self.records:
             self.head = self.tail = max(self.head, self.tail)
-        self._kept_head = self.head
+        self._kept_head = min(lowest, self.head)
 
     def _open_database(self) -> Rdict:
         """Open the database; where files are damaged, keep the records that can be read.
