@@ -131,22 +131,23 @@ def test_data_quality_counts_each_fault_and_names_its_session(ask: Ask):
     assert row == {
         "sessions": 5,
         "closed_sessions": 5,
-        "events": 11,
+        "events": 12,
         "sessions_with_gaps": 1,
         "missing_numbers": 1,
         "doubled_numbers": 1,
-        "doubled_event_ids": 1,
+        "doubled_events": 1,
+        "reused_event_ids": 1,
         "closed_sessions_that_disagree": 3,
         "sessions_without_a_row": 1,
-        "copies_not_merged": 11,
+        "copies_not_merged": 12,
     }
-    faults = ("missing_numbers", "doubled_numbers", "doubled_event_ids", "row_disagrees", "has_no_row")
+    faults = ("missing_numbers", "doubled_numbers", "doubled_events", "reused_event_ids", "row_disagrees", "has_no_row")
     assert columns(ask("data_quality_sessions", **ASKED["data_quality_sessions"]), "session_id", *faults) == [
-        ("gap", 1, 0, 0, True, 0),
-        ("miscounted", 0, 0, 0, True, 0),
-        ("no-row", 0, 0, 0, False, 1),
-        ("same-event", 0, 0, 1, False, 0),
-        ("twice", 0, 1, 0, True, 0),
+        ("gap", 1, 0, 0, 0, True, 0),
+        ("miscounted", 0, 0, 0, 0, True, 0),
+        ("no-row", 0, 0, 0, 0, False, 1),
+        ("same-event", 0, 0, 1, 1, False, 0),
+        ("twice", 0, 1, 0, 0, True, 0),
     ]
 
 
