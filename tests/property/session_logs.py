@@ -24,6 +24,7 @@ TIGHT_RULES = st.builds(
     passive_grace_ms=st.sampled_from([0, MINUTE_MS, 10 * MINUTE_MS]),
     renewal_context=st.sampled_from(["all", "identity", "none"]),
     page_events=st.sampled_from([1, 2, 64]),
+    keys_are_used=st.booleans(),
     max_events=st.sampled_from([1, 3, 100_000]),
     max_context_bytes=st.sampled_from([4, 8, 8_192]),
 )

@@ -181,6 +181,7 @@ class Model:
         owner = context.get("workspace_id", "")
         born_ms = uuid7_birth_ms(name)
         is_old = born_ms is not None and born_ms < self.now - self.rules.closed_stub_retention_ms
+        is_old = is_old or self.rules.keys_are_used
         ordinal = stub["ordinal"] + 1 if stub and owner_of(stub) == owner else int(is_old)
         self.sessions[row] = session = {
             "id": derived_id("session", owner, name, ordinal, self.now, first_event_id) if ordinal else name,

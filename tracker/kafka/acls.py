@@ -78,6 +78,7 @@ def _replay(prefix: str) -> Iterator[Need]:
 
 def _import(prefix: str) -> Iterator[Need]:
     yield _own(prefix, "import.", "the imports' logs")
+    yield _groups(prefix, "import.", READ, "the mark of an import whose rows are written")
     yield _idempotence()
 
 
@@ -94,6 +95,8 @@ def _verify(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SOURCE, READ, "the records that are accounted for")
     for stage in ("process", "sink"):
         yield _group(prefix, stage, ("Describe",), "how far the stage has come")
+    yield Need("topic", prefix + "import.", READ, "rows of imports", "prefixed", optional=True)
+    yield _groups(prefix, "import.", ("Describe",), "which imports are finished", optional=True)
 
 
 def _session(prefix: str) -> Iterator[Need]:
@@ -149,6 +152,10 @@ def _topic(prefix: str, topic: Topic, operations: tuple[Operation, ...], why: st
 
 def _group(prefix: str, name: str, operations: tuple[Operation, ...], why: str, *, optional: bool = False) -> Need:
     return Need("group", prefix + name, operations, why, optional=optional)
+
+
+def _groups(prefix: str, name: str, operations: tuple[Operation, ...], why: str, *, optional: bool = False) -> Need:
+    return Need("group", prefix + name, operations, why, "prefixed", optional)
 
 
 def _own(prefix: str, name: str, why: str) -> Need:

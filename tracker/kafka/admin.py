@@ -18,6 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import CATALOG, Topic
 from tracker.errors import ConfigurationError, RetryableError
@@ -125,6 +126,17 @@ async def describe_broker(settings: Settings, *, configs: bool = False) -> dict[
     }
 
 
+async def partition_counts(settings: Settings, begins_with: str) -> dict[str, int]:
+    """Return how many partitions each topic has whose full name begins so, whether the catalog has it or not.
+
+    Raises:
+        RetryableError: Kafka can't be reached.
+    """
+    async with connect(settings) as admin:
+        found = await _describe(admin)
+    return {name: topic.partitions for name, topic in found.items() if name.startswith(begins_with)}
+
+
 async def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:
     """Delete those of the named topics that exist, and return which those were.
 
@@ -149,7 +161,12 @@ async def cluster_id(settings: Settings) -> str:
 
 
 async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartition, int]:
-    """Return what a consumer group has committed, by partition.
+    """Return the offsets that a consumer group has committed, by partition. Raises what ``committed`` raises."""
+    return {tp: at.offset for tp, at in (await committed(settings, group)).items()}
+
+
+async def committed(settings: Settings, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return what a consumer group has committed, with its metadata, by partition.
 
     Raises:
         RetryableError: Kafka can't be reached.
@@ -161,7 +178,7 @@ async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartiti
         ):
             with attempt:
                 found = await admin.list_consumer_group_offsets(group)
-    return {TopicPartition(*tp): at.offset for tp, at in found.items() if at.offset >= 0}
+    return {TopicPartition(*tp): at for tp, at in found.items() if at.offset >= 0}
 
 
 async def _describe(admin: AIOKafkaAdminClient) -> dict[str, BrokerTopic]:

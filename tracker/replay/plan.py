@@ -24,6 +24,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str = ""
     events_datasource: str = ""
     sessions_datasource: str = ""
+    #: The log is beside the live one, which may use its keys: no session has its key as its id.
+    keys_are_used: bool = False
 
 
 class PartitionPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Turning a request into offsets: asks the broker for ends, times and what the live processors have done."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -41,7 +42,7 @@ async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsum
         request=request,
         source_topic=topic,
         cluster_id=await admin.cluster_id(settings),
-        rules=settings.session_rules,
+        rules=replace(settings.session_rules, keys_are_used=request.keys_are_used),
         sessions_from_ms=_time_or(request.begin, 0) if whole_sessions else 0,
         sessions_to_ms=_time_or(request.end, END_OF_TIME_MS) if whole_sessions else 0,
         partitions=tuple(

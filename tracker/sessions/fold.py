@@ -313,6 +313,8 @@ class PartitionFold:
 
     def _looks_used(self, key: str) -> bool:
         """Return whether the key is older than any stub is kept, by the time of birth that it carries itself."""
+        if self._rules.keys_are_used:
+            return True
         born = birth_ms(key)
         return born is not None and born < self.stream_time_ms - self._rules.closed_stub_retention_ms
 

@@ -33,6 +33,8 @@ class Rules:
     renewal_context: RenewalContext = "all"
     #: Event ids that a state remembers itself, before they go to a page.
     page_events: int = 64
+    #: No key is new: every session has a derived id. For logs beside the live one, whose keys may be used there.
+    keys_are_used: bool = False
     max_events: int = 100_000
     max_context_bytes: int = 8_192
     #: The layout in which states are written (``tracker.sessions.layouts``). Under layout 2 the fold keeps to what a

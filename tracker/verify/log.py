@@ -32,6 +32,7 @@ class Sum(NamedTuple):
 class LoggedRow(NamedTuple):
     """One output row, each once, and where it lies."""
 
+    topic: str
     partition: int
     offset: int
     is_written: bool
@@ -80,17 +81,28 @@ async def logged_rows(log: OutputLog) -> AsyncIterator[LoggedRow]:
                     continue
                 last = position
                 is_written = record.offset < log.committed.get(partition, 0)
-                yield LoggedRow(partition, record.offset, is_written, position.offset, orjson.loads(record.value))
+                yield LoggedRow(
+                    log.name, partition, record.offset, is_written, position.offset, orjson.loads(record.value)
+                )
 
 
-async def sum_rows(log: OutputLog, kind: Kind, scope: Scope) -> Logged:
-    """Add up the rows that have been written, and note the sessions that still have rows on their way."""
-    logged = Logged(is_whole=all(found.begin == 0 for found in (await log.reader.ranges(log.topic)).values()))
+async def is_whole(log: OutputLog) -> bool:
+    """Return whether the topic reaches back to its start."""
+    return all(found.begin == 0 for found in (await log.reader.ranges(log.topic)).values())
+
+
+async def sum_rows(rows: AsyncIterator[LoggedRow], topic: str, kind: Kind, scope: Scope) -> Logged:
+    """Add up the rows that have been written, and note the sessions that still have rows on their way.
+
+    ``topic`` is the one whose rows are accounted for by their source records.
+    """
+    logged = Logged()
     counts: dict[Bucket, int] = defaultdict(int)
     hashes: dict[Bucket, int] = defaultdict(int)
-    async for found in logged_rows(log):
+    async for found in rows:
         row = found.row
-        logged.sources[found.partition].add(found.source_offset)
+        if found.topic == topic:
+            logged.sources[found.partition].add(found.source_offset)
         if not found.is_written:
             logged.on_their_way.add(session_of(row))
         elif scope.takes(kind, row):

@@ -5,7 +5,7 @@ read. What lies in between is on its way, and no fault either way.
 """
 
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,8 @@ from tracker.tinybird_clients import query_api
 from tracker.verify.accounts import ACCOUNTED, ACCOUNTS, Outputs, SourceLog, account
 from tracker.verify.hashes import EVENTS, SQL_SLICE, Kind, Scope, Session, in_pieces, session_of, slice_of
 from tracker.verify.hashes import SESSIONS as SESSION_ROWS
-from tracker.verify.log import Bucket, Logged, OutputLog, Sum, logged_rows, sum_rows
+from tracker.verify.imports import Imported, find_imports, imported_rows
+from tracker.verify.log import Bucket, Logged, LoggedRow, OutputLog, Sum, is_whole, logged_rows, sum_rows
 from tracker.verify.report import Check
 from tracker.verify.sessions import ask_suspects, judge, session_checks
 
@@ -66,23 +67,40 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
         suspects = await ask_suspects(rows, scope, pieces)
         stored_sessions = await _stored_sessions(rows, scope)
         letters = await _read_letters(settings, reader, letters_check)
-        events = await sum_rows(events_log, EVENTS, scope)
-        latest, on_their_way = await _latest_sessions(sessions_log, scope)
+        imports = await find_imports(settings, (EVENTS.datasource, SESSION_ROWS.datasource))
+        events = await sum_rows(_rows(events_log, EVENTS, imports), events_log.name, EVENTS, scope)
+        events.is_whole = await is_whole(events_log)
+        latest, on_their_way = await _latest_sessions(_rows(sessions_log, SESSION_ROWS, imports), scope)
         _compare_sessions(latest, stored_sessions, on_their_way | letters.sessions, sessions_check)
         judge(checks, suspects, on_their_way=events.on_their_way | on_their_way, with_letters=letters.sessions)
         differing = {bucket for bucket in {*events.sums, *stored} if events.sums.get(bucket) != stored.get(bucket)}
         events_check.looked_at = events.rows
+        events_check.notes += [_told(what) for what in imports]
         if not events.is_whole:
             events_check.notes.append("the log does not reach back to its start: rows before it are not judged")
         if differing:
             held = await _differing_rows(rows, scope, differing, events_check)
-            await _compare_events(events_log, scope, held, letters, events_check)
+            await _compare_events(_rows(events_log, EVENTS, imports), scope, held, letters, events_check)
             if events.is_whole:
                 _report_unlogged(held, events_check)
         accounts_check = await _account(settings, reader, scope, events, letters)
     for check in checks.values():
         check.looked_at = sum(found.rows for found in stored.values())
     return [*checks.values(), letters_check, accounts_check, events_check, sessions_check]
+
+
+async def _rows(log: OutputLog, kind: Kind, imports: Sequence[Imported]) -> AsyncIterator[LoggedRow]:
+    """Yield what must be in a datasource: the rows of the output topic, then those of the imports' logs."""
+    async for row in logged_rows(log):
+        yield row
+    for what in imports:
+        async for row in imported_rows(what, kind):
+            yield row
+
+
+def _told(what: Imported) -> str:
+    state = "its rows are held against its log" if what.finished else "it is not finished, its rows may be missing"
+    return f"import {what.name}: {state}"
 
 
 async def _account(settings: Settings, reader: LogReader, scope: Scope, events: Logged, letters: Letters) -> Check:
@@ -171,10 +189,10 @@ def _take_row(letter: DeadLetter, row_ids: set[str], sessions: set[Session]) -> 
 
 
 async def _compare_events(
-    log: OutputLog, scope: Scope, held: dict[Bucket, dict[str, int]], letters: Letters, check: Check
+    rows: AsyncIterator[LoggedRow], scope: Scope, held: dict[Bucket, dict[str, int]], letters: Letters, check: Check
 ) -> None:
     """Hold buckets against the log row by row, and take out of ``held`` what the log has."""
-    async for found in logged_rows(log):
+    async for found in rows:
         row = found.row
         if not scope.takes(EVENTS, row):
             continue
@@ -182,7 +200,7 @@ async def _compare_events(
         if in_bucket is None:
             continue
         what = f"{row['id']} (session {session_of(row)}, number {row['session_event_sequence']})"
-        at = f"{log.name}-{found.partition} @ {found.offset}"
+        at = f"{found.topic}-{found.partition} @ {found.offset}"
         hashed = in_bucket.pop(row["id"], None)
         if hashed is None and found.is_written and row["id"] not in letters.row_ids:
             check.fault(f"missing in Tinybird: {what}, {at}")
@@ -215,11 +233,13 @@ async def _bucket_rows(rows: QueryApi, scope: Scope, bucket: Bucket) -> dict[str
     return {row["id"]: int(row["hashed"]) for row in await rows.select(query)}
 
 
-async def _latest_sessions(log: OutputLog, scope: Scope) -> tuple[dict[Session, tuple[int, int]], set[Session]]:
+async def _latest_sessions(
+    rows: AsyncIterator[LoggedRow], scope: Scope
+) -> tuple[dict[Session, tuple[int, int]], set[Session]]:
     """Return version and hash of each session's latest written row, and the sessions with rows on their way."""
     on_their_way: set[Session] = set()
     latest: dict[Session, tuple[int, int]] = {}
-    async for found in logged_rows(log):
+    async for found in rows:
         row = found.row
         name = session_of(row)
         if not found.is_written:

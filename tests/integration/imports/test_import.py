@@ -28,6 +28,7 @@ from tracker.local.ports import free_port
 from tracker.settings import Settings
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
+JUNE_MS = int(datetime(2024, 6, 1, tzinfo=UTC).timestamp() * 1000)
 TIMEOUT_SECONDS = 120
 PARTITIONS = 4
 #: Several record batches in each partition.
@@ -82,6 +83,24 @@ class Importer:
             return sum(asyncio.run(end_offsets(settings, SOURCE)).values())
         except UnknownTopicOrPartitionError:
             return 0
+
+    def create_topics(self) -> None:
+        """The live topics, empty."""
+        subprocess.run([sys.executable, "-m", "tracker", "topics", "create"], env=self._environment, check=True)
+
+    def verify(self) -> tuple[int, list[dict[str, Any]]]:
+        """The exit code and the checks of ``tracker verify``."""
+        command = [sys.executable, "-m", "tracker", "verify", "--json", "--workspace", self.workspace]
+        done = subprocess.run(
+            command, env=self._environment, cwd=self.directory, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in {0, 3}, done.stderr
+        return done.returncode, json.loads(done.stdout)["checks"]
+
+    def delete(self, condition: str) -> None:
+        """Delete rows of events behind everybody's back."""
+        body = f"delete_condition=workspace_id = '{self.workspace}' AND {condition}".encode()
+        assert self.tinybird.request("/v0/datasources/events_v1/delete", body).status < 300
 
     def rows(self) -> list[tuple[str, int, str]]:
         """Session, number and event id of each row, without FINAL: a row that was written twice is seen."""
@@ -245,3 +264,43 @@ def test_a_file_that_is_not_there_is_one_clear_line(importer: Importer) -> None:
     code, _, errors = importer.run("--name", "none", "none.ndjson")
     assert code == 1
     assert errors == "tracker: none.ndjson: No such file or directory\n"
+
+
+def test_verify_knows_the_rows_of_imports_and_misses_one_that_is_gone(importer: Importer) -> None:
+    (importer.directory / "old.ndjson").write_bytes(ndjson(importer.events(120)))
+    code, out, errors = importer.run("--name", "old", "old.ndjson")
+    assert code == 0, out + errors
+    importer.create_topics()
+    code, checks = importer.verify()
+    assert (code, [check["name"] for check in checks if check["faults"]]) == (0, [])
+    (events,) = [check for check in checks if check["name"] == "events_log"]
+    assert (events["looked_at"], events["notes"]) == (120, ["import old: its rows are held against its log"])
+    gone = importer.rows()[3]
+    importer.delete(f"session_id = '{gone[0]}' AND session_event_sequence = {gone[1]}")
+    code, checks = importer.verify()
+    (events,) = [check for check in checks if check["name"] == "events_log"]
+    assert code == 3
+    assert "missing in Tinybird" in events["faults"][0]
+    assert "import.old.events-" in events["faults"][0]
+
+
+def test_two_imports_of_the_same_visitors_keep_all_sessions_of_both(importer: Importer) -> None:
+    events = importer.events(60)
+    later = [
+        {
+            **event,
+            "timestamp": event["timestamp"].replace("2024-05", "2024-06"),
+            "event_id": f"{event['event_id']}-later",
+        }
+        for event in events
+    ]
+    for name, rows in (("may", events), ("june", later)):
+        (importer.directory / f"{name}.ndjson").write_bytes(ndjson(rows))
+        code, out, errors = importer.run("--name", name, f"{name}.ndjson")
+        assert code == 0, out + errors
+    sessions = importer.sessions()
+    assert sum(int(row["event_count"]) for row in sessions) == len(importer.rows()) == 120
+    by_month = [[row for row in sessions if (int(row["created"]) >= JUNE_MS) == is_june] for is_june in (False, True)]
+    assert len(by_month[0]) == len(by_month[1]) > 20
+    importer.create_topics()
+    assert importer.verify()[0] == 0

@@ -94,11 +94,24 @@ async def _fold(
     settings: "Settings", name: str, names: tuple[str, str], processes: int | None, *, as_json: bool
 ) -> int:
     """Replay the import's log, whole, into the datasources."""
+    from aiokafka import TopicPartition
+
     from tracker.cli.commands.replay import carry_out
+    from tracker.imports.finished import Finished, mark_finished
+    from tracker.replay.generation import Generation
     from tracker.replay.plan import Request
 
     events, sessions = names
     request = Request(
-        name=f"import-{name}", target="datasource", events_datasource=events, sessions_datasource=sessions
+        name=f"import-{name}",
+        target="datasource",
+        events_datasource=events,
+        sessions_datasource=sessions,
+        keys_are_used=True,
     )
-    return await carry_out(settings, request, processes, None, dry_run=False, as_json=as_json)
+    code = await carry_out(settings, request, processes, None, dry_run=False, as_json=as_json)
+    plan = Generation(settings, request.name).plan
+    if code == 0 and plan is not None:
+        ends = {TopicPartition(plan.source_topic, each.partition): each.until for each in plan.partitions}
+        await mark_finished(settings, ends, Finished(events, sessions, plan.rules))
+    return code
