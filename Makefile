@@ -125,10 +125,26 @@ bench: setup ## measure; make bench ONLY=process picks a part
 chromium:
 	@scripts/ensure-chromium
 
+# Three locks of one choice of versions: all, what the image needs, and that with the local Tinybird.
+PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --no-emit-trusted-host --strip-extras --allow-unsafe
 .PHONY: lock
-lock: setup ## pin the dependencies anew; the file names no index
-	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --strip-extras --allow-unsafe --extra dev --extra local --extra demo --extra parquet --extra tracing -o requirements.lock pyproject.toml
+lock: setup ## pin the dependencies anew; the files name no index
+	$(PIP_COMPILE) --extra dev --extra local --extra demo --extra parquet --extra tracing -o requirements.lock pyproject.toml
+	$(PIP_COMPILE) --constraint requirements.lock --extra parquet --extra tracing -o requirements-runtime.lock pyproject.toml
+	$(PIP_COMPILE) --constraint requirements.lock --extra parquet --extra tracing --extra local -o requirements-local.lock pyproject.toml
+
+.PHONY: image
+image: setup ## build the container image, with docker or buildah; both targets, a bill of materials beside it
+	@scripts/build-image
+
+.PHONY: image-check
+image-check: image ## build the image, then run the stages from its own root; root and buildah
+	$(BIN)/pytest -q tests/integration/test_image.py
+
+.PHONY: sbom
+sbom: setup ## list the image's dependencies with their licences, CycloneDX: dist/sbom.json, dist/licences.txt
+	@scripts/make-sbom
 
 .PHONY: clean
 clean: ## remove what was installed, cached and stored here (.venv, .cache, .data)

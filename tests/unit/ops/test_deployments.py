@@ -1,0 +1,165 @@
+"""The deployment files fit the product: settings, ports, commands, version; and what each tool checks of them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from tracker.cli.app import app
+from tracker.settings import Settings
+from tracker.settings.environment import variable
+
+PROJECT_DIR = Path(__file__).parents[3]
+CHART = PROJECT_DIR / "ops" / "helm" / "tracker"
+UNITS = sorted((PROJECT_DIR / "ops" / "systemd").glob("*.service"))
+#: Everything that can be switched on, and what a deployment must give.
+EVERYTHING = (
+    "process.autoscaling.enabled=true,sink.autoscaling.enabled=true,serviceMonitor.enabled=true,"
+    "prometheusRule.enabled=true,dashboard.enabled=true,collect.ingress.enabled=true,keys=x,secrets.tinybird_token=y"
+)
+VARIABLES = {variable(field) for field in Settings.model_fields}
+#: Written in these files for programs other than ours.
+NO_SETTINGS = {"TRACKER_TEST_", "TRACKER_"}
+
+
+def named_settings(text: str) -> set[str]:
+    return set(re.findall(r"\bTRACKER_[A-Z_]*", text)) - NO_SETTINGS
+
+
+@pytest.mark.parametrize(
+    "path",
+    [PROJECT_DIR / "Dockerfile", PROJECT_DIR / "compose.yml", *UNITS, *sorted((CHART / "templates").glob("*.yaml"))],
+    ids=lambda path: path.name,
+)
+def test_every_setting_that_a_deployment_names_exists(path: Path) -> None:
+    assert named_settings(path.read_text()) <= VARIABLES
+
+
+def test_compose_starts_every_stage_and_two_processors_with_names_and_volumes_of_their_own() -> None:
+    services = yaml.safe_load((PROJECT_DIR / "compose.yml").read_text())["services"]
+    known = set(typer.main.get_command(app).commands)
+    ours = {name: service for name, service in services.items() if service.get("image") == "tracker:local"}
+    commands = {name: service["command"][0] for name, service in ours.items()}
+    assert set(commands.values()) == {"collect", "process", "sink", "topics", "local"}
+    assert set(commands.values()) <= known
+    processors = [service for name, service in services.items() if commands.get(name) == "process"]
+    assert len({service["environment"]["TRACKER_WORKER_ID"] for service in processors}) == 2
+    assert len({str(service["volumes"]) for service in processors}) == 2
+    assert all(service["read_only"] for service in ours.values())
+    scraped = yaml.safe_load((PROJECT_DIR / "ops" / "compose" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [target.partition(":")[0] for job in scraped for target in job["static_configs"][0]["targets"]]
+    assert sorted(targets) == sorted(
+        name for name, command in commands.items() if command in ("collect", "process", "sink")
+    )
+    published = [port for service in services.values() for port in service.get("ports", ())]
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_chart_has_the_packages_version() -> None:
+    project = (PROJECT_DIR / "pyproject.toml").read_text()
+    (version,) = re.findall(r'^version = "(.*)"', project, re.MULTILINE)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+
+
+def tool(name: str, module: str) -> str:
+    """A checker: from the PATH, or built from the Go module that it is, once, into .cache."""
+    built = PROJECT_DIR / ".cache" / "go" / name
+    if found := shutil.which(name):
+        return found
+    if not built.exists():
+        if shutil.which("go") is None:
+            pytest.skip(f"neither {name} nor Go to build it with")
+        environment = {**os.environ, "GOBIN": str(built.parent)}
+        subprocess.run(["go", "install", module], env=environment, check=True, capture_output=True)
+    return str(built)
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    return tool("helm", "helm.sh/helm/v3/cmd/helm@v3.18.6")
+
+
+def rendered(helm: str, values: str) -> list[dict[str, Any]]:
+    command = [helm, "template", "t", str(CHART), "--kube-version", "1.31.0", "--set", values]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def containers(manifests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for manifest in manifests:
+        if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
+            pod = manifest["spec"]["template"]["spec"]
+            yield pod, pod["containers"][0]
+
+
+@pytest.mark.slow
+def test_helm_finds_nothing_to_complain_about(helm: str) -> None:
+    done = subprocess.run([helm, "lint", "--strict", str(CHART)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", ["createTopics=true", EVERYTHING], ids=["plain", "everything"])
+def test_the_chart_gives_hardened_pods_with_stable_names_and_probes(helm: str, values: str) -> None:
+    manifests = rendered(helm, values)
+    kinds = [manifest["kind"] for manifest in manifests]
+    assert kinds.count("StatefulSet") == 2
+    assert kinds.count("PodDisruptionBudget") == kinds.count("NetworkPolicy") == 3
+    for pod, container in containers(manifests):
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        if container["args"] != ["topics", "create"]:
+            assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+            assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        named = {each["name"] for each in container.get("env", ()) if each["name"].startswith("TRACKER_")}
+        assert named <= VARIABLES
+        if container["args"] in (["process"], ["sink"]):
+            worker = next(each for each in container["env"] if each["name"] == "TRACKER_WORKER_ID")
+            assert worker["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    settings = next(
+        each for each in manifests if each["kind"] == "ConfigMap" and each["metadata"]["name"].endswith("settings")
+    )
+    assert set(settings["data"]) <= VARIABLES
+
+
+@pytest.mark.slow
+def test_the_manifests_are_what_kubernetes_expects(helm: str, tmp_path: Path) -> None:
+    # The package carries Kubernetes' own schemas, so nothing is fetched while it checks.
+    package = PROJECT_DIR / ".cache" / "kubernetes-validate"
+    if not package.exists():
+        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", package, "kubernetes-validate==1.37.0"]
+        subprocess.run(install, check=True)
+    ours = [each for each in rendered(helm, EVERYTHING) if "monitoring.coreos" not in each["apiVersion"]]
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(yaml.safe_dump_all(each for each in ours if "keda" not in each["apiVersion"]))
+    check = [sys.executable, str(package / "bin" / "kubernetes-validate"), "-k", "1.31", "--strict", str(manifests)]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    done = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count(" passed ") >= 15
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_systemd_understands_the_units(path: Path, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd here")
+    # The command need not be installed to be checked; it must exist.
+    text = path.read_text().replace("/opt/tracker/bin/tracker", shutil.which("true") or "/bin/true")
+    unit = tmp_path / path.name.replace("@.", "@1.")
+    unit.write_text(text)
+    checked = subprocess.run([analyze, "verify", "--man=no", str(unit)], check=False, capture_output=True, text=True)
+    complaints = [
+        line for line in checked.stderr.splitlines() if path.name.split("@")[0].removesuffix(".service") in line
+    ]
+    assert not complaints, checked.stderr
