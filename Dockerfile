@@ -11,12 +11,7 @@ RUN python3 -m venv /opt/tracker
 COPY requirements-runtime.lock ./
 RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile --require-hashes --no-deps \
     -r requirements-runtime.lock
-COPY pyproject.toml README.md LICENSE ./
-COPY topics topics
-COPY tracker tracker
-COPY tinybird tinybird
-COPY ops ops
-COPY sdk sdk
+COPY . .
 RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile --no-deps . \
     && /opt/tracker/bin/pip uninstall --yes --quiet pip
 
