@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tracker.cli.commands import (
+    capacity,
     dead_letters,
     health,
     imports,
@@ -47,6 +48,7 @@ for command in (
     verify.verify,
     settings.settings,
     health.health,
+    capacity.capacity,
 ):
     app.command()(command)
 
