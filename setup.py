@@ -1,7 +1,7 @@
 """Builds the wheel: ``topics`` goes into ``tracker.topics``, and the project's files into ``tracker/project/files``.
 
 The top-level folder ``topics`` is the contract with other services, so it stands at the top of the repository. A wheel
-with a top-level package of that name would clash with others' (docs/decisions/0035).
+with a top-level package of that name would clash with others' (docs/decisions/0021).
 """
 
 import re
