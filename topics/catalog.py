@@ -21,7 +21,7 @@ MAX_LETTER_BATCH_BYTES: Final = 2 * MAX_SOURCE_BATCH_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as it must be on the broker. ``partitions`` None means the deployment's ``TRACKER_PARTITIONS``."""
+    """One topic as it must be on the broker, with as many partitions as ``TRACKER_PARTITIONS`` says."""
 
     suffix: str
     key: str
