@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 
 from tracker.kafka.record_batches import send_batches
 from tracker.table.database import Database
@@ -87,6 +88,13 @@ async def a_reader_reads_on_from_where_it_was_put_and_knows_where_it_is(cluster:
         assert await reader.getmany(tp, timeout_ms=50) == {}
 
 
+async def only_assigned_partitions_can_be_read(cluster: Cluster) -> None:
+    async with cluster.reader() as reader:
+        reader.assign([TopicPartition(cluster.topic, 0)])
+        with pytest.raises(IllegalStateError):
+            reader.seek(TopicPartition(cluster.topic, 1), 0)
+
+
 async def a_paused_partition_gives_nothing(cluster: Cluster) -> None:
     await send_batches(cluster.producer(10_000), cluster.topic, 0, _records(2))
     tp = TopicPartition(cluster.topic, 0)
@@ -118,6 +126,7 @@ CLUSTER_CONTRACTS = (
     a_record_has_the_time_that_it_was_given,
     a_record_of_its_own_is_acked_with_its_offset,
     a_reader_reads_on_from_where_it_was_put_and_knows_where_it_is,
+    only_assigned_partitions_can_be_read,
     a_paused_partition_gives_nothing,
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 
 from tests.simulation.broker import Broker, PartitionLog, Record
 from tests.simulation.environment import Environment
@@ -85,6 +85,8 @@ class Reader:
         return set(self._positions)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
+        if partition not in self._positions:
+            raise IllegalStateError(f"No current assignment for partition {partition}")
         self._positions[partition] = offset
 
     def pause(self, *partitions: TopicPartition) -> None:

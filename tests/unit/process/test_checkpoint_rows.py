@@ -1,8 +1,11 @@
 """What a chunk writes to the changelog, in which order, and where its batches must lie."""
 
+import pytest
+
 from tracker.process.checkpoint import contiguous_end
-from tracker.sessions.layouts import WATERMARK_KEY, decode_watermark, offset_of
-from tracker.sessions.outputs import ChangedState, FoldResult
+from tracker.sessions.keys import page_key
+from tracker.sessions.layouts import READABLE, WATERMARK_KEY, decode_page, decode_watermark, layout_of, offset_of
+from tracker.sessions.outputs import ChangedPage, ChangedState, FoldResult
 from tracker.sessions.state import SessionState, Watermark
 from tracker.table.changes import changed_rows
 
@@ -16,6 +19,28 @@ def test_states_come_first_then_removals_and_the_watermark_last():
     watermark = rows[2][2]
     assert offset_of(watermark) == 9
     assert decode_watermark(watermark) == Watermark(stream_time_ms=77, forwarded={2: 5})
+
+
+def test_pages_come_before_the_states_that_refer_to_them_and_removed_ones_after():
+    state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
+    pages = {page_key(b"b", 1): ChangedPage(7, None), page_key(b"b", 2): ChangedPage(9, b"ids")}
+    result = FoldResult(changed={b"b": ChangedState(9, state)}, pages=pages)
+    rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77)))
+    assert [(key, offset) for key, offset, _ in rows] == [
+        (page_key(b"b", 2), 9),
+        (b"b", 9),
+        (page_key(b"b", 1), 7),
+        (WATERMARK_KEY, 9),
+    ]
+    assert (decode_page(rows[0][2]), offset_of(rows[0][2]), rows[2][2]) == (b"ids", 9, None)
+
+
+@pytest.mark.parametrize("layout", sorted(READABLE))
+def test_states_are_written_in_the_layout_of_the_watermark(layout: int):
+    state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
+    result = FoldResult(changed={b"b": ChangedState(9, state)})
+    rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77, layout=layout)))
+    assert [layout_of(raw) for _, _, raw in rows] == [layout, layout]
 
 
 def test_a_chunk_that_changed_nothing_still_moves_the_watermark():

@@ -131,5 +131,33 @@ def test_a_database_that_can_not_be_opened_is_made_anew(path, monkeypatch, messa
     again.close()
 
 
+def test_what_was_destroyed_is_gone(path):
+    database = RocksDatabase(path)
+    database.write({b"a": b"1"})
+    database.destroy()
+    assert not path.exists()
+
+
+def test_damage_is_not_forgotten_before_the_damaged_files_are_gone(path, monkeypatch):
+    with pytest.raises(StateDamagedError):
+        failing(path, CORRUPT).get(b"a")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database_module.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RocksDatabase(path)
+    assert path.with_name(path.name + DAMAGED_SUFFIX).exists()
+
+
+def test_a_note_of_damage_without_a_database_is_no_hindrance(path):
+    path.parent.mkdir()
+    path.with_name(path.name + DAMAGED_SUFFIX).touch()
+    database = RocksDatabase(path)
+    assert database.get(b"a") is None
+    database.close()
+
+
 def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
     assert database_module._memory() is database_module._memory()

@@ -14,7 +14,7 @@ from tests.virtual_time import new_environment, run_virtually, until
 from topics.headers import SOURCE_OFFSET
 from tracker.errors import InvariantError
 from tracker.sessions.layouts import LAYOUT, OFFSET_BYTES
-from tracker.table.changelog import follow, read_to_end
+from tracker.table.changelog import FOLLOW_MAX_RECORDS, READ_MAX_RECORDS, READ_TIMEOUT_MS, follow, read_to_end
 from tracker.table.store import SessionStore
 
 
@@ -116,9 +116,29 @@ async def test_a_log_whose_last_records_were_compacted_away_has_an_end_all_the_s
 
 
 @world_test
-async def test_no_store_is_no_reading(world):
+async def test_no_store_is_no_question(world):
     world.stores = {}
-    assert await read(world) == []
+    assert [done async for done in read_to_end(None, CHANGELOG_TOPIC, world.stores)] == []
+
+
+@world_test
+async def test_rows_are_counted_over_all_that_was_read_and_asked_for_in_bounded_amounts(world):
+    world.write(0, *((b"a", n, value(n)) for n in range(300)))
+    reader = Asked(world.reader())
+    found = [done async for done in read_to_end(reader, CHANGELOG_TOPIC, world.stores)]
+    assert sorted(found) == [(0, 300), (1, 0)]
+    assert len(reader.questions) > 2
+    for _, options in reader.questions:
+        assert options == {"timeout_ms": READ_TIMEOUT_MS, "max_records": READ_MAX_RECORDS}
+
+
+@world_test
+async def test_a_partition_that_is_at_its_end_is_not_fetched_any_more(world):
+    world.write(0, *((b"a", n, value(n)) for n in range(300)))
+    reader = Asked(world.reader())
+    async for number, _ in read_to_end(reader, CHANGELOG_TOPIC, world.stores):
+        assert TopicPartition(CHANGELOG_TOPIC, number) in reader.reader._paused
+    assert {partitions for partitions, _ in reader.questions} == {(TopicPartition(CHANGELOG_TOPIC, 0),)}
 
 
 @world_test
@@ -202,11 +222,33 @@ async def test_a_store_that_is_ahead_of_the_changelog_is_emptied_and_read_from_t
 
 
 @world_test
+async def test_a_store_that_is_ahead_and_not_ours_any_more_is_left_alone(world):
+    world.stores[0].write([(b"other", 7, value(7))], 9)
+    await read(world, is_wanted=lambda: False)
+    assert contents(world, 0) == {b"other": value(7)}
+
+
+@world_test
 async def test_a_store_at_the_end_is_not_ahead(world):
     world.write(0, (b"a", 1, value(1)))
     world.stores[0].write([(b"other", 7, value(7))], 1)
     await read(world)
     assert contents(world, 0) == {b"other": value(7)}
+
+
+class Asked:
+    """A reader that notes what it is asked for."""
+
+    def __init__(self, reader: Any) -> None:
+        self.reader = reader
+        self.questions: list[tuple[tuple[TopicPartition, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
+
+    async def getmany(self, *partitions: TopicPartition, **options: Any) -> Any:
+        self.questions.append((partitions, options))
+        return await self.reader.getmany(*partitions, **options)
 
 
 # Standbys
@@ -225,6 +267,41 @@ async def test_a_follower_keeps_up_and_tells_how_far_it_is_behind(world):
     world.write(1, (b"b", 5, value(5)))
     await until(lambda: contents(world, 1) == {b"b": value(5)})
     assert world.stores[1].position == 1
+    task.cancel()
+
+
+@world_test
+async def test_a_follower_begins_with_what_its_store_has_and_asks_in_bounded_amounts(world):
+    world.write(0, *((b"a", n, value(n)) for n in range(7)))
+    world.stores[0].write([(b"a", 4, value(4))], 5)
+    reader, lags = Asked(world.reader()), []
+    task = asyncio.ensure_future(follow(reader, CHANGELOG_TOPIC, world.stores, lambda *lag: lags.append(lag)))
+    await until(lambda: world.stores[0].position == 7)
+    assert lags[0] == (0, 2)
+    tps = tuple(TopicPartition(CHANGELOG_TOPIC, number) for number in (0, 1))
+    wanted = {"timeout_ms": READ_TIMEOUT_MS, "max_records": FOLLOW_MAX_RECORDS}
+    assert all(question == (tps, wanted) for question in reader.questions)
+    task.cancel()
+
+
+@world_test
+async def test_a_follower_whose_reader_is_always_full_lets_others_have_a_turn_and_waits_for_nothing(world):
+    reader, rounds, turns = world.reader(), [], []
+
+    async def full(*_: Any, **__: Any) -> dict:
+        rounds.append(1)
+        return {}
+
+    reader.getmany = full
+    task = asyncio.ensure_future(follow(reader, CHANGELOG_TOPIC, world.stores, lambda *_: None))
+    while not rounds:  # noqa: ASYNC110 - no time passes here
+        await asyncio.sleep(0)
+    began = world.env.loop.time()
+    for _ in range(10):
+        turns.append(len(rounds))
+        await asyncio.sleep(0)
+    assert turns == list(range(turns[0], turns[0] + 10))
+    assert world.env.loop.time() == began
     task.cancel()
 
 
