@@ -288,14 +288,18 @@ async def test_a_follower_begins_with_what_its_store_has_and_asks_in_bounded_amo
 async def test_a_follower_whose_reader_is_always_full_lets_others_have_a_turn_and_waits_for_nothing(world):
     reader, rounds, turns = world.reader(), [], []
 
+    gate = asyncio.Event()
+
     async def full(*_: Any, **__: Any) -> dict:
         rounds.append(1)
+        await gate.wait()
         return {}
 
     reader.getmany = full
     task = asyncio.ensure_future(follow(reader, CHANGELOG_TOPIC, world.stores, lambda *_: None))
-    while not rounds:  # noqa: ASYNC110 - no time passes here
-        await asyncio.sleep(0)
+    await until(lambda: bool(rounds))
+    gate.set()
+    await asyncio.sleep(0)
     began = world.env.loop.time()
     for _ in range(10):
         turns.append(len(rounds))
