@@ -77,7 +77,9 @@ class Stage:
 
     def lose_disk(self) -> None:
         """Delete what the stage keeps locally, as a lost disk would."""
-        shutil.rmtree(self.data_dir / self.name, ignore_errors=True)
+        lost = self.data_dir / self.name
+        assert any(lost.rglob("CURRENT")), f"{self.name} has no database below {lost} that could be lost"
+        shutil.rmtree(lost)
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:

@@ -182,6 +182,7 @@ def test_partitions_are_checkpointed_before_a_join_takes_them_away(workers: Work
         assert time.monotonic() < deadline
         workers.send(f"e{sent}")
         sent += 1
+    assert sent > 1, "the second worker had joined before anything was under way"
     expected = {key: list(range(1, sent + 1)) for key in SESSIONS}
     wait_until(lambda: workers.numbers() == expected, f"{sent} events in each session, once", WAIT_SECONDS)
     assert workers.metric("one", "tracker_process_chunks_dropped_total") == 0

@@ -322,6 +322,7 @@ def run_seed(seed: int, build: Callable[[Any], Parts] = no_bug, *, is_traced: bo
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the seed
             simulation.violations.append(f"the run ended with {error!r}")
     env.counters.update({name: int(value - before[name]) for name, value in _metrics().items()})
+    env.counters["writes refused by a full disk"] = sum(disk.refused_writes for disk in simulation.disks.values())
     violations = simulation.violations + [f"uncaught: {error!r}" for error in env.loop.errors]
     if not violations:
         with simulation.world.parts.judged():

@@ -14,8 +14,9 @@ from aiokafka import TopicPartition
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
-from topics.catalog import SEQUENCED, SOURCE
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE
 from topics.catalog import SESSIONS as SESSION_ROWS
+from topics.headers import read_position
 from tracker import clock
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
@@ -25,6 +26,8 @@ from tracker.settings import Settings
 
 PARTITIONS = 4
 SESSIONS = 60
+#: What is written before each kill.
+KILL_EVENTS = 1_000
 WAIT_SECONDS = 60.0
 REPLAY_TIMEOUT_SECONDS = 120
 
@@ -45,29 +48,38 @@ class ProcessedLog:
             "TRACKER_PARTITIONS": str(PARTITIONS),
             "TRACKER_PROCESS_PORT": str(free_port()),
             "TRACKER_GROUP_COMMIT_INTERVAL_MS": "100",
+            # So small that a kill finds some of what was written done, and some not.
+            "TRACKER_CHUNK_MAX_RECORDS": "10",
             **environment,
         }
         self.data_dir = data_dir
+        #: Times that the processor was killed with something left to do.
+        self.kills_under_way = 0
         asyncio.run(admin.create_topics(self.settings))
         self.processor = Stage("process", data_dir, self.environment)
 
     def process(self, events: int, *, kills: int = 0, until_closed: bool = False) -> None:
         """Write events and let the processor number them all; what it is killed for, it does again."""
         self.processor.start()
-        for _ in range(kills):
-            asyncio.run(self.write(events // (kills + 1)))
-            wait_until(lambda: self._outputs() > 0, "the first outputs", WAIT_SECONDS)
+        written = 0
+        while self.kills_under_way < kills:
+            assert written + KILL_EVENTS < events, "the processor was always done before it was killed"
+            before = self._outputs()
+            asyncio.run(self.write(KILL_EVENTS, seed=written))
+            written += KILL_EVENTS
+            wait_until(lambda before=before: self._outputs() > before, "outputs of what is new", WAIT_SECONDS)
             self.processor.kill()
+            self.kills_under_way += self._answered_records() < written
             self.processor.start()
-        asyncio.run(self.write(events - kills * (events // (kills + 1))))
+        asyncio.run(self.write(events - written, seed=written))
         wait_until(self._all_committed, "everything processed and committed", WAIT_SECONDS)
         if until_closed:
             wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed", WAIT_SECONDS)
         assert self.processor.stop() == 0
 
-    async def write(self, events: int) -> None:
+    async def write(self, events: int, seed: int = 0) -> None:
         """Write events of many sessions, some bad records among them."""
-        rng = random.Random(events)
+        rng = random.Random(seed)
         topic = SOURCE.name(self.settings.topic_prefix)
         async with new_producer(self.settings, "upstream", linger_ms=5) as producer:
             for number in range(events):
@@ -78,6 +90,17 @@ class ProcessedLog:
 
     def _outputs(self) -> int:
         return sum(asyncio.run(end_offsets(self.settings, SEQUENCED)).values())
+
+    def _answered_records(self) -> int:
+        """Source records that have given an event or a letter."""
+        return len(
+            {
+                (record.partition, position.offset)
+                for topic in (SEQUENCED, DEAD_LETTERS)
+                for record in asyncio.run(read_all(self.settings, topic))
+                if (position := read_position(record.headers)) is not None
+            }
+        )
 
     def _all_closed(self) -> bool:
         """Whether every session that has opened has closed."""

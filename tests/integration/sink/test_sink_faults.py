@@ -49,7 +49,6 @@ MAX_REPEATED = 60
 #: The share of rows that are not simply taken.
 BAD_ROWS = 0.004
 POLL_SECONDS = 0.25
-JOINING = "the consumer group has not given partitions yet"
 #: The group's own time, for starting a second worker or missing a killed one.
 KAFKA_SESSION_TIMEOUT_MS = 3_000
 
@@ -198,6 +197,7 @@ async def strike(run: Run, faulty: FaultyTinybird, rng: random.Random, fed: Fed)
     for number in range(SCALE.kills):
         await status_of(run, "worker-1")
         await phase(number * 2 + 1)
+        await until_under_way(run)
         run.first.kill()
         run.first.start()
         await phase(number * 2 + 2)
@@ -226,21 +226,31 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def status_of(run: Run, worker: str) -> int:
-    """What the worker's ``/readyz`` says, once it listens."""
+    """What the worker's ``/readyz`` says, once it works on partitions."""
     url = f"http://{LOOPBACK}:{run.ports[worker]}/readyz"
     async with asyncio.timeout(SCALE.settle_seconds), aiohttp.ClientSession() as http:
         while True:
             try:
                 async with http.get(url) as answer:
-                    if (await answer.json())["problems"][:1] != [JOINING]:
+                    if (await answer.json())["partitions"] > 0:
                         return answer.status
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(POLL_SECONDS)
 
 
+async def until_under_way(run: Run) -> None:
+    """Wait until there are rows that are not committed, so that a kill has something to interrupt."""
+    await _until_lag(run, lambda lag: lag > 0)
+
+
 async def wait_until_committed(run: Run) -> None:
     """Wait until the group has committed the end of every partition."""
+    await _until_lag(run, lambda lag: lag == 0)
+
+
+async def _until_lag(run: Run, is_wanted: Callable[[int], bool]) -> None:
+    """Wait until as many records are not committed as is wanted."""
     async with (
         asyncio.timeout(SCALE.settle_seconds),
         new_reader(run.settings, "test-ends") as reader,
@@ -254,7 +264,8 @@ async def wait_until_committed(run: Run) -> None:
         while True:
             ends = await reader.end_offsets(partitions)
             committed = await client.list_consumer_group_offsets(f"{run.name}sink")
-            if all(tp in committed and committed[tp].offset >= ends[tp] for tp in partitions):
+            done = {tp: committed[tp].offset if tp in committed else 0 for tp in partitions}
+            if is_wanted(sum(ends[tp] - done[tp] for tp in partitions)):
                 return
             await asyncio.sleep(POLL_SECONDS)
 
@@ -305,6 +316,7 @@ async def test_each_row_is_in_clickhouse_once_or_a_dead_letter_whatever_fails(
                 f"starts: {run.first.starts}, {run.second.starts}; away: {faulty.requests_while_away}, "
                 f"faults: {dict(faulty.injected)}"
             )
+    assert run.first.starts == SCALE.kills + 1
     assert len(faulty.injected) >= len(FAULT_PERCENT), "some faults may not be drawn in a short run, not most"
     for datasource, column in (("events_v1", "id"), ("session_v1", "session_id")):
         query = f"SELECT {column} AS name FROM {datasource} FINAL WHERE workspace_id = '{run.name}'"
