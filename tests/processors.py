@@ -78,6 +78,13 @@ class Processor:
         except OSError:
             return 0, {}
 
+    def metric(self, name: str) -> float:
+        """A metric without labels, as the processor shows it."""
+        url = f"http://{LOOPBACK}:{self.settings.process_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         self.stage.assert_running()
         wait_until(condition, what, WAIT_SECONDS)

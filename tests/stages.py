@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -54,6 +55,16 @@ class Stage:
         self.assert_running()
         assert self._process is not None
         self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP, as a machine that is suspended."""
+        assert self._process is not None
+        self._process.send(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send(signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""

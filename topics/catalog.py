@@ -19,6 +19,12 @@ MAX_SOURCE_BATCH_BYTES: Final = 1_048_588
 MAX_LETTER_BATCH_BYTES: Final = 2 * MAX_SOURCE_BATCH_BYTES
 
 
+#: From so many replicas on, two have to have a record before it is acknowledged; one may be away meanwhile.
+REPLICAS_FOR_TWO_ACKS: Final = 3
+MIN_IN_SYNC: Final = "min.insync.replicas"
+TIMESTAMP_TYPE: Final = "message.timestamp.type"
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic as it must be on the broker, with as many partitions as ``TRACKER_PARTITIONS`` says."""
@@ -28,6 +34,12 @@ class Topic:
     value: str
     purpose: str
     config: Mapping[str, str] = field(default_factory=dict)
+
+    def config_for(self, replication_factor: int) -> Mapping[str, str]:
+        """Return the configuration of a deployment whose topics have so many replicas."""
+        if replication_factor < REPLICAS_FOR_TWO_ACKS:
+            return self.config
+        return {**self.config, MIN_IN_SYNC: "2"}
 
     def name(self, prefix: str) -> str:
         """Return the full name under a deployment's prefix, such as ``tracker.events``."""
@@ -43,7 +55,7 @@ SOURCE: Final = Topic(
         "cleanup.policy": "delete",
         "retention.ms": str(30 * DAY_MS),
         # The broker's clock orders time: a client's broken clock can't expire anybody's session.
-        "message.timestamp.type": "LogAppendTime",
+        TIMESTAMP_TYPE: "LogAppendTime",
         "max.message.bytes": str(MAX_SOURCE_BATCH_BYTES),
     },
 )
@@ -52,14 +64,14 @@ SEQUENCED: Final = Topic(
     key="the source record's key",
     value="EventData (JSON)",
     purpose="numbered events, on their way to events_v1",
-    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "CreateTime"},
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "CreateTime"},
 )
 SESSIONS: Final = Topic(
     suffix="sessions",
     key="the source record's key",
     value="SessionRow (JSON)",
     purpose="session rows, on their way to session_v1",
-    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "CreateTime"},
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "CreateTime"},
 )
 DEAD_LETTERS: Final = Topic(
     suffix="dead-letters",
@@ -69,7 +81,7 @@ DEAD_LETTERS: Final = Topic(
     config={
         "cleanup.policy": "delete",
         "retention.ms": str(30 * DAY_MS),
-        "message.timestamp.type": "CreateTime",
+        TIMESTAMP_TYPE: "CreateTime",
         "max.message.bytes": str(MAX_LETTER_BATCH_BYTES),
     },
 )
@@ -81,7 +93,7 @@ CHANGELOG: Final = Topic(
     config={
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": str(MIN_COMPACTION_LAG_MS),
-        "message.timestamp.type": "CreateTime",
+        TIMESTAMP_TYPE: "CreateTime",
     },
 )
 
@@ -90,7 +102,7 @@ LEGACY: Final = Topic(
     key="session id, UTF-8; partitioner murmur2",
     value="SessionQueueMessage or EventQueueMessage (JSON)",
     purpose="the queue of before, for sessions that a migration still sends there",
-    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "LogAppendTime"},
 )
 
 #: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.

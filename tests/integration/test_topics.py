@@ -13,7 +13,8 @@ from topics.catalog import CATALOG, SOURCE
 from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.errors import ConfigurationError
-from tracker.kafka.admin import Drift, check_topics, connect, create_topics, describe_broker
+from tracker.kafka.admin import connect, create_topics, describe_broker
+from tracker.kafka.topic_checks import Drift, check_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.stack import wait_until
 from tracker.settings import Settings
@@ -33,8 +34,14 @@ def found(drifts: list[Drift]) -> dict[tuple[str, str], tuple[str, str]]:
 
 
 async def alter(settings: Settings, topic: str, config: dict[str, str]) -> None:
+    """Change a topic's configuration, and wait until the broker has heard of it from its controller."""
+
+    async def is_in_force() -> bool:
+        return (await describe_broker(settings, configs=True))[topic].config.items() >= config.items()
+
     async with connect(settings) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
+    await wait_until("the new configuration", 20, is_in_force)
 
 
 async def test_created_topics_are_as_in_the_catalog_and_usable_at_once(settings: Settings) -> None:
@@ -54,7 +61,7 @@ async def test_create_again_changes_nothing(settings: Settings) -> None:
 
 async def test_create_makes_only_what_is_missing(settings: Settings) -> None:
     async with connect(settings) as admin:
-        await admin.create_topics([NewTopic(SOURCE.name(settings.topic_prefix), 3, 1)])
+        await admin.create_topics([NewTopic(SOURCE.name(settings.topic_prefix), 3, 1, topic_configs=SOURCE.config)])
     created = await create_topics(settings)
     assert [name for name, verdict in created.items() if verdict == "exists"] == [SOURCE.name(settings.topic_prefix)]
 
@@ -99,26 +106,63 @@ async def test_every_configuration_key_of_every_topic_is_compared(settings: Sett
         assert f"--entity-name {drift.topic} " in drift.mend
 
 
-async def test_partitions_that_were_added_are_found_and_never_mended_by_adding_more(settings: Settings) -> None:
+async def test_partitions_that_were_added_to_the_source_are_added_to_the_others_by_create(settings: Settings) -> None:
     await create_topics(settings)
-    name = SOURCE.name(settings.topic_prefix)
+    source = SOURCE.name(settings.topic_prefix)
     async with connect(settings) as admin:
-        await admin.create_partitions({name: NewPartitions(4)})
+        await admin.create_partitions({source: NewPartitions(4)})
 
     async def shows() -> bool:
         return bool(await check_topics(settings))
 
     await wait_until("the new partition", 20, shows)
-    (drift,) = await check_topics(settings)
-    assert (drift.topic, drift.setting, drift.expected, drift.found) == (name, "partitions", "3", "4")
-    assert "TRACKER_TOPIC_PREFIX" in drift.mend
+    drifts = await check_topics(settings)
+    assert {(drift.setting, drift.expected, drift.found) for drift in drifts} == {("partitions", "4", "3")}
+    assert {drift.mend for drift in drifts} == {"tracker topics create"}
+    others = {topic.name(settings.topic_prefix) for topic in CATALOG} - {source}
+    assert {drift.topic for drift in drifts} == others
+
+    done = await create_topics(settings)
+    assert done == {source: "exists", **dict.fromkeys(others, "grown")}
+    assert await check_topics(settings) == []
+
+
+async def test_a_source_with_fewer_partitions_than_the_setting_is_found_and_the_setting_mends_it(
+    settings: Settings,
+) -> None:
+    await create_topics(settings)
+    more = changed(settings, partitions=5)
+    (drift,) = await check_topics(more)
+    assert (drift.topic, drift.expected, drift.found) == (SOURCE.name(settings.topic_prefix), "5", "3")
+    assert drift.mend == "set TRACKER_PARTITIONS=3"
+    assert (await asyncio.to_thread(invoke, more, "create")).exit_code == 1
+    assert await check_topics(changed(more, partitions=3)) == []
+
+
+async def test_a_topic_that_the_broker_made_is_refused_until_it_is_as_it_must_be(settings: Settings) -> None:
+    async with connect(settings) as admin:
+        await admin.create_topics([NewTopic(SOURCE.name(settings.topic_prefix), 3, 1)])
+    refused = await asyncio.to_thread(invoke, settings, "create")
+    assert refused.exit_code == 1
+    name = SOURCE.name(settings.topic_prefix)
+    assert f"{name} has message.timestamp.type=CreateTime" in refused.stderr
+    assert f"--entity-name {name} --add-config message.timestamp.type=LogAppendTime" in refused.stderr
+    await alter(settings, name, dict(SOURCE.config))
+    assert (await asyncio.to_thread(invoke, settings, "create")).exit_code == 0
+    assert await check_topics(settings) == []
+
+
+def test_with_three_replicas_two_have_to_have_a_record() -> None:
+    for topic in CATALOG:
+        assert topic.config_for(3)["min.insync.replicas"] == "2"
+        assert "min.insync.replicas" not in topic.config_for(2)
 
 
 async def test_too_few_replicas_are_found(settings: Settings) -> None:
     await create_topics(settings)
     drifts = await check_topics(changed(settings, replication_factor=3))
-    assert {drift.setting for drift in drifts} == {"replicas"}
-    assert len(drifts) == len(CATALOG)
+    assert {drift.setting for drift in drifts} == {"replicas", "min.insync.replicas"}
+    assert len(drifts) == 2 * len(CATALOG)
 
 
 def invoke(settings: Settings, *arguments: str) -> Result:
@@ -135,7 +179,7 @@ def test_the_commands_create_check_and_describe(settings: Settings) -> None:
     missing = invoke(settings, "check")
     assert missing.exit_code == 1
     assert "mend: tracker topics create\n" in missing.output
-    assert f"{name}: created, 3 partitions" in invoke(settings, "create").output
+    assert f"{name}: created" in invoke(settings, "create").output
     assert f"{name}: exists, left alone" in invoke(settings, "create").output
     assert invoke(settings, "check").exit_code == 0
     assert "3 partitions x 1 replicas" in invoke(settings, "describe", "--broker").output

@@ -121,5 +121,5 @@ def start_sink(world: World, group: Group, tinybird: Tinybird, process: Process)
         )
         add_agent(app, topic, pipeline.take)  # type: ignore[arg-type]
         watched(app, pipeline.run())  # type: ignore[arg-type]
-    app.start(parts.sink_opener(lambda: thread))
+    app.start(parts.sink_opener(lambda: thread, topics))
     return Stage(process, app)

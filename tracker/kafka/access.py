@@ -11,21 +11,19 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import errors
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError, RetryableError
-from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.acls import Need, needs
+from tracker.kafka.aiokafka_internals import AdminClient
 from tracker.kafka.clients import client_options, until_answered
+from tracker.kafka.requests import DescribeTopics
 from tracker.settings import Settings
 
 #: How long a look at the cluster may take; one that is slower is away.
 LOOK_TIMEOUT_SECONDS: Final = 10.0
 #: Kafka's numbers of the operations: their bits in what it says is allowed.
-_BITS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
+_BITS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10}
 #: What brokers say that don't tell what is allowed.
 _UNTOLD: Final = -(2**31)
 _DENIED: Final = (
@@ -35,72 +33,6 @@ _DENIED: Final = (
 )
 #: OpenSSL's codes of a certificate that is for another host, and for another address.
 _MISNAMED: Final = frozenset({62, 64})
-_API_KEY: Final = 3
-
-
-class MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka is untyped
-    """The first version with what we may do, which aiokafka's own lack."""
-
-    API_KEY = _API_KEY
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # likewise
-    """Topics by name, none of them made by asking, with what we may do to each."""
-
-    API_KEY = _API_KEY
-    API_VERSION = 8
-    RESPONSE_TYPE = MetadataResponseV8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class AllowedOperations(Request[MetadataRequestV8]):  # type: ignore[misc] # likewise
-    """Asks what we may do to topics."""
-
-    API_KEY = _API_KEY
-
-    def __init__(self, topics: list[str]) -> None:
-        self._topics = topics
-
-    def build(self, request_struct_class: type[MetadataRequestV8]) -> MetadataRequestV8:
-        """Fill the fields in."""
-        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - the fields are positional
 
 
 async def wait_for_access(settings: Settings, process: str) -> None:
@@ -119,7 +51,7 @@ async def require_access(settings: Settings, process: str) -> None:
         ConfigurationError: the cluster does not let us in, or denies something; says which setting or ACL.
         RetryableError: it can't be reached.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings, "tracker-access"))
+    admin = AdminClient(**client_options(settings, "tracker-access"))
     try:
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
             await admin.start()
@@ -205,10 +137,10 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-async def _denied(admin: AIOKafkaAdminClient, needed: list[Need]) -> list[str]:
+async def _denied(admin: AdminClient, needed: list[Need]) -> list[str]:
     """Return what is needed and not allowed, in words."""
     topics = {need.name: need for need in needed if need.resource == "topic" and need.pattern == "literal"}
-    answer: Any = await internals.ask_any_broker(admin, AllowedOperations(list(topics)))
+    answer: Any = await admin.ask(DescribeTopics(list(topics)))
     denied = []
     for topic in answer.to_object()["topics"]:
         allowed, operations = topic["authorized_operations"], topics[topic["topic"]].operations

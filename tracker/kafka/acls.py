@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
 
-Operation = Literal["Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs", "IdempotentWrite"]
+Operation = Literal["Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "IdempotentWrite"]
 Resource = Literal["topic", "group", "cluster"]
 Pattern = Literal["literal", "prefixed"]
 
@@ -46,6 +46,7 @@ def _collect(prefix: str) -> Iterator[Need]:
 
 def _process(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SOURCE, READ_WRITE, "events in; ticks and forwards")
+    yield _topic(prefix, SOURCE, ("DescribeConfigs",), "the check that the broker stamps records", optional=True)
     yield _topic(prefix, CHANGELOG, READ_WRITE, "sessions, and their recovery")
     yield _topic(prefix, SEQUENCED, WRITE, "numbered events")
     yield _topic(prefix, SESSIONS, WRITE, "session rows")
@@ -64,7 +65,7 @@ def _sink(prefix: str) -> Iterator[Need]:
 
 def _topics(prefix: str) -> Iterator[Need]:
     for topic in CATALOG:
-        yield _topic(prefix, topic, ("Create", "Describe", "DescribeConfigs"), "create, check, describe")
+        yield _topic(prefix, topic, ("Create", "Alter", "Describe", "DescribeConfigs"), "create, grow, check")
 
 
 def _replay(prefix: str) -> Iterator[Need]:

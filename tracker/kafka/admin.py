@@ -1,16 +1,18 @@
-"""Topic administration: hold a broker to ``topics/catalog.py``: make what is missing, compare the rest."""
+"""Topic administration: what the broker has of ``topics/catalog.py``, and making what is missing."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NoReturn
 
 import stamina
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.new_partitions import NewPartitions
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaError,
@@ -20,19 +22,23 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from topics.catalog import CATALOG, Topic
+from topics.catalog import CATALOG, SOURCE, Topic
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka.access import explain
+from tracker.kafka.aiokafka_internals import AdminClient
 from tracker.kafka.clients import client_options
+from tracker.kafka.requests import DescribeTopics, topic_id_of
 from tracker.settings import Settings
 
 #: How long an answer from the cluster may take before we say that it can't be reached.
 ANSWER_TIMEOUT_SECONDS: Final = 15.0
 #: A created topic is usable once every partition has a leader, some tens of milliseconds later.
 VISIBLE_TIMEOUT_SECONDS: Final = 30.0
+#: What Kafka says of a group whose members all know their partitions.
+STABLE: Final = "Stable"
 POLL_SECONDS: Final = 0.05
 
-Verdict = Literal["created", "exists"]
+Verdict = Literal["created", "exists", "grown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +49,20 @@ class BrokerTopic:
     partitions: int
     replicas: int
     led_partitions: int
+    #: Tells it from another topic of the same name; empty on brokers before Kafka 2.8.
+    topic_id: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """One difference between the catalog and the broker, with what mends it."""
-
-    topic: str
-    setting: str
-    expected: str
-    found: str
-    mend: str
-
-
 @asynccontextmanager
-async def connect(
-    settings: Settings, *, timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
-) -> AsyncIterator[AIOKafkaAdminClient]:
+async def connect(settings: Settings, *, timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> AsyncIterator[AdminClient]:
     """Yield a started admin client.
 
     Raises:
         ConfigurationError: the cluster does not let us in, or denies something.
         RetryableError: nothing that speaks Kafka answers, or it stops answering within the block.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings, "tracker-admin"))
+    admin = AdminClient(**client_options(settings, "tracker-admin"))
     try:
         async with asyncio.timeout(timeout_seconds):
             await admin.start()
@@ -79,7 +74,10 @@ async def connect(
 
 
 async def create_topics(settings: Settings, topics: Sequence[Topic] = CATALOG) -> dict[str, Verdict]:
-    """Make the topics that are missing and wait until they can be used. Existing ones are left alone.
+    """Make the topics that are missing, and wait until they can be used.
+
+    All get as many partitions as the source topic has, or TRACKER_PARTITIONS if it is new. Existing topics with fewer
+    partitions than that get the missing ones; nothing else of an existing topic is changed.
 
     Returns:
         What was done, by topic name, in the catalog's order.
@@ -88,27 +86,24 @@ async def create_topics(settings: Settings, topics: Sequence[Topic] = CATALOG) -
         ConfigurationError: the cluster refuses a topic as configured.
         RetryableError: Kafka can't be reached, or a new topic got no leaders in time.
     """
+    names = {topic.name(settings.topic_prefix): topic for topic in topics}
     async with connect(settings) as admin:
-        existing = await _describe(admin)
-        missing = [topic for topic in topics if topic.name(settings.topic_prefix) not in existing]
-        created = await _create(admin, settings, missing) if missing else set()
-        await _wait_until_led(admin, {topic.name(settings.topic_prefix) for topic in topics})
-    names = (topic.name(settings.topic_prefix) for topic in topics)
-    return {name: "created" if name in created else "exists" for name in names}
-
-
-async def check_topics(settings: Settings) -> list[Drift]:
-    """Compare the broker's topics with the catalog and with this deployment's settings.
-
-    Raises:
-        RetryableError: Kafka can't be reached.
-    """
-    found = await describe_broker(settings, configs=True)
-    return [drift for topic in CATALOG for drift in _compare(topic, settings, found)]
+        source = SOURCE.name(settings.topic_prefix)
+        existing = await _describe(admin, {*names, source})
+        partitions = existing[source].partitions if source in existing else settings.partitions
+        missing = [name for name in names if name not in existing]
+        created = await _create(admin, settings, {name: names[name] for name in missing}, partitions)
+        grown = [name for name in names if name in existing and existing[name].partitions < partitions]
+        await _grow(admin, grown, partitions)
+        await _wait_until_led(admin, dict.fromkeys(names, partitions))
+    done: dict[str, Verdict] = dict.fromkeys(names, "exists")
+    return done | dict.fromkeys(grown, "grown") | dict.fromkeys((name for name in names if name in created), "created")
 
 
 async def describe_broker(settings: Settings, *, configs: bool = False) -> dict[str, BrokerTopic]:
     """Return the catalog's topics that exist on the broker, by full name, with the configuration in force if asked for.
+
+    A topic that we may not see looks as if it did not exist.
 
     Raises:
         ConfigurationError: the cluster does not let us in, or does not tell the configuration.
@@ -116,14 +111,12 @@ async def describe_broker(settings: Settings, *, configs: bool = False) -> dict[
     """
     async with connect(settings) as admin:
         wanted = {topic.name(settings.topic_prefix): topic for topic in CATALOG}
-        existing = {name: topic for name, topic in (await _describe(admin)).items() if name in wanted}
-        if not existing:
-            return {}
-        found = await _describe_configs(admin, {name: wanted[name] for name in existing}) if configs else {}
-    return {
-        name: BrokerTopic(name, topic.partitions, topic.replicas, topic.led_partitions, found.get(name, {}))
-        for name, topic in existing.items()
-    }
+        found = await _describe(admin, wanted)
+        if not found or not configs:
+            return found
+        keys = {name: wanted[name].config_for(settings.replication_factor) for name in found}
+        of_topic = await describe_configs(admin, keys)
+    return {name: replace(topic, config=of_topic.get(name, {})) for name, topic in found.items()}
 
 
 async def partition_counts(settings: Settings, begins_with: str) -> dict[str, int]:
@@ -144,7 +137,7 @@ async def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:
         RetryableError: Kafka can't be reached.
     """
     async with connect(settings) as admin:
-        found = sorted(set(names) & set(await _describe(admin)))
+        found = sorted(await _describe(admin, set(names)))
         if found:
             await admin.delete_topics(found)
     return found
@@ -181,24 +174,30 @@ async def committed(settings: Settings, group: str) -> dict[TopicPartition, Offs
     return {TopicPartition(*tp): at for tp, at in found.items() if at.offset >= 0}
 
 
-async def _describe(admin: AIOKafkaAdminClient) -> dict[str, BrokerTopic]:
-    # All topics are asked for: asking for one that is missing by its name makes some brokers create it.
-    described = {}
-    for topic in await admin.describe_topics():
-        partitions = topic["partitions"]
-        described[topic["topic"]] = BrokerTopic(
-            name=topic["topic"],
-            partitions=len(partitions),
-            replicas=min((len(partition["replicas"]) for partition in partitions), default=0),
-            led_partitions=sum(partition["leader"] >= 0 for partition in partitions),
-        )
-    return described
+async def assigned_partitions(settings: Settings, group: str) -> set[TopicPartition] | None:
+    """Return the partitions that a consumer group's members are assigned, or None while it rebalances.
+
+    Raises:
+        ConfigurationError: we may not see the group.
+        RetryableError: Kafka can't be reached.
+    """
+    async with connect(settings) as admin:
+        (response,) = await admin.describe_consumer_groups([group])
+    (found,) = response.to_object()["groups"]
+    if found["error_code"] or found["state"] != STABLE:
+        return None
+    decoded = (ConsumerProtocolMemberAssignment.decode(member["member_assignment"]) for member in found["members"])
+    return {tp for assignment in decoded for tp in assignment.partitions()}
 
 
-async def _describe_configs(admin: AIOKafkaAdminClient, topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
+async def describe_configs(admin: AdminClient, keys: Mapping[str, Collection[str]]) -> dict[str, dict[str, str]]:
+    """Return the configuration in force of some topics, as far as the given keys go, by topic name.
+
+    Raises:
+        KafkaError: a broker does not answer, or denies it.
+    """
     resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(topic.config, ""))
-        for name, topic in topics.items()
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(wanted, "")) for name, wanted in keys.items()
     ]
     configs: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
@@ -210,69 +209,61 @@ async def _describe_configs(admin: AIOKafkaAdminClient, topics: Mapping[str, Top
     return configs
 
 
-async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: list[Topic]) -> set[str]:
-    new = [
-        NewTopic(
-            topic.name(settings.topic_prefix),
-            settings.partitions,
-            settings.replication_factor,
-            topic_configs=dict(topic.config),
+async def _describe(admin: AdminClient, names: Collection[str]) -> dict[str, BrokerTopic]:
+    described = {}
+    answer = await admin.ask(DescribeTopics(sorted(names)))
+    for topic in answer.to_object()["topics"]:
+        if topic["error_code"] and not topic["partitions"]:
+            continue  # it does not exist, or we may not see it
+        partitions = topic["partitions"]
+        described[topic["topic"]] = BrokerTopic(
+            name=topic["topic"],
+            partitions=len(partitions),
+            replicas=min((len(partition["replicas"]) for partition in partitions), default=0),
+            led_partitions=sum(partition["leader"] >= 0 for partition in partitions),
+            topic_id=topic_id_of(topic),
         )
-        for topic in missing
+    return described
+
+
+async def _create(admin: AdminClient, settings: Settings, missing: Mapping[str, Topic], partitions: int) -> set[str]:
+    replicas = settings.replication_factor
+    new = [
+        NewTopic(name, partitions, replicas, topic_configs=dict(topic.config_for(replicas)))
+        for name, topic in missing.items()
     ]
-    response = await admin.create_topics(new)
+    response = await admin.create_topics(new) if new else None
     created = set()
-    for result in response.to_object()["topic_errors"]:
+    for result in response.to_object()["topic_errors"] if response else ():
         if not result["error_code"]:
             created.add(result["topic"])
-        elif result["error_code"] != TopicAlreadyExistsError.errno:  # someone else was faster: just as well
-            error = for_code(result["error_code"])
-            reason = result["error_message"] or error.__name__
-            hint = " See tracker topics acls" if issubclass(error, TopicAuthorizationFailedError) else ""
-            raise ConfigurationError(f"Kafka refuses to create {result['topic']}: {reason}{hint}")
+        elif result["error_code"] != TopicAlreadyExistsError.errno:  # another one was faster, which is as good
+            _refuse(f"to create {result['topic']}", result)
     return created
 
 
-async def _wait_until_led(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+async def _grow(admin: AdminClient, names: Sequence[str], partitions: int) -> None:
+    response = await admin.create_partitions({name: NewPartitions(partitions) for name in names}) if names else None
+    for result in response.to_object()["topic_errors"] if response else ():
+        if result["error_code"]:
+            _refuse(f"to add partitions to {result['topic']}", result)
+
+
+def _refuse(what: str, result: Mapping[str, Any]) -> NoReturn:
+    error = for_code(result["error_code"])
+    reason = result["error_message"] or error.__name__
+    hint = " See tracker topics acls" if issubclass(error, TopicAuthorizationFailedError) else ""
+    raise ConfigurationError(f"Kafka refuses {what}: {reason}{hint}")
+
+
+async def _wait_until_led(admin: AdminClient, partitions: Mapping[str, int]) -> None:
     deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
     while True:
-        topics = await _describe(admin)
-        led = {topic.name for topic in topics.values() if topic.led_partitions == topic.partitions}
-        waiting = sorted(names - led)
+        topics = await _describe(admin, partitions.keys())
+        led = {name for name, topic in topics.items() if topic.led_partitions >= partitions[name]}
+        waiting = sorted(partitions.keys() - led)
         if not waiting:
             return
         if time.monotonic() > deadline:
             raise RetryableError(f"no leader after {VISIBLE_TIMEOUT_SECONDS:.0f} s for: {', '.join(waiting)}")
         await asyncio.sleep(POLL_SECONDS)
-
-
-def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic]) -> Iterable[Drift]:
-    name = topic.name(settings.topic_prefix)
-    on_broker = found.get(name)
-    if on_broker is None:
-        yield Drift(name, "topic", "exists", "missing", "tracker topics create")
-        return
-    if on_broker.partitions != settings.partitions:
-        # Adding partitions sends the keys elsewhere, so sessions would be numbered twice: never offer that.
-        mend = f"set TRACKER_PARTITIONS={on_broker.partitions}, or a new TRACKER_TOPIC_PREFIX and create"
-        yield Drift(name, "partitions", str(settings.partitions), str(on_broker.partitions), mend)
-    if on_broker.replicas < settings.replication_factor:
-        mend = "kafka-reassign-partitions.sh with a longer replica list for each partition"
-        yield Drift(name, "replicas", str(settings.replication_factor), str(on_broker.replicas), mend)
-    for key, expected in topic.config.items():
-        value = on_broker.config.get(key, "unset")
-        if _as_set(value) != _as_set(expected):
-            yield Drift(name, key, expected, value, alter_command(settings, name, key, expected))
-
-
-def alter_command(settings: Settings, topic: str, key: str, value: str) -> str:
-    """Return the command of Kafka's own tools that sets one configuration key of a topic."""
-    quoted = f"[{value}]" if "," in value else value
-    return (
-        f"kafka-configs.sh --bootstrap-server {settings.kafka_bootstrap} --alter"
-        f" --entity-type topics --entity-name {topic} --add-config {key}={quoted}"
-    )
-
-
-def _as_set(value: str) -> set[str]:
-    return {part.strip() for part in value.split(",")}

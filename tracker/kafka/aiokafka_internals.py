@@ -14,7 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NoBrokersAvailable,
+    NodeNotReadyError,
+    ProducerClosed,
+    RequestTimedOutError,
+)
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.protocol.api import Request
 from aiokafka.structs import OffsetAndMetadata
@@ -26,6 +33,7 @@ Heartbeat = Callable[[], Awaitable[bool]]
 
 #: Which class has each private name that this module reads or writes.
 LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
+    (AIOKafkaAdminClient, "_client"),
     (AIOKafkaAdminClient, "_send_request"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
@@ -69,9 +77,29 @@ def fail_unsent(producer: AIOKafkaProducer) -> None:
     producer._message_accumulator.fail_all(ProducerClosed())
 
 
-async def ask_any_broker(admin: AIOKafkaAdminClient, request: "Request[Any]") -> Any:
-    """Send a request that aiokafka does not know: its admin client has no public way to send one."""
-    return await admin._send_request(request)
+class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka is untyped
+    """An admin client that asks another broker where one does not answer: aiokafka's asks one, drawn by lot."""
+
+    async def ask(self, request: "Request[Any]") -> Any:
+        """Send a request that aiokafka does not know, to any broker.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        return await self._send_request(request)
+
+    async def _send_request(self, request: "Request[Any]", node_id: int | None = None) -> Any:
+        if node_id is not None:
+            return await super()._send_request(request, node_id)
+        failed: KafkaError = NoBrokersAvailable()
+        first = self._client.get_random_node()
+        brokers = {broker.nodeId for broker in self._client.cluster.brokers()}
+        for broker in (first, *(brokers - {first})):
+            try:
+                return await super()._send_request(request, broker)
+            except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError) as error:
+                failed = error
+        raise failed
 
 
 def set_fetch_max_wait_ms(consumer: AIOKafkaConsumer, wait_ms: int) -> None:

@@ -104,7 +104,7 @@ class Checkpoint:
             await self._send_outputs(lease.partition, result)
         if not lease.alive:
             return False
-        rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.fold.mark)]
+        rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.mark)]
         with steps.step("changelog"):
             written = await send_batches(self._producer, self._changelog, lease.partition, map(_changelog_record, rows))
         if not lease.alive:

@@ -6,13 +6,16 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Final, NamedTuple
 
+import msgspec
 from aiokafka import TopicPartition
 
+from tracker.process.assumptions import LogId
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.keys import META_PREFIX, page_number, row_of_page
 from tracker.sessions.layouts import decode_lifetime, decode_state
 from tracker.sessions.rules import Rules
+from tracker.sessions.state import Watermark
 from tracker.streaming.lease import Lease
 from tracker.table.sessions import SessionTable
 from tracker.table.store import SessionStore
@@ -73,6 +76,7 @@ class SessionLease(Lease):
         cache_max_sessions: int,
         log_start_offset: int,
         lifetimes: Lifetimes,
+        log_id: LogId = LogId(),  # noqa: B008 - it is immutable
     ) -> None:
         watermark, mark = store.watermark()
         #: W: the last source offset folded. The next chunk must begin right after it.
@@ -80,6 +84,7 @@ class SessionLease(Lease):
         super().__init__(partition, generation, self.watermark + 1)
         #: Somebody else wrote to the changelog during this lease: rows are merged from then on, not just written.
         self.contested = False
+        self._log_id = log_id
         self.table = SessionTable(store, cache_max_sessions)
         # Once a partition is written in a newer layout it stays so, whichever worker takes it over.
         self.rules = rules = replace(rules, layout=max(rules.layout, mark.layout))
@@ -99,6 +104,11 @@ class SessionLease(Lease):
     def store(self) -> SessionStore:
         """The partition's local copy of the table."""
         return self.table.store
+
+    @property
+    def mark(self) -> Watermark:
+        """What is written down with W: the fold's own, and which log it is of."""
+        return msgspec.structs.replace(self.fold.mark, topic_id=self._log_id.source, partitions=self._log_id.partitions)
 
     def take_in(self, keys: Iterable[bytes]) -> None:
         """Let what is in memory follow what was merged into the store."""

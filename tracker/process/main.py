@@ -16,6 +16,7 @@ from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
 from tracker.process import metrics
+from tracker.process.assumptions import LogId, check_topics
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.group_commit import commit_forever
 from tracker.process.lease import SessionLease
@@ -25,11 +26,11 @@ from tracker.process.ticks import tick_forever
 from tracker.processes.lock import lock_directory
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
-from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
-from tracker.streaming.lag import watch_lag
 from tracker.streaming.letter_rate import LetterLimit, LetterRate
-from tracker.streaming.readiness import Readiness, pages_of, wait_for_topics, watch_topics
+from tracker.streaming.readiness import Readiness, pages_of
+from tracker.streaming.topic_watch import TopicWatch
+from tracker.streaming.watches import watch_access, watch_assignment, watch_lag
 from tracker.table.store import SessionStore
 
 if TYPE_CHECKING:
@@ -89,11 +90,18 @@ async def _work(
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
     await wait_for_access(settings, "process")
-    await wait_for_topics(settings, TOPICS, readiness)
+    watch = TopicWatch(settings, TOPICS, readiness, partial(check_topics, settings))
+    topics = await watch.wait()
+    source = topics[SOURCE.name(settings.topic_prefix)]
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await until_answered(settings.kafka_bootstrap, producer.start)
-    cluster_id = await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings))
-    recovery = _recovery(settings, reader, app, cluster_id)
+    log_id = LogId(
+        await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings)),
+        source=source.topic_id,
+        changelog=topics[CHANGELOG.name(settings.topic_prefix)].topic_id,
+        partitions=settings.partitions,
+    )
+    recovery = _recovery(settings, reader, app, log_id)
     sessions.recovery = recovery
     readiness.leases = app.leases
     letter_rate = LetterRate(LetterLimit.of(settings))
@@ -107,7 +115,8 @@ async def _work(
             commit_forever(app, settings.group_commit_interval_ms),
             watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
             watch_access(app, settings, producer),
-            watch_topics(settings, TOPICS, readiness),
+            watch.watch(),
+            watch_assignment(app, settings, {source.name: source.partitions}),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), sessions.routable),
         )
         tasks.extend(watched(app, forever) for forever in background)
@@ -150,7 +159,7 @@ def _app(settings: Settings) -> ChunkApp:
 
 
 def _recovery(
-    settings: Settings, reader: Callable[[], AIOKafkaConsumer], app: ChunkApp, cluster_id: str
+    settings: Settings, reader: Callable[[], AIOKafkaConsumer], app: ChunkApp, log_id: LogId
 ) -> SessionRecovery:
     changelog = CHANGELOG.name(settings.topic_prefix)
 
@@ -164,7 +173,8 @@ def _recovery(
         rules=settings.session_rules,
         cache_max_sessions=settings.state_cache_sessions,
         new_reader=reader,
-        open_store=partial(SessionStore, cluster_id=cluster_id),
+        open_store=partial(SessionStore, cluster_id=log_id.cluster, topic_id=log_id.changelog),
+        log_id=log_id,
         standbys=standbys,
     )
 

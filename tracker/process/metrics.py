@@ -27,6 +27,9 @@ EVENT_IDS_REUSED = Counter(
     "tracker_process_event_ids_reused",
     "Events whose id their session had seen with another content: numbered too",
 )
+LOST_RECORDS = Counter(
+    "tracker_process_lost_records", "Source records that retention deleted before they were processed"
+)
 STUBS_REMOVED = Counter("tracker_process_stubs_removed", "Closed sessions forgotten after their retention")
 RECOVERY_SECONDS = Histogram(
     "tracker_process_recovery_seconds",

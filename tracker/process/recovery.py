@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.process import metrics
+from tracker.process.assumptions import LogId
 from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes, remove_orphaned_pages
 from tracker.sessions.fold import PartitionOf
 from tracker.sessions.rules import Rules
@@ -46,6 +47,7 @@ class SessionRecovery:
         new_reader: Callable[[], AIOKafkaConsumer],
         open_store: Callable[[Path], SessionStore] = SessionStore,
         standbys: Callable[[], frozenset[int]] = frozenset,
+        log_id: LogId = LogId(),  # noqa: B008 - it is immutable
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
@@ -55,6 +57,7 @@ class SessionRecovery:
         self._new_reader = new_reader
         self._open_store = open_store
         self._standbys = standbys
+        self._log_id = log_id
         self._stores: dict[int, SessionStore] = {}
         self._lag_rows: dict[int, int] = {}
 
@@ -107,7 +110,8 @@ class SessionRecovery:
 
     def _lease(self, tp: TopicPartition, generation: int, log_start_offset: int, lifetimes: Lifetimes) -> SessionLease:
         store = self._stores[tp.partition]
-        watermark, _ = store.watermark()
+        watermark, mark = store.watermark()
+        self._log_id.require_same(mark, tp.topic)
         if 0 <= watermark < log_start_offset - 1:
             log.error(
                 "records were deleted by retention before they were processed",
@@ -115,9 +119,11 @@ class SessionRecovery:
                 first_lost=watermark + 1,
                 first_left=log_start_offset,
             )
+            metrics.LOST_RECORDS.inc(log_start_offset - watermark - 1)
         return SessionLease(
             tp,
             generation,
+            log_id=self._log_id,
             store=store,
             partition_of=self._partition_of,
             rules=self._rules,

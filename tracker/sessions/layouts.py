@@ -55,6 +55,12 @@ class _Lifetime2(msgspec.Struct, array_like=True, kw_only=True):
     close_reason: str = ""
 
 
+class _Watermark2(msgspec.Struct, array_like=True, kw_only=True):
+    stream_time_ms: int
+    layout: int
+    forwarded: dict[int, int]
+
+
 class _State2(_Lifetime2, array_like=True, kw_only=True):
     context: dict[str, str] = msgspec.field(default_factory=dict)
     recent: bytes = b""
@@ -122,9 +128,10 @@ def decode_page(value: bytes) -> bytes:
 
 def encode_watermark(offset: int, watermark: Watermark) -> bytes:
     """Serialise W, the last source offset folded, with the partition's stream time, in the watermark's own layout."""
-    body = _encode(watermark)
-    prefix = b"" if watermark.layout < LAYOUT else _LAYOUT_BYTE
-    return offset.to_bytes(OFFSET_BYTES, "big") + prefix + body
+    if watermark.layout == LAYOUT:
+        return offset.to_bytes(OFFSET_BYTES, "big") + _LAYOUT_BYTE + _encode(watermark)
+    fields = {name: getattr(watermark, name) for name in _Watermark2.__struct_fields__}
+    return offset.to_bytes(OFFSET_BYTES, "big") + _encode(_Watermark2(**fields))
 
 
 def decode_watermark(value: bytes) -> Watermark:

@@ -127,8 +127,12 @@ class Watermark(msgspec.Struct, array_like=True, kw_only=True):
     """How far a partition's log has been folded. It lies in the changelog beside the states, under its own key.
 
     ``forwarded`` holds, for each partition that records were forwarded from, the last offset there that was taken.
+    ``topic_id`` and ``partitions`` say what the offsets and the keys' homes refer to: the id of the source topic, and
+    among how many partitions keys are spread. Both are empty where an earlier release wrote this.
     """
 
     stream_time_ms: int
     layout: int = 3
     forwarded: dict[int, int] = msgspec.field(default_factory=dict)
+    topic_id: str = ""
+    partitions: int = 0

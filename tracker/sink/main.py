@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -10,6 +11,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
+from tracker.errors import ConfigurationError
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, until_answered
 from tracker.observe.logs import configure_logging
@@ -22,11 +24,11 @@ from tracker.sink.dead_letters import DeadLetters
 from tracker.sink.health import DatasourceHealth, details_of, problems_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
-from tracker.streaming.access import watch_access
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
-from tracker.streaming.lag import watch_lag
 from tracker.streaming.letter_rate import LetterLimit, LetterRate
-from tracker.streaming.readiness import Readiness, pages_of, wait_for_topics, watch_topics
+from tracker.streaming.readiness import Readiness, pages_of
+from tracker.streaming.topic_watch import Found, TopicWatch
+from tracker.streaming.watches import watch_access, watch_assignment, watch_lag
 from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
 from tracker.tinybird_clients import tinybird_client
 
@@ -66,9 +68,10 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
     client = tinybird_client(settings)
     pipelines = _pipelines(settings, app, client, dead_letters, tracing)
-    opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread)
+    opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread, topics)
     tasks: list[asyncio.Task[None]] = []
     readiness = Readiness()
+    watch = TopicWatch(settings, TOPICS, readiness, partial(_check_topics, settings))
 
     def health() -> list[DatasourceHealth]:
         return [pipeline.health() for pipeline in pipelines]
@@ -77,9 +80,13 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
         await asyncio.gather(*(pipeline.hand_over(HAND_OVER_SECONDS) for pipeline in pipelines))
 
     def started() -> None:
-        lag = watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics))
-        topics_there = watch_topics(settings, TOPICS, readiness)
-        background = (*(one.run() for one in pipelines), lag, watch_access(app, settings, producer), topics_there)
+        background = (
+            *(pipeline.run() for pipeline in pipelines),
+            watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics)),
+            watch_access(app, settings, producer),
+            watch_assignment(app, settings, {name: watch.found[name].partitions for name in topics}),
+            watch.watch(),
+        )
         tasks.extend(watched(app, forever) for forever in background)
         log.info("sink started", tinybird=settings.tinybird_url)
 
@@ -98,11 +105,21 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     pages = pages_of(readiness, lambda: problems_of(health()), lambda: details_of(health()))
     async with serving(pages, host, port, port_setting="TRACKER_SINK_PORT"), client:
         await wait_for_access(settings, "sink")
-        await wait_for_topics(settings, TOPICS, readiness)
+        opener.topic_ids = {name: topic.topic_id for name, topic in (await watch.wait()).items()}
         await until_answered(settings.kafka_bootstrap, producer.start)
         readiness.leases = app.leases
         await serve(app, opener, started=started, drain=drain, stop=stop)
     log.info("sink stopped")
+
+
+async def _check_topics(settings: Settings, found: Found) -> None:
+    letters = found.get(DEAD_LETTERS.name(settings.topic_prefix))
+    for topic in found.values():
+        if letters is not None and letters.partitions < topic.partitions:
+            raise ConfigurationError(
+                f"{letters.name} has {letters.partitions} partitions, {topic.name} has {topic.partitions}: run tracker "
+                "topics create, which adds the missing ones, and start again"
+            )
 
 
 def _pipelines(
@@ -129,7 +146,10 @@ def _pipelines(
 
 async def commit_covers(app: ChunkApp, covers: Iterable[Covered]) -> None:
     """Commit offsets, each with the last source position seen before it: what a restart needs to drop repeats."""
-    offsets = {covered.lease.tp: OffsetAndMetadata(covered.next_offset, str(covered.last_seen)) for covered in covers}
+    offsets = {
+        covered.lease.tp: OffsetAndMetadata(covered.next_offset, covered.lease.metadata(covered.last_seen))
+        for covered in covers
+    }
     await app.chunk_consumer.thread.commit_group(offsets)
 
 

@@ -36,6 +36,9 @@ END_TO_END_SECONDS = Histogram(
 )
 DUPLICATES = Counter("tracker_sink_duplicates", "Output records seen before and dropped", ["datasource"])
 REJECTED = Counter("tracker_sink_rejected_rows", "Rows that became dead letters", ["datasource", "reason"])
+LOST = Counter(
+    "tracker_sink_lost_records", "Output records that retention deleted before they were sent", ["datasource"]
+)
 HELD_BYTES = Gauge("tracker_sink_held_bytes", "Memory of the rows that are not written yet", ["datasource"])
 IN_FLIGHT = Gauge("tracker_sink_batches_in_flight", "Batches under way", ["datasource"])
 TARGET_BYTES = Gauge("tracker_sink_batch_target_bytes", "Bytes at which a batch is full at present", ["datasource"])
@@ -48,7 +51,7 @@ PARTITIONS = Gauge("tracker_sink_partitions", "Partitions that this worker takes
 
 def start_at_zero(datasource: str) -> None:
     """Show what alerts look at from the start: Prometheus does not see a counter's first value as an increase."""
-    for counter in (client_metrics.QUARANTINED, client_metrics.UNIDENTIFIED, DUPLICATES):
+    for counter in (client_metrics.QUARANTINED, client_metrics.UNIDENTIFIED, DUPLICATES, LOST):
         counter.labels(datasource)
     for reason in get_args(RejectReason):
         REJECTED.labels(datasource, reason)

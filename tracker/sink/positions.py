@@ -1,18 +1,42 @@
 """Each output once: outputs of one partition never go back in source position, so what does has been seen."""
 
+import re
+from typing import Final, NamedTuple
+
 from topics.headers import SourcePosition
 
 #: Before the first output of any partition.
 NOTHING_SEEN = SourcePosition(-1, -1)
 
 
+class Committed(NamedTuple):
+    """What the sink writes beside an offset that it commits: what it has seen, and of which topic."""
+
+    last_seen: SourcePosition
+    #: Empty: the broker knows no ids of topics, or an earlier release has written this.
+    topic_id: str = ""
+
+    def encode(self) -> str:
+        """Return it as the metadata of a committed offset."""
+        return f"{self.last_seen}:{self.topic_id}" if self.topic_id else str(self.last_seen)
+
+
+_METADATA: Final = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9a-f]{32}))?")
+
+
+def read_committed(metadata: str) -> Committed:
+    """Read the metadata of a committed offset back; what makes no sense is nothing seen."""
+    found = _METADATA.fullmatch(metadata)
+    if found is None:
+        return Committed(NOTHING_SEEN)
+    return Committed(SourcePosition(int(found[1]), int(found[2])), found[3] or "")
+
+
 class SeenPositions:
     """The duplicate filter of one output partition. It survives restarts as the committed offset's metadata."""
 
     def __init__(self, metadata: str = "") -> None:
-        offset, _, index = metadata.partition(":")
-        known = offset.isdecimal() and index.isdecimal()
-        self.last = SourcePosition(int(offset), int(index)) if known else NOTHING_SEEN
+        self.last = read_committed(metadata).last_seen
 
     def is_new(self, position: SourcePosition) -> bool:
         """Return whether an output has not been seen yet, and remember it."""

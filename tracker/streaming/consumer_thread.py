@@ -85,8 +85,12 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         if error is not None:
             cast("Any", self.app).die("the group's coordination failed", error)
 
+    def join_again_soon(self) -> None:
+        """Join the group once more. Safe from any thread."""
+        self.thread_loop.call_soon_threadsafe(self.join_again)
+
     def join_again(self) -> None:
-        """Join the group once more, so that all learn what has changed about us."""
+        """Join the group once more, so that all learn what has changed about us. In the consumer's thread only."""
         internals.coordinator_of(self.consumer_client).request_rejoin()
 
     async def _watch_membership(self) -> None:

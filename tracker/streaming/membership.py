@@ -9,66 +9,17 @@ time-out. A lease is only as good as the membership, so somebody must watch it.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from aiokafka import errors
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from tracker.errors import ConfigurationError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.access import denial, is_denial
+from tracker.kafka.requests import FencedInstanceIdError, StaticHeartbeat
 
 log = structlog.get_logger()
-
-_API_KEY: Final = 12
-
-
-class FencedInstanceIdError(errors.BrokerResponseError):  # type: ignore[misc] # aiokafka is untyped
-    """Another process has joined the group under our name since."""
-
-    errno = 82
-    message = "FENCED_INSTANCE_ID"
-    description = "another member has registered with the same group.instance.id"
-
-
-errors.kafka_errors[FencedInstanceIdError.errno] = FencedInstanceIdError
-
-
-class HeartbeatResponseV3(Response):  # type: ignore[misc] # likewise
-    """The answer to a heartbeat of a static member."""
-
-    API_KEY = _API_KEY
-    API_VERSION = 3
-    SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
-
-
-class HeartbeatRequestV3(RequestStruct):  # type: ignore[misc] # likewise
-    """A heartbeat that says who it is from."""
-
-    API_KEY = _API_KEY
-    API_VERSION = 3
-    RESPONSE_TYPE = HeartbeatResponseV3
-    SCHEMA = Schema(
-        ("group", String("utf-8")),
-        ("generation_id", Int32),
-        ("member_id", String("utf-8")),
-        ("group_instance_id", String("utf-8")),
-    )
-
-
-class StaticHeartbeat(Request[HeartbeatRequestV3]):  # type: ignore[misc] # likewise
-    """Builds the request in the one version that carries the instance id and needs no tagged fields."""
-
-    API_KEY = _API_KEY
-
-    def __init__(self, *fields: Any) -> None:
-        self._fields = fields
-
-    def build(self, request_struct_class: type[HeartbeatRequestV3]) -> HeartbeatRequestV3:
-        """Fill the fields in."""
-        return request_struct_class(*self._fields)
 
 
 class Membership:

@@ -3,27 +3,14 @@
 A worker that waits for Kafka, for topics or for room on its disk is alive: starting it again would help nothing.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
-import structlog
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from topics.catalog import Topic
-from tracker.errors import TrackerError
-from tracker.kafka import admin
-from tracker.kafka.clients import RETRY_SECONDS, until_answered
 from tracker.observe.pages import Page, metrics_page
-from tracker.settings import Settings
 from tracker.streaming.lease import LeaseBook
-
-#: Between two looks whether the topics are still there.
-TOPICS_LOOK_SECONDS: Final = 15.0
-
-log = structlog.get_logger()
 
 
 class Readiness:
@@ -85,36 +72,3 @@ def pages_of(
         return web.json_response(state, status=503 if problems else 200)
 
     return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics_page(generate_latest)}
-
-
-async def wait_for_topics(settings: Settings, topics: Sequence[Topic], readiness: Readiness) -> None:
-    """Return once all topics exist. Faust would subscribe to a missing one and sit idle without a word."""
-    waited = False
-    while missing := await until_answered(settings.kafka_bootstrap, partial(_missing, settings, topics)):
-        if missing != readiness.missing_topics:
-            log.error("topics are missing; waiting for them: run tracker topics create", topics=missing)
-        readiness.missing_topics = missing
-        waited = True
-        await asyncio.sleep(RETRY_SECONDS)
-    readiness.missing_topics = ()
-    if waited:
-        log.info("the topics are there")
-
-
-async def watch_topics(settings: Settings, topics: Sequence[Topic], readiness: Readiness) -> None:
-    """Look now and then whether a topic has been deleted under the worker, and say so."""
-    while True:
-        await asyncio.sleep(TOPICS_LOOK_SECONDS)
-        try:
-            missing = await _missing(settings, topics)
-        except TrackerError:
-            continue  # Kafka is away: the leases tell
-        if missing and missing != readiness.missing_topics:
-            log.error("topics are missing", topics=missing)
-        readiness.missing_topics = missing
-
-
-async def _missing(settings: Settings, topics: Sequence[Topic]) -> Sequence[str]:
-    found = await admin.describe_broker(settings)
-    names = (topic.name(settings.topic_prefix) for topic in topics)
-    return tuple(name for name in names if name not in found)

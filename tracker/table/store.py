@@ -48,6 +48,8 @@ class Position(msgspec.Struct, array_like=True):
     written_ms: int = 0
     #: Keys whose true version has to be written again: a worker that is killed before it did must not forget them.
     overwritten: list[bytes] = msgspec.field(default_factory=list)
+    #: Tells the changelog from another topic of the same name; empty: not known.
+    topic_id: str = ""
 
 
 class SessionStore:
@@ -62,12 +64,14 @@ class SessionStore:
         open_database: Callable[[Path], Database] = RocksDatabase,
         *,
         cluster_id: str = "",
+        topic_id: str = "",
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         """Open the store of one partition of a cluster; what does not fit to it is forgotten."""
         self._path = path
         self._open_database = open_database
         self._cluster_id = cluster_id
+        self._topic_id = topic_id
         self._now_ms = now_ms
         self._db = open_database(path)
         #: Keys whose last version in the changelog is a stale one: their true version has to be written again, or
@@ -83,23 +87,23 @@ class SessionStore:
         if raw is None:
             return 0
         position = msgspec.msgpack.decode(raw, type=Position)
-        if position.layout not in READABLE:
-            return self._rebuild(
-                "local state has another layout; it is rebuilt from the changelog", layout=position.layout
-            )
-        if position.cluster_id != self._cluster_id:
-            return self._rebuild(
-                "local state is of another cluster; it is rebuilt from the changelog",
-                cluster=position.cluster_id,
-                ours=self._cluster_id,
-            )
-        away_ms = self._now_ms() - position.written_ms
-        if away_ms > MAX_AWAY_MS:
-            return self._rebuild(
-                "local state was away too long; it is rebuilt from the changelog", hours=away_ms // 3_600_000
-            )
+        if (misfit := self._misfit(position)) is not None:
+            return self._rebuild(f"local state {misfit}; it is rebuilt from the changelog")
         self.overwritten = set(position.overwritten)
         return position.next_offset
+
+    def _misfit(self, position: Position) -> str | None:
+        """Return why what lies in the store is no part of our changelog as it is now, or None if it is."""
+        if position.layout not in READABLE:
+            return f"has another layout ({position.layout})"
+        if position.cluster_id != self._cluster_id:
+            return f"is of another cluster ({position.cluster_id}, not {self._cluster_id})"
+        if position.topic_id and self._topic_id and position.topic_id != self._topic_id:
+            return "is of a changelog that was deleted"
+        away_ms = self._now_ms() - position.written_ms
+        if away_ms > MAX_AWAY_MS:
+            return f"was away for {away_ms // 3_600_000} hours, which is too long"
+        return None
 
     def _rebuild(self, message: str, **details: object) -> int:
         log.warning(message, path=self._path.name, **details)
@@ -191,6 +195,7 @@ class SessionStore:
     def _write(self, rows: dict[bytes, bytes | None], position: int) -> None:
         mark = Position(position, cluster_id=self._cluster_id, written_ms=self._now_ms())
         mark.overwritten = sorted(self.overwritten)
+        mark.topic_id = self._topic_id
         self._db.write({**rows, _POSITION_KEY: msgspec.msgpack.encode(mark)})
         self.position = position
 

@@ -43,7 +43,8 @@ END_SECONDS = 90
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 PATTERNS = {"literal": 3, "prefixed": 4}
 OPERATIONS = {
-    "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10, "IdempotentWrite": 12,
+    "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10,
+    "IdempotentWrite": 12,
 }  # fmt: skip
 ALLOW = 3
 

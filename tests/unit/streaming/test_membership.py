@@ -6,7 +6,8 @@ import pytest
 from aiokafka import errors
 
 from tracker.errors import ConfigurationError
-from tracker.streaming.membership import FencedInstanceIdError, Membership, check_membership
+from tracker.kafka.requests import FencedInstanceIdError
+from tracker.streaming.membership import Membership, check_membership
 
 SESSION_TIMEOUT_SECONDS = 10.0
 

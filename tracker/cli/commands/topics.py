@@ -17,15 +17,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 @app.command()
 def create() -> None:
-    """Make the topics that are missing; leave the others alone.
+    """Make the topics that are missing; give those that have fewer partitions than the source topic the missing ones.
+
+    Nothing else of a topic that exists is changed. Exit code 1 if one can't be used as it is.
 
     Example: TRACKER_PARTITIONS=64 TRACKER_REPLICATION_FACTOR=3 tracker topics create
     """
     from tracker.cli.views.topics import TopicsView
     from tracker.kafka.admin import create_topics
+    from tracker.kafka.topic_checks import require_usable_topics
 
     settings = command_settings()
-    TopicsView().created(asyncio.run(create_topics(settings)), settings.partitions)
+    TopicsView().created(asyncio.run(create_topics(settings)))
+    asyncio.run(require_usable_topics(settings))
 
 
 @app.command()
@@ -36,7 +40,7 @@ def check(*, as_json: Json = False) -> None:
     """
     from tracker.cli.views.topics import TopicsView
     from tracker.kafka.access import require_access
-    from tracker.kafka.admin import check_topics
+    from tracker.kafka.topic_checks import check_topics
 
     settings = command_settings()
     drifts = asyncio.run(check_topics(settings))

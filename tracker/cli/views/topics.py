@@ -8,7 +8,8 @@ import typer
 
 from topics.catalog import CATALOG
 from tracker.cli.views.terminal import print_json, print_table
-from tracker.kafka.admin import Drift
+from tracker.kafka.admin import Verdict
+from tracker.kafka.topic_checks import Drift
 
 
 class TopicsView:
@@ -17,11 +18,11 @@ class TopicsView:
     def __init__(self, *, as_json: bool = False) -> None:
         self._as_json = as_json
 
-    def created(self, verdicts: Mapping[str, str], partitions: int) -> None:
-        """Say which topics were created."""
+    def created(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Say what was done to each topic."""
+        did = {"created": "created", "exists": "exists, left alone", "grown": "exists, got more partitions"}
         for name, verdict in verdicts.items():
-            did = f"created, {partitions} partitions" if verdict == "created" else "exists, left alone"
-            typer.echo(f"{name}: {did}")
+            typer.echo(f"{name}: {did[verdict]}")
 
     def drifts(self, drifts: Sequence[Drift], bootstrap: str) -> None:
         """Show where the broker's topics differ from the catalog, and the commands that mend it."""
