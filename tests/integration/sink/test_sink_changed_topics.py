@@ -11,8 +11,8 @@ import pytest
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import TopicPartition
-
 from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble
+
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
