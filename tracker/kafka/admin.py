@@ -126,8 +126,9 @@ async def partition_counts(settings: Settings, begins_with: str) -> dict[str, in
         RetryableError: Kafka can't be reached.
     """
     async with connect(settings) as admin:
-        found = await _describe(admin)
-    return {name: topic.partitions for name, topic in found.items() if name.startswith(begins_with)}
+        names = [name for name in await admin.list_topics() if name.startswith(begins_with)]
+        found = await _describe(admin, names)
+    return {name: topic.partitions for name, topic in found.items()}
 
 
 async def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:
