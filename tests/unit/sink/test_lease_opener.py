@@ -25,7 +25,8 @@ class Thread:
 
 async def opened(committed: dict, starts: dict | None = None) -> list[SinkLease]:
     thread = Thread(committed, starts or {})
-    return [lease async for lease in SinkLeaseOpener(lambda: thread).open_leases([ONE, OTHER], 7)]
+    opener = SinkLeaseOpener(lambda: thread, {ONE.topic: "events_v1"})
+    return [lease async for lease in opener.open_leases([ONE, OTHER], 7)]
 
 
 async def test_a_lease_begins_at_what_was_committed_and_knows_what_was_seen():
