@@ -14,6 +14,7 @@ from topics.codec import KeyedRecord
 from topics.event import EventData
 from topics.fields import OUTSIDE, Count, SessionId, Timestamp
 from topics.session import CONTEXT_FIELDS, SessionInput
+from topics.workspace import workspace_of
 
 #: The fields of ``EventData`` that a message always has; empty where the event does not say.
 _ALWAYS: Final = (
@@ -58,10 +59,12 @@ def queue_value(value: bytes) -> bytes | None:
     """
     record: KeyedRecord = orjson.loads(value)
     message: dict[str, object] = {"type": record["type"]}
+    # The queue has no workspace in its envelope.
+    named = {"workspace_id": workspace} if (workspace := workspace_of(record)) else {}
     if record["type"] == "event":
-        message["data"] = _event_data(record)
+        message["data"] = {**_event_data(record), **named}
     elif record["type"] == "session":
-        message["data"] = record["data"]
+        message["data"] = {**record["data"], **named}
     else:
         return None
     message["sessionId"] = record["session_id"]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tests.reference.rows import (
+    content_of,
     context_of,
     derived_id,
     event_row,
@@ -122,7 +123,7 @@ class Model:
         session["events"] += 1
         if not record.get("passive"):
             session["active_ms"] = self.now
-        session["remembered"].append((data, self.now // 1000))
+        session["remembered"].append((content_of(data), self.now // 1000))
         self._make(SEQUENCED.suffix, row[0], event_row(record, session, event_id), told_of(record, headers))
         if session["reason"]:
             self._session_row(row, session, stage=2)
@@ -131,6 +132,7 @@ class Model:
     def _is_repeated(self, data: Any, session: dict[str, Any]) -> bool:
         """Whether the session has had this event within the window, which is told in whole seconds."""
         window = self.rules.duplicate_window_ms // 1000
+        data = content_of(data)
         return bool(data.get("event_id")) and any(
             data == seen and self.now // 1000 - came <= window for seen, came in session["remembered"]
         )

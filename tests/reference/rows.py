@@ -26,6 +26,7 @@ EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type",
 def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, Any]:
     """An event with its number; context that it lacks is the session's."""
     row = dict.fromkeys(EVENT_DEFAULTS, "") | record["data"]
+    row["workspace_id"] = row["workspace_id"] or record.get("workspace_id", "")
     row |= {
         field: session["context"][field] for field in session["context"].keys() & EVENT_FIELDS if not row.get(field)
     }
@@ -53,6 +54,11 @@ def session_row(key: bytes, session: dict[str, Any], offset: int, stage: int) ->
         "session_timeout_seconds": session["timeout_ms"] // 1000,
         "version": 4 * offset + stage,
     }  # fmt: skip
+
+
+def content_of(data: Any) -> dict[str, Any]:
+    """By what an event is known, its id included. The workspace is no part of it: it may be named in the envelope."""
+    return {name: value for name, value in data.items() if name != "workspace_id"}
 
 
 def told_of(record: Any, headers: Any) -> dict[str, bytes]:

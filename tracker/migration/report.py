@@ -9,6 +9,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from topics.catalog import LEGACY, SOURCE, Topic
+from topics.workspace import workspace_of
 from tracker.errors import ConfigurationError
 from tracker.kafka.access import require_access
 from tracker.kafka.log_reader import open_log_reader
@@ -155,8 +156,8 @@ class Comparison:
         try:
             record = orjson.loads(value or b"")
             session_id = record["session_id" if lane == "tracker" else "sessionId"]
-            data, kind = record["data"], record["type"]
-            workspace_id = data.get("workspace_id") or ""
+            kind, workspace_id = record["type"], workspace_of(record)
+            data = {**record["data"], "workspace_id": workspace_id}
             if kind not in {"event", "session"} or not self._compares(session_id, workspace_id, timestamp_ms):
                 return None
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):

@@ -2,7 +2,6 @@
 
 from typing import Final, cast
 
-from topics.codec import KeyedRecord
 from topics.event import EventInput, EventRecord
 from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionInput, SessionRecord
 from tracker.sessions.state import SessionState
@@ -10,9 +9,12 @@ from tracker.sessions.state import SessionState
 _GIVEN_ONCE: Final = (*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS)
 
 
-def context_of(data: EventInput | SessionInput) -> dict[str, str]:
-    """Return the context that a record carries; an empty value is none."""
-    return {name: str(value) for name in _GIVEN_ONCE if (value := data.get(name))}
+def context_of(data: EventInput | SessionInput, workspace_id: str) -> dict[str, str]:
+    """Return the context that a record of a workspace carries; an empty value is none."""
+    context = {name: str(value) for name in _GIVEN_ONCE if (value := data.get(name))}
+    if workspace_id:
+        context["workspace_id"] = workspace_id
+    return context
 
 
 def visitor_of(record: EventRecord | SessionRecord) -> dict[str, str | bool]:
@@ -26,9 +28,3 @@ def learn_visitor(state: SessionState, record: EventRecord | SessionRecord) -> b
         return False
     state.visitor = visitor_of(record)
     return bool(state.visitor)
-
-
-def workspace_of(record: KeyedRecord) -> str:
-    """Return the workspace that a record names; empty if it names none."""
-    named = record.get("workspace_id") or record.get("data", {}).get("workspace_id")
-    return cast("str", named or "")

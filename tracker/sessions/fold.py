@@ -51,7 +51,8 @@ from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.event import EventRecord
 from topics.headers import LogPlace, read_forwarded_from, read_undecodable
 from topics.session import CloseReason, SessionRecord
-from tracker.sessions.context import context_of, learn_visitor, visitor_of, workspace_of
+from topics.workspace import workspace_of
+from tracker.sessions.context import context_of, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks
 from tracker.sessions.ids import birth_ms, missing_event_id, renewed_session_id
@@ -231,7 +232,7 @@ class PartitionFold:
             state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
         else:
             state.touch(self.stream_time_ms)
-            is_told = not record.get("open_only") and self._enrich(state, record, timeout_ms)
+            is_told = not record.get("open_only") and self._enrich(state, workspace_id, record, timeout_ms)
             self.deadlines.arm(row.key, state.deadline_ms(self._rules))
         if is_told:
             self._outbox.session(row.key, state)
@@ -239,10 +240,10 @@ class PartitionFold:
         if is_told and self._is_context_full(state):
             self._close(row.key, state, "cap", self.stream_time_ms)
 
-    def _enrich(self, state: SessionState, record: SessionRecord, timeout_ms: int | None) -> bool:
+    def _enrich(self, state: SessionState, workspace_id: str, record: SessionRecord, timeout_ms: int | None) -> bool:
         """Add what a session record says of an open session; return whether that changed anything."""
         before = (state.context, state.timeout_ms)
-        state.context = {**state.context, **context_of(record["data"])}
+        state.context = {**state.context, **context_of(record["data"], workspace_id)}
         state.timeout_ms = timeout_ms or state.timeout_ms
         return learn_visitor(state, record) or (state.context, state.timeout_ms) != before
 
@@ -280,9 +281,7 @@ class PartitionFold:
             if stub.is_open:
                 self._close(row.key, stub, "claimed", self.stream_time_ms)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
-        context = {**inherited, **context_of(record["data"])}
-        if workspace_id:
-            context["workspace_id"] = workspace_id
+        context = {**inherited, **context_of(record["data"], workspace_id)}
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
         is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)

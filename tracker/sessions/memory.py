@@ -46,8 +46,11 @@ _Older = dict[bytes, bytes]
 def identity_of(event_id: str, data: Mapping[str, Any]) -> bytes:
     """Return by what an event is known: its id and its content, whatever the order of its fields. About 1.5 us.
 
-    The content is ``data``, decoded: the times of an event and how it came are in the envelope.
+    The content is ``data``, decoded, without the workspace, which may also be named in the envelope. The times of an
+    event and how it came are in the envelope, too.
     """
+    if "workspace_id" in data:
+        data = {name: value for name, value in data.items() if name != "workspace_id"}
     content = xxh3_64_digest(orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
     return xxh3_64_digest(event_id.encode()) + content[:_CONTENT_BYTES]
 

@@ -47,6 +47,8 @@ def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
         "session_id": state.session_id,
         "session_event_sequence": state.sequence,
     }
+    if not row["workspace_id"] and (named := record.get("workspace_id")):
+        row["workspace_id"] = named
     for name, value in state.context.items():
         if not row.get(name) and name not in _SESSION_ONLY:
             row[name] = value

@@ -14,9 +14,9 @@ from aiokafka import ConsumerRecord
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.headers import LogPlace, read_forwarded_from
+from topics.workspace import workspace_of
 from tracker.kafka.clients import partition_for_key
 from tracker.kafka.log_reader import LogRange, LogReader
-from tracker.sessions.context import workspace_of
 from tracker.sessions.memory import identity_of
 from tracker.sessions.rules import SECOND_MS, Rules
 from tracker.verify.offsets import Offsets

@@ -21,11 +21,13 @@ SHOP = "https://shop.example"
 WRITE = {workspace: f"write-key-of-{workspace}-0123" for workspace in ("w1", "w2", "w3")}
 READ = {workspace: f"read-key-of-{workspace}-0123" for workspace in ("w1", "w2", "w3")}
 CONDITION_TIMEOUT_SECONDS = 30
+COOKIE = Settings().cookie_name
 
 
 def keys_file(**w1: object) -> bytes:
     write = [{"name": f"write-{w}", "key": WRITE[w], "workspace_id": w, "origins": [SHOP]} for w in WRITE]
     write[0].update({"project_id": "p1", **w1})
+    write[1]["scope"] = "secret"
     read = [{"name": f"read-{w}", "key": READ[w], "workspace_id": w} for w in READ]
     return orjson.dumps({"write_keys": write, "read_keys": read})
 
@@ -79,7 +81,8 @@ async def test_a_write_key_opens_its_own_workspace_to_its_own_pages(guarded):
         ("query", f"{TRACK}?key={WRITE['w1']}", {"Content_Type": "text/plain"}, 202),
         ("its page", TRACK, {"X_Write_Key": WRITE["w1"], "Origin": SHOP}, 202),
         ("session", SESSION, {"X_Write_Key": WRITE["w1"]}, 202),
-        ("flush", f"{SESSION}/s1/flush", {"X_Write_Key": WRITE["w1"]}, 202),
+        ("flush", f"{SESSION}/s1/flush", {"X_Write_Key": WRITE["w1"], "Cookie": f"{COOKIE}=s1"}, 202),
+        ("flush without the cookie", f"{SESSION}/s1/flush", {"X_Write_Key": WRITE["w1"]}, 403),
         ("another page", TRACK, {"X_Write_Key": WRITE["w1"], "Origin": "https://evil.test"}, 403),
         ("no key", TRACK, {}, 401),
         ("unknown key", TRACK, {"X_Write_Key": "x" * 20}, 401),
@@ -90,9 +93,9 @@ async def test_a_write_key_opens_its_own_workspace_to_its_own_pages(guarded):
         status, answered, _ = await track(guarded, path, body, **headers)
         assert status == expected, (name, answered)
     records = [decode_source(r.key, r.value) for r in await read_source(guarded.settings)]
-    scopes = [record["data"] for record in records if record["type"] != "flush"]
-    assert all((data["workspace_id"], data["project_id"]) == ("w1", "p1") for data in scopes)
-    assert len(scopes) == 5
+    assert {record["workspace_id"] for record in records} == {"w1"}
+    given = [record["data"] for record in records if record["type"] != "flush"]
+    assert [data["project_id"] for data in given] == ["p1"] * 5
 
     status, answered, _ = await track(
         guarded, body={"event_type": "click", "workspace_id": "w2"}, X_Write_Key=WRITE["w1"]
@@ -103,7 +106,7 @@ async def test_a_write_key_opens_its_own_workspace_to_its_own_pages(guarded):
     [expire] = [
         r for r in (decode_source(r.key, r.value) for r in await read_source(guarded.settings)) if r["type"] == "expire"
     ]
-    assert expire["data"] == {"workspace_id": "w2"}
+    assert expire["workspace_id"] == "w2"
 
 
 async def test_a_read_key_sees_its_own_workspace_and_nothing_of_another(guarded, processor):

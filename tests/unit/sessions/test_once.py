@@ -78,6 +78,14 @@ def test_neither_times_nor_the_order_of_fields_make_another_content():
     assert log.fold().counts.duplicates == 1
 
 
+def test_where_the_workspace_is_named_makes_no_other_content():
+    log = Log()
+    log.event(KEY, event_id="a", workspace_id="w1")
+    log.event(KEY, event_id="a", envelope={"workspace_id": "w1"})
+    log.event(KEY, event_id="a")
+    assert log.fold().counts.duplicates == 2
+
+
 @pytest.mark.parametrize(("later_ms", "is_taken"), [(DAY_MS, False), (DAY_MS + 999, False), (DAY_MS + 1_000, True)])
 def test_the_window_is_a_day_from_the_first_time_in_whole_seconds(later_ms: int, is_taken: bool):
     log = Log()

@@ -32,10 +32,16 @@ class Sender(NamedTuple):
     signal: consent.Signal
     #: The session that the cookie names, or the query proposes.
     session_id: str | None
+    #: The session that the cookie names: this browser has opened it.
+    cookie_session_id: str | None
     address: str
     place: Place
     #: Let the page behind the request read the response.
     cors_headers: Headers
+
+    def owns(self, session_id: str) -> bool:
+        """Whether the sender may change, close or flush a session that is open."""
+        return self.key is None or not self.key.is_public or session_id == self.cookie_session_id
 
     @property
     def is_visitor(self) -> bool:
@@ -96,11 +102,11 @@ class Admission:
             gpc_policy=self._settings.gpc_policy,
         )
         cookie = headers.get("Cookie") if policy == "ignore" else None
-        session_id = session_from_cookie(cookie, self._settings.cookie_name)
+        session_id = cookie_session_id = session_from_cookie(cookie, self._settings.cookie_name)
         if session_id is None and request.query:
             session_id = proposed_session(query_field(request.query, "session"))
         place = self._place(request.peer, headers, address) if key is None or key.enrich else NOWHERE
-        return Sender(key, policy, signal, session_id, address, place, cors_headers)
+        return Sender(key, policy, signal, session_id, cookie_session_id, address, place, cors_headers)
 
     def admit(self, request: Request) -> str:
         """Return the client's address, if it does not send too much.

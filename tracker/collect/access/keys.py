@@ -63,7 +63,14 @@ class _Key(BaseModel):
 
 
 class WriteKey(_Key):
-    """May send events to one workspace; public, since pages carry it. Its origins say which pages may use it."""
+    """May send events to one workspace. Its origins say which pages may use it.
+
+    A *public* key is one that pages carry, so everybody may know it: it adds events and opens sessions, and acts on a
+    session that is open only with the cookie of that session. A *secret* key belongs to a service, and acts on every
+    session of its workspace. Unless ``scope`` says which it is, a key with origins is public, one without is secret.
+    """
+
+    scope: Literal["public", "secret"] | None = None
 
     #: What events belong to; empty: they may name any project.
     project_id: Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)] = ""
@@ -73,6 +80,11 @@ class WriteKey(_Key):
     events_per_second: Annotated[float, Field(gt=0)] | None = None
     #: False for services that don't pass their visitors' headers on.
     enrich: bool = True
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody may know the key."""
+        return self.scope == "public" or (self.scope is None and bool(self.origins))
 
     def origin_verdict(self, origin: str) -> OriginVerdict:
         """Say whether a page of this origin may use the key, and whether its cookies may take part."""

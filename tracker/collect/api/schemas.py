@@ -25,6 +25,12 @@ class Event(EventInput):
 
     session_id: NotRequired[SessionId]
     timestamp: NotRequired[Timestamp | None]
+    passive: NotRequired[
+        Annotated[
+            bool,
+            Field(description="The visitor did nothing, such as a page that is left: opens and prolongs no session."),
+        ]
+    ]
 
 
 @with_config(OUTSIDE)

@@ -63,6 +63,9 @@ class SessionEndpoints:
         sender = self._path.admit(request)
         self._path.charge(sender, 1)
         session_id = session_id_from_path(raw_id)
+        if not sender.owns(session_id):
+            message = "a public key acts on a session with its cookie only: send it, or use a secret key"
+            raise RequestError("forbidden", message)
         workspace_id = "" if sender.key is None else sender.key.workspace_id
         record = control_record(type_, session_id, clock.now_ms(), workspace_id)
         return self._path.deliver(sender, [record], lambda: responses.accepted(record))

@@ -87,6 +87,7 @@ class WritePath:
             "" if key is None else key.project_id,
             self._browser(request, sender, is_anonymous=is_anonymous) if sender.is_visitor else None,
             is_anonymous,
+            owns=sender.owns,
         )
         return take_sent_at(fields, context)
 

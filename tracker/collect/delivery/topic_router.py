@@ -6,6 +6,7 @@ import orjson
 
 from topics.catalog import LEGACY, SOURCE
 from topics.queue import queue_value
+from topics.workspace import workspace_of
 from tracker import clock
 from tracker.collect.delivery.record_batch import TopicRecord
 from tracker.collect.records.source_records import EncodedRecord
@@ -39,8 +40,7 @@ class TopicRouter:
         return new.rewrites(old, clock.now_ms(), self._overlap_ms)
 
     def _by_lane(self, flags: Flags, record: EncodedRecord, now_ms: int) -> Iterable[TopicRecord]:
-        data = orjson.loads(record.value).get("data") or {}
-        workspace_id = data.get("workspace_id") or ""
+        workspace_id = workspace_of(orjson.loads(record.value))
         lanes = flags.lanes(record.session_id, workspace_id, now_ms=now_ms, overlap_ms=self._overlap_ms)
         message = queue_value(record.value) if "legacy" in lanes else None
         # The queue has no message for some records, such as the closing of a session. Those go to the tracker alone.

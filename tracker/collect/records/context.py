@@ -40,3 +40,5 @@ class RecordContext(NamedTuple):
     is_anonymous: bool = False
     #: When the client says that it has sent this.
     sent_at: datetime | None = None
+    #: Whether the sender may change the context of a session that is open.
+    owns: Callable[[str], bool] = lambda _: True

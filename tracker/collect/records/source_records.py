@@ -73,10 +73,10 @@ def session_record(fields: dict[str, Any], context: RecordContext) -> EncodedRec
 
 
 def control_record(type_: _ControlType, session_id: str, now_ms: int, workspace_id: str) -> EncodedRecord:
-    """Make the record that closes a session (only if it is the workspace's, where one is given) or flushes it."""
+    """Make the record that closes a session or flushes it: the workspace's own session, where one is given."""
     envelope: dict[str, Any] = {"type": type_, "session_id": session_id, "timestamp": iso_time(now_ms)}
-    if workspace_id and type_ == "expire":
-        envelope["data"] = {"workspace_id": workspace_id}
+    if workspace_id:
+        envelope["workspace_id"] = workspace_id
     return EncodedRecord(session_id.encode(), orjson.dumps(envelope), session_id, None, sets_cookie=False)
 
 
@@ -137,11 +137,17 @@ def _unchecked(
     session_id = fields.pop("session_id") if in_body else context.offered_session_id or context.new_id()
     envelope: dict[str, Any] = {"type": type_, "session_id": session_id}
     _set_times(envelope, fields, context)
-    envelope["data"] = fields
+    if type_ == "event" and "passive" in fields:
+        envelope["passive"] = fields.pop("passive")
+    elif type_ == "session" and not context.owns(session_id):
+        envelope["open_only"] = True
     if context.workspace_id:
-        _claim(fields, "workspace_id", context.workspace_id, type_)
+        _require_own(fields.pop("workspace_id", None), "workspace_id", context.workspace_id, type_)
+        envelope["workspace_id"] = context.workspace_id
         if context.project_id:
-            _claim(fields, "project_id", context.project_id, type_)
+            _require_own(fields.get("project_id"), "project_id", context.project_id, type_)
+            fields["project_id"] = context.project_id
+    envelope["data"] = fields
     if context.is_anonymous:
         fields.pop("user_id", None)
     try:
@@ -168,11 +174,10 @@ def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Record
         envelope["client_timestamp"] = timestamp
 
 
-def _claim(fields: dict[str, Any], name: str, owner: str, type_: str) -> None:
-    """Fill in the write key's workspace or project; a body may repeat it, but not contradict it."""
-    if (fields.get(name) or owner) != owner:
+def _require_own(given: Any, name: str, owner: str, type_: str) -> None:
+    """Make sure that a body only repeats the write key's workspace or project, if it names one."""
+    if (given or owner) != owner:
         raise RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
-    fields[name] = owner
 
 
 #: The codec names a field by its place in the record (``event.data.form_id``); clients know it as ``form_id``.

@@ -74,3 +74,27 @@ def test_no_key_is_kept_in_clear(keys_file):
     held = [str(gc.get_referents(cache)) for cache in caches]
     assert held
     assert not any(KEY in text or wrong in text for text in held)
+
+
+@pytest.mark.parametrize(
+    ("scope", "cookie", "query", "owns"),
+    [
+        ("public", "s1", "", True),
+        ("public", "s2", "", False),
+        ("public", None, "", False),
+        ("public", None, "session=s1", False),
+        ("secret", None, "", True),
+    ],
+    ids=["with its cookie", "with another cookie", "without", "proposed by the address", "a service"],
+)
+def test_a_public_key_owns_the_session_of_its_cookie_and_a_secret_key_all(tmp_path, scope, cookie, query, owns):
+    path = tmp_path / "keys.json"
+    path.write_bytes(orjson.dumps({"write_keys": [{"name": "k", "key": KEY, "workspace_id": "w1", "scope": scope}]}))
+    settings = Settings(_env_file=None, keys_file=path)
+    headers = {"X-Write-Key": KEY} | ({"Cookie": f"{settings.cookie_name}={cookie}"} if cookie else {})
+    sender = Admission(settings, read_keys(path)).sender(request(query, **headers))
+    assert sender.owns("s1") == owns
+
+
+def test_without_keys_everybody_owns_every_session():
+    assert Admission(Settings(_env_file=None), None).sender(request()).owns("s1")

@@ -106,3 +106,19 @@ def test_toml_and_json_hold_the_same(tmp_path):
     (tmp_path / "k.toml").write_text(f'[[write_keys]]\nname="a"\nkey="{SECRET}"\nworkspace_id="w1"\n')
     for name in ("k.json", "k.toml"):
         assert read_keys(tmp_path / name).write_key(SECRET).workspace_id == "w1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_public"),
+    [
+        ({}, False),
+        ({"origins": ["https://shop.example"]}, True),
+        ({"scope": "public"}, True),
+        ({"scope": "secret", "origins": ["https://shop.example"]}, False),
+    ],
+    ids=["a service's", "a page's", "said to be public", "said to be secret"],
+)
+def test_a_key_with_origins_is_public_unless_it_says_otherwise(fields, is_public, tmp_path):
+    key = {"name": "a", "key_sha256": digest(SECRET).hex(), "workspace_id": "w1", **fields}
+    (tmp_path / "k.json").write_text(json.dumps({"write_keys": [key]}))
+    assert read_keys(tmp_path / "k.json").write_key(SECRET).is_public == is_public

@@ -91,8 +91,9 @@ def test_a_sending_time_that_is_none_is_refused(sent_at):
 def test_the_keys_workspace_is_filled_in_and_can_be_repeated_but_not_contradicted():
     owned = {"workspace_id": "w1", "project_id": "p1"}
     for body in ({}, {"workspace_id": "w1"}, {"workspace_id": "", "project_id": "p1"}):
-        record = event({"event_type": "click", **body}, **owned)
-        assert orjson.loads(record.value)["data"].items() >= owned.items()
+        record = orjson.loads(event({"event_type": "click", **body}, **owned).value)
+        assert (record["workspace_id"], "workspace_id" in record["data"]) == ("w1", False)
+        assert record["data"]["project_id"] == "p1"
     error = refused({"event_type": "click", "workspace_id": "w2"}, **owned)
     assert error.reasons == ("workspace_id: is not the write key's own",)
     assert refused({"event_type": "click", "project_id": "p2"}, **owned).code == "invalid"
@@ -212,3 +213,21 @@ def test_whatever_is_accepted_passes_the_processors_decoder(body, cookie, is_ses
     assert record["session_id"] == encoded.session_id
     if record["type"] == "event":
         assert record["data"]["event_id"] == encoded.event_id
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_an_event_says_in_its_envelope_that_the_visitor_did_nothing(passive: bool):
+    record = orjson.loads(event({"event_type": "scroll", "passive": passive}).value)
+    assert (record["passive"], "passive" in record["data"]) == (passive, False)
+    assert "passive" not in orjson.loads(event({"event_type": "scroll"}).value)
+
+
+def test_passive_is_yes_or_no():
+    assert refused({"event_type": "scroll", "passive": "yes"}).reasons == ("passive: Input should be a valid boolean",)
+
+
+@pytest.mark.parametrize("owns", [True, False])
+def test_a_session_record_of_who_does_not_own_the_session_may_only_open_it(owns: bool):
+    fields = parse_object(orjson.dumps({"session_id": "s1", "user_id": "u"}))
+    record = orjson.loads(session_record(fields, context(owns=lambda session_id: owns and session_id == "s1")).value)
+    assert record.get("open_only", False) == (not owns)
