@@ -58,7 +58,6 @@ class RocksDatabase:
             DiskFullError: there is no room to open it.
         """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         if self._marker.exists():
             log.warning("local state was damaged; it is rebuilt from the changelog", path=path.name)
             self._delete_files()

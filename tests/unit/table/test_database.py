@@ -159,5 +159,35 @@ def test_a_note_of_damage_without_a_database_is_no_hindrance(path):
     database.close()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"write_buffer_size={database_module.WRITE_BUFFER_BYTES}",
+        "keep_log_file_num=2",
+        "filter_policy=bloomfilter",
+        "cache_index_and_filter_blocks=true",
+        "create_if_missing=true",
+    ],
+)
+def test_rocksdb_is_told_how_much_it_may_use(path, said):
+    database = RocksDatabase(path)
+    (options,) = path.glob("OPTIONS-*")
+    assert said in {line.strip() for line in options.read_text().splitlines()}
+    database.close()
+
+
+def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path):
+    blocks, _ = database_module._memory()
+    before = blocks.get_usage()
+    database = RocksDatabase(path)
+    database.write({b"%d" % n: bytes(10_000) for n in range(100)})
+    buffered = blocks.get_usage()
+    assert buffered > before + 500_000
+    database._db.flush()
+    assert database.get_many([b"%d" % n for n in range(100)]) == [bytes(10_000)] * 100
+    assert blocks.get_usage() > before
+    database.close()
+
+
 def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
     assert database_module._memory() is database_module._memory()
