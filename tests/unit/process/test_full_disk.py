@@ -20,6 +20,7 @@ async def fill_disk_during_a_chunk(partition: OnePartition) -> "asyncio.Task":
     await asyncio.sleep(10)
     assert partition.disk.refused_writes > 1
     assert not task.done()
+    assert partition.lease.waits_for_room
     return task
 
 
@@ -31,6 +32,7 @@ async def test_a_chunk_waits_for_room_and_counts_once_there_is_some(partition):
     partition.disk.is_full = False
     await task
     assert (partition.lease.watermark, partition.lease.store.position) == (1, 4)
+    assert not partition.lease.waits_for_room
     assert held(partition, b"a") == (1, 2)
 
 

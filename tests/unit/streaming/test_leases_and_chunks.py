@@ -49,6 +49,60 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     assert await waiting == [lease]
 
 
+def test_how_many_partitions_the_group_has_given_is_known_until_the_next_rebalance():
+    book = LeaseBook()
+    assert book.expected is None
+    book.expect(0)
+    assert book.expected == 0
+    book.revoke_all()
+    assert book.expected is None
+
+
+async def test_a_rebalance_that_is_announced_pauses_fetching_until_it_begins():
+    book = LeaseBook()
+    book.grant(Lease(TP, book.generation, 0))
+    book.pause_fetching()
+    assert await book.wait_for_wanting(0.01) == []
+    book.revoke_all()
+    again = Lease(TP, book.generation, 0)
+    book.grant(again)
+    assert await book.wait_for_wanting(0.01) == [again]
+
+
+async def test_who_waits_for_chunks_is_told_when_the_last_of_them_is_done():
+    book = LeaseBook()
+    leases = [Lease(TopicPartition("events", number), book.generation, 0) for number in range(2)]
+    for lease in leases:
+        book.grant(lease)
+        lease.chunks_in_flight = 1
+    idle = asyncio.create_task(book.wait_until_idle())
+    for lease in leases:
+        await asyncio.sleep(0)
+        assert not idle.done()
+        book.chunk_done(lease)
+    await asyncio.wait_for(idle, 5)
+
+
+async def test_a_lease_that_is_granted_wakes_who_waits_for_one():
+    book = LeaseBook()
+    waiting = asyncio.create_task(book.wait_for_wanting(5))
+    await asyncio.sleep(0)
+    lease = Lease(TP, book.generation, 0)
+    book.grant(lease)
+    assert await waiting == [lease]
+
+
+def test_a_lease_names_its_partition_and_says_whether_it_lives():
+    book = LeaseBook()
+    lease = Lease(TP, book.generation, 0)
+    book.grant(lease)
+    assert (lease.topic, lease.partition, book.get(TP), book.live()) == ("events", 3, lease, [lease])
+    assert repr(lease) == "<Lease events-3 generation=0 live>"
+    book.revoke_all()
+    assert repr(lease) == "<Lease events-3 generation=0 dead>"
+    assert not lease.wants_records
+
+
 def test_a_partition_is_not_leased_twice_in_one_generation():
     book = LeaseBook()
     book.grant(Lease(TP, book.generation, 0))
