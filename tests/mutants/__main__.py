@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TREES = ROOT / ".cache" / "mutants"
 NICENESS = 10
 #: How many seeds the simulator runs for each mutant that nothing else has caught.
-SEEDS = 15
+SEEDS = 10
 #: A sample is stopped after this, however far it has come.
 SAMPLE_TIMEOUT_SECONDS = 20 * 60
 
