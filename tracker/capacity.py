@@ -45,7 +45,7 @@ DAY_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What comes in."""
+    """The events to plan for."""
 
     events_per_second: float
     events_per_request: float = 1.0
@@ -53,7 +53,7 @@ class Load:
     #: Length of a session from its first event to its close, the time-out included.
     session_seconds: float = 2_400.0
     replication: int = 3
-    #: This machine's core beside the measured one.
+    #: The speed of this machine's core, relative to the measured one.
     core_speed: float = 1.0
 
 
@@ -86,12 +86,12 @@ class Capacity:
 
     @property
     def tinybird_bytes_per_million(self) -> float:
-        """Bytes of NDJSON that a million events become, session rows included: what is paid for."""
+        """Bytes of NDJSON that a million events become, session rows included. Tinybird bills by it."""
         return 1_000_000 * self.tinybird_bytes_per_second / self.load.events_per_second
 
     @property
     def walls(self) -> Iterator[str]:
-        """What stands in the way at this rate, the nearest first, and what to do."""
+        """The limits that this rate reaches, the nearest first, and what to do about each."""
         share = self.events_bytes_per_second / TINYBIRD_BYTES_PER_SECOND
         if share > 1:
             yield (
@@ -151,7 +151,7 @@ def capacity(load: Load) -> Capacity:
 
 
 def _collect_cpu_seconds(load: Load) -> float:
-    """A request has a cost of its own, and each event in it another."""
+    """The cost of an event, with its share of the cost of its request."""
     per_event = COLLECT_BATCHED_CPU_SECONDS - (COLLECT_SINGLE_CPU_SECONDS - COLLECT_BATCHED_CPU_SECONDS) / (
         FULL_BATCH_EVENTS - 1
     )

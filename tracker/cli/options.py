@@ -39,7 +39,7 @@ def time_ms(text: str | None) -> int | None:
     """Return a time that was given as an option, in milliseconds since the epoch.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a time.
     """
     from tracker.replay.planner import read_time_ms
 

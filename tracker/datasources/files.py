@@ -55,7 +55,7 @@ def read_datasources(project_dir: Path) -> tuple[Datasource, ...]:
     """Read every datasource file of a Tinybird project.
 
     Raises:
-        ConfigurationError: if there is none, or one can't be understood; names the file and the line.
+        ConfigurationError: if there is no file, or one can't be understood; names the file and the line.
     """
     files = sorted((project_dir / "datasources").glob("*.datasource"))
     if not files:
@@ -93,7 +93,7 @@ def parse_datasource(name: str, text: str) -> Datasource:
 
 
 def _instructions(name: str, text: str) -> dict[str, list[tuple[int, str]]]:
-    """Return each instruction's numbered lines: the rest of its own, or the indented block after a ``>``."""
+    """Return each instruction's numbered lines: the rest of its line, or the indented block after a ``>``."""
     found: dict[str, list[tuple[int, str]]] = {}
     block: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):

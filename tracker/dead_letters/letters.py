@@ -56,7 +56,7 @@ class StoredLetter:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant; what is None or empty does not matter. Times are of the last failure, [from, to)."""
+    """Which letters are meant; a field that is None or empty matches all. Times are of the last failure, [from, to)."""
 
     places: Container[Place] = frozenset()
     reasons: Container[str] = frozenset()
@@ -103,7 +103,7 @@ class Fates:
         if mark.state == "done":
             self.done.add(about)
         else:
-            # The earliest: whoever began first may have sent it.
+            # The earliest: the run that began first may have sent it.
             self.begun.setdefault(about, mark)
 
 

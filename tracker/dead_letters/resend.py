@@ -1,4 +1,4 @@
-"""What is sent again for a letter, and where: pure, no clock, no IO.
+"""The record that is sent again for a letter, and its topic: pure, no clock, no IO.
 
 The front door of a record that the processor rejected is the source topic: it took no number, and takes one now. A row
 that the sink could not place has its number already, so its front door is the output topic that it came from: the
@@ -18,7 +18,7 @@ from tracker.kafka.clients import partition_for_key
 from tracker.sessions.ids import missing_event_id
 from tracker.settings import Settings
 
-#: What a record batch needs beside the record, and the headers that are added.
+#: What a record batch needs besides the record, and the headers that are added.
 BATCH_OVERHEAD_BYTES: Final = 1_024
 _ENVELOPES: Final = frozenset({"event", "session", "expire", "flush"})
 _OURS: Final = frozenset({RETRY_COUNT, FIRST_FAILED_AT_MS, RETRY_OF, UNDECODABLE})
@@ -45,7 +45,7 @@ class Skipped:
 
 
 def plan(stored: StoredLetter, settings: Settings, source_partitions: int) -> Resend | Skipped:
-    """Decide what is sent for a letter."""
+    """Decide which record is sent for a letter."""
     letter, place = stored.letter, stored.place
     if stored.state == "retried":
         return Skipped(place, "sent again already")

@@ -1,6 +1,6 @@
 """Sending records of dead letters again, each once, however often this is run or killed (docs/decisions/0025).
 
-For each batch: 1. ``begun`` marks beside the letters, acked; 2. a look at whether somebody else began too; 3. the
+For each batch: 1. ``begun`` marks next to the letters, acked; 2. a look at whether another run began too; 3. the
 records, acked; 4. ``done`` marks. Killed between 1 and 4, the next run finds ``begun`` alone and asks the log itself
 whether the record is there: it carries its letter's place.
 """

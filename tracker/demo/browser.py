@@ -1,4 +1,4 @@
-"""A visitor: a real headless Chromium does on the demo page what a person would; we note what it sends."""
+"""A visitor: a real headless Chromium visits the demo page as a person would; we note the events that it sends."""
 
 import json
 import shutil
@@ -24,8 +24,8 @@ ARGUMENTS: Final = (
 #: The longest wait for anything on the page.
 ACTION_TIMEOUT_MS: Final = 15_000
 VIEWPORT: Final = ViewportSize(width=1280, height=800)
-#: What the visitor does, as the types of the events that must come of it. Scrolling is beside it: how many events it
-#: makes is up to the page.
+#: The actions of the visitor, as the types of the events that they must lead to. Scrolling is not among them: the page
+#: decides how many events it makes.
 ACTIONS: Final = ("pageview", "click", "click", "conversion", "click", "form_submit", "click", "pageview")
 
 #: Notes what the page hands to the network, at the moment when it does. Chromium's debugging protocol is no
@@ -54,7 +54,7 @@ def find_chromium(configured: Path | None) -> str:
     """Return the browser's path.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: no browser is found.
     """
     for name in [str(configured)] if configured else NAMES:
         path = shutil.which(name)
@@ -88,7 +88,7 @@ async def visit(browser: Browser, origin: str, cookie_name: str) -> Visit:
         page = await context.new_page()
         await _act(page, f"{origin}/demo")
         cookies = {cookie.get("name"): cookie.get("value") for cookie in await context.cookies(origin)}
-        # Leaving is an event too. A page of the same origin, without the tracker, can read what was noted.
+        # Leaving is an event too. A page of the same origin, without the tracker, can read the notes.
         await page.goto(f"{origin}/healthz")
         bodies = json.loads(await page.evaluate("localStorage.getItem('witness')") or "[]")
     except BrowserError as error:

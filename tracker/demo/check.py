@@ -54,7 +54,7 @@ class CheckResult:
 
 
 def run(settings: Settings) -> int:
-    """Run the check in a stack of its own: free ports, and data that is thrown away if all is well.
+    """Run the check in a separate stack: free ports, and data that is thrown away if all is well.
 
     Returns:
         0 if every event of the browser is a row with its number and the session row is there, 1 otherwise.

@@ -20,9 +20,9 @@ class SentEvent:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A visitor's session: what it did, and the events, each once, in the order in which they were sent.
+    """A visitor's session: its actions, and the events, each once, in the order in which they were sent.
 
-    ``actions`` are the types of the events that must come of what the visitor did, beside those of scrolling.
+    ``actions`` are the types of the events that must come of these actions, besides those of scrolling.
     """
 
     session_id: str
@@ -32,7 +32,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One place in the session: what was sent and what was stored there."""
+    """One place in the session: the event that was sent and the row that is stored."""
 
     place: int
     sent: str

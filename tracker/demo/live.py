@@ -106,7 +106,7 @@ class Arrivals:
 
 
 def event_line(row: Row) -> Text:
-    """Return an event as a line: time, session, sequence, type, and what it was about."""
+    """Return an event as a line: time, session, sequence, type, and its subject."""
     about = [row[name] for name in ("clicked_element", "form_id", "event_value") if row[name]]
     if row["scroll_percentage"] is not None:
         about.append(f"{row['scroll_percentage']:g} %")

@@ -1,6 +1,6 @@
 """The mark that an import leaves when its rows are in Tinybird: where they are, and by which rules they were folded.
 
-It is the committed offset of a group beside the import's log, with the rest in the offset's metadata. So ``tracker
+It is the committed offset of a group next to the import's log, with the rest in the offset's metadata. So ``tracker
 verify``, from whichever machine, can fold the log once more and hold the rows against it.
 """
 

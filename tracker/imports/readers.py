@@ -79,7 +79,7 @@ def _open(name: str) -> IO[bytes]:
         case ".gz":
             return gzip.open(name)  # type: ignore[return-value] # it reads bytes like any file
         case ".zst":
-            return io.BufferedReader(zstandard.open(name))  # it has no readline of its own
+            return io.BufferedReader(zstandard.open(name))  # it has no readline
     return Path(name).open("rb")
 
 

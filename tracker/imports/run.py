@@ -39,7 +39,7 @@ IMPORT_SOURCE: Final[Topic] = dataclasses.replace(
 
 
 class Import(NamedTuple):
-    """What is imported, and how."""
+    """The files to import, and how."""
 
     name: str
     files: Sequence[str]
@@ -71,14 +71,14 @@ class Rejects:
     def add(self, file: str, line: int, reason: str, raw: str) -> None:
         """Note a row."""
         self.count += 1
-        if len(self.first) < 3:  # noqa: PLR2004 - enough to see what is wrong
+        if len(self.first) < 3:  # noqa: PLR2004 - enough to see the mistake
             self.first.append(f"{file}:{line}: {reason}")
         if self._file is not None:
             self._file.write(orjson.dumps({"file": file, "line": line, "reason": reason, "row": raw}) + b"\n")
 
 
 def import_settings(settings: Settings, name: str) -> Settings:
-    """Return the settings by which an import's log is read and replayed: a topic prefix of its own."""
+    """Return the settings by which an import's log is read and replayed: with a separate topic prefix."""
     return settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}import.{name}."})
 
 
@@ -116,7 +116,7 @@ def _mapped(what: Import, number: int, rejects: Rejects) -> Iterator[Placed]:
 async def write_log(
     settings: Settings, what: Import, rejects: Rejects, on_progress: Callable[[Written], None]
 ) -> Written:
-    """Write an import's log, or what is missing of it.
+    """Write an import's log, or the part of it that is missing.
 
     Raises:
         ConfigurationError: a file can't be read, or the log holds something else.
@@ -143,7 +143,7 @@ def require_files(files: Sequence[str]) -> None:
     """Refuse a list of files that can't be imported as one.
 
     Raises:
-        ConfigurationError: there is none, or one stands there twice.
+        ConfigurationError: no file is named, or one is named twice.
     """
     if not files:
         raise ConfigurationError("which files? Give their names, or - for standard input")

@@ -1,8 +1,8 @@
-"""Writing an import's log: what is there already is recognised and not written again.
+"""Writing an import's log: records that are there already are recognised and not written again.
 
 The same files, mapping and window give the same records in the same order, so what a partition holds is the beginning
-of what it is to hold. A resumed or repeated import skips as many records as are there, and checks that the last of
-them is the one that it expects: other files under the same name are an error, not a mixture.
+of the records that it shall hold. A resumed or repeated import skips as many records as are there, and checks that
+the last of them is the one that it expects: other files under the same name are an error, not a mixture.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class LogWriter:
         self.written = Written()
 
     async def write(self, records: Iterable[Mapped], on_progress: Callable[[Written], None]) -> Written:
-        """Write what is missing, and the tick that ends all sessions; return once all is acked.
+        """Write the records that are missing, and the tick that ends all sessions; return once all is acked.
 
         Raises:
             ConfigurationError: the log holds other records than these files give.
@@ -109,7 +109,7 @@ class LogWriter:
     def _other_files(self) -> ConfigurationError:
         return ConfigurationError(
             f"{self._topic} holds other events than these files give with this mapping and window; "
-            f"an import is repeated with the same files, or gets a name of its own instead of {self._name!r}"
+            f"an import is repeated with the same files, or gets another name than {self._name!r}"
         )
 
 

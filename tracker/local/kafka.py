@@ -86,13 +86,13 @@ class LocalKafka:
         return self._child.wait() if self._child else 0
 
     def stop(self) -> None:
-        """Stop cleanly; kill what has not stopped in ``STOP_TIMEOUT_SECONDS``. A no-op if none runs."""
+        """Stop cleanly; kill what has not stopped in ``STOP_TIMEOUT_SECONDS``. Does nothing if no broker runs."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a crash would. A no-op if none runs."""
+        """End it with SIGKILL, as a crash would. Does nothing if no broker runs."""
         if self._child is not None:
             self._child.kill()
             self._child = None
@@ -138,7 +138,7 @@ class LocalKafka:
 
     @property
     def _output_file(self) -> Path:
-        """What the JVM itself has to say, before and beside the broker's log."""
+        """The output of the JVM itself, apart from the broker's log."""
         return self.log_file.with_name("jvm.log")
 
     def last_words(self) -> str:

@@ -24,7 +24,7 @@ class Guard:
     """Lets only those into the broker who log in over TLS, each to what ACLs allow. For tests of our clients.
 
     Who comes through the second, open listener on ``open_port`` may do everything: it is for making ACLs. The third, on
-    ``mutual_port``, knows its clients by certificates of ``client_ca``, and shows one of its own for another host.
+    ``mutual_port``, knows its clients by certificates of ``client_ca``, and shows a certificate for another host.
     """
 
     #: PEM: the broker's key and certificate.

@@ -26,7 +26,7 @@ def find_java() -> str:
     """Return the path of a Java that can run Kafka, from JAVA_HOME or the PATH.
 
     Raises:
-        ConfigurationError: if there is none, or it is too old.
+        ConfigurationError: if there is no Java, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home, "bin"))) if home else shutil.which("java")
@@ -46,7 +46,7 @@ def find_java() -> str:
 def fetch_jars(cache_dir: Path) -> Path:
     """Return the directory of the broker's jars; the first call downloads them (about 55 MB) with Maven.
 
-    They are fetched beside their place, then renamed: an interrupted fetch leaves nothing that looks whole.
+    They are fetched into a neighbouring directory, which is then renamed: an interrupted fetch leaves no part behind.
 
     Raises:
         ConfigurationError: if Maven is missing or can't fetch them.

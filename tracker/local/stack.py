@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 @asynccontextmanager
 async def running_stack(settings: Settings, *, write_line: LineWriter, say: Say) -> AsyncIterator[Supervisor]:
-    """Start what is missing, yield once everything is ready, stop what was started.
+    """Start the missing parts, yield once everything is ready, then stop the started parts.
 
     Raises:
         ConfigurationError: a port is taken, or an address that should answer does not.

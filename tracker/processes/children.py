@@ -17,7 +17,7 @@ import structlog
 
 from tracker.processes.death_signal import dies_with_parent
 
-#: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes what it has accepted: a second or two.
+#: Between SIGTERM and SIGKILL. A stage that stops cleanly finishes the work that it has accepted: a second or two.
 STOP_TIMEOUT_SECONDS: Final = 30.0
 #: A line of output that is longer is passed on in parts.
 LINE_MAX_BYTES: Final = 65_536
@@ -29,7 +29,7 @@ class Child:
     """One child process.
 
     On Linux the kernel kills the child when the thread that forked it ends, however that happens. So each child has
-    a thread that forks it and waits for its end. Whoever asks may end earlier.
+    a thread that forks it and waits for its end. The thread that asked may end earlier.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Child:
         return self._ended.result(timeout_seconds)
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> int:
-        """Let it finish what it has begun, kill it if that takes too long, and return its exit code. Blocks."""
+        """Let it finish its work, kill it if that takes too long, and return its exit code. Blocks."""
         self.terminate()
         try:
             return self.wait(timeout_seconds)
@@ -147,12 +147,12 @@ class Child:
         return self.wait()
 
     def output_lines(self) -> AsyncIterator[bytes]:
-        """Read what it writes to a piped standard output, line by line, until it closes it."""
+        """Read its piped standard output, line by line, until it closes it."""
         assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
         return _lines(self._process.stdout)
 
     def error_lines(self) -> AsyncIterator[bytes]:
-        """Read what it writes to a piped standard error, line by line, until it closes it."""
+        """Read its piped standard error, line by line, until it closes it."""
         assert self._process.stderr is not None  # noqa: S101 - it was started with a pipe
         return _lines(self._process.stderr)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from tracker.errors import RetryableError
 from tracker.processes.children import STOP_TIMEOUT_SECONDS, Child
 
-#: Last lines of a child's output that are kept, to show what it said before it ended.
+#: Last lines of a child's output that are kept, to show why it ended.
 KEPT_LINES: Final = 15
 
 _Result = TypeVar("_Result")

@@ -7,7 +7,7 @@ from typing import Final
 
 from tracker.errors import ConfigurationError
 
-#: What is shipped: setup.py copies these from the top of the repository into the package.
+#: The shipped files: setup.py copies these from the top of the repository into the package.
 SHIPPED: Final = (
     "tinybird",
     "ops",

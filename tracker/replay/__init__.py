@@ -1,1 +1,1 @@
-"""Replay: the source log folded again into a generation of its own, beside the live one and never touching it."""
+"""Replay: the source log folded again into a separate generation that never touches the live one."""

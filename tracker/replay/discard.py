@@ -7,7 +7,7 @@ from tracker.settings import Settings
 
 
 async def discard(settings: Settings, name: str) -> list[str]:
-    """Remove a generation and return what was removed.
+    """Remove a generation and return the names of its removed parts.
 
     Raises:
         RetryableError: Kafka can't be reached; nothing has been removed.

@@ -20,7 +20,7 @@ class Generation:
     def __init__(self, settings: Settings, name: str) -> None:
         self.name = name
         self.path = settings.data_dir / "replay" / name
-        #: The prefix of its own output topics.
+        #: The prefix of the generation's output topics.
         self.topic_prefix = f"{settings.topic_prefix}replay.{name}."
 
     @property

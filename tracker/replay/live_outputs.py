@@ -24,11 +24,11 @@ class LiveOutputs:
         self.begins: SourcePosition | None = None
 
     async def start(self) -> None:
-        """Go to the start of what the topic has, and fix its end: what comes later is not compared."""
+        """Go to the start of the topic, and fix its end: later records are not compared."""
         self._runs = read_range(self._reader, self._tp, await whole_range(self._reader, self._tp))
 
     async def hold(self, comparison: Comparison, outputs: Sequence[Output], begin: int, end: int) -> None:
-        """Compare the outputs of source offsets [begin, end) with the live ones; what is held later lies after them."""
+        """Compare the outputs of source offsets [begin, end) with the live ones; later calls are for later offsets."""
         equal = await self._pass_equal(outputs)
         comparison.identical += equal
         comparison.hold(placed(outputs[equal:]), await self._take(begin, end), live_begins=self.begins)

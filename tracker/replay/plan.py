@@ -1,4 +1,4 @@
-"""What a replay reads and what it writes down of it: decided once, kept in the generation's directory. Pure values."""
+"""The records that a replay reads and the outputs that it writes: decided once, kept in the generation. Pure values."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,7 +13,7 @@ TargetKind = Literal["topics", "datasource", "compare"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for. A generation is resumed only with the same request."""
+    """The request. A generation is resumed only with the same request."""
 
     name: str
     target: TargetKind
@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str = ""
     events_datasource: str = ""
     sessions_datasource: str = ""
-    #: The log is beside the live one, which may use its keys: no session has its key as its id.
+    #: The log is separate from the live one, which may use its keys: no session has its key as its id.
     keys_are_used: bool = False
 
 

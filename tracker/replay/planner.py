@@ -61,7 +61,7 @@ async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsum
 
 
 def read_time_ms(word: str) -> int | None:
-    """Return an ISO 8601 time in milliseconds since the epoch, UTC where it names no zone; None if it is none."""
+    """Return an ISO 8601 time in milliseconds since the epoch, UTC where it names no zone; None if it is not a time."""
     try:
         time = datetime.fromisoformat(word)
     except ValueError:
@@ -157,14 +157,14 @@ async def _complete_from(reader: AIOKafkaConsumer, request: Request, starts: dic
 async def _complete_to(
     reader: AIOKafkaConsumer, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
 ) -> int:
-    """Return before when a session must have begun to be within the ends: what comes later is stamped later."""
+    """Return the time before which a session must have begun to be within the ends: later records are stamped later."""
     lasts = [await _time_at(reader, tp, end - 1) for tp, end in ends.items() if end > starts[tp]]
     newest_ms = max(lasts, default=0)
     return max(0, newest_ms - BROKERS_APART_MS)
 
 
 async def _time_at(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> int:
-    """Return the log's time of the first record at or after an offset; the end of time if there is none."""
+    """Return the log's time of the first record at or after an offset; the end of time if there is no such record."""
     end = (await reader.end_offsets([tp]))[tp]
     record = await first_record(reader, tp, LogRange(offset, end))
     return END_OF_TIME_MS if record is None else int(record.timestamp)

@@ -1,6 +1,6 @@
 """Promoting a replay: the sessions that it wrote into datasources of their own take the place of the live ones.
 
-Only sessions that have ended are touched, on both sides, so nothing that is being written is. Rows are appended first
+Only sessions that have ended are touched, on both sides, and none that is still written. Rows are appended first
 and what they replace is deleted afterwards: at no moment is a session missing, but until then readers see both a wrong
 event and the one in its place. Every step may be repeated, so a promotion that was interrupted is simply run again.
 
@@ -137,7 +137,7 @@ async def look(rows: QueryApi, plan: Plan) -> Promotion:
         return int(row["n"])
 
     async def new(replayed: str, live: str) -> int:
-        """Count rows by their whole content: a fix may change what stands in a row and not its id."""
+        """Count rows by their whole content: a fix may change a row's content and not its id."""
         contents = f"SELECT {CONTENT} FROM {live} FINAL WHERE {of_ended}"
         return await count(f"{replayed} FINAL WHERE {of_ended} AND {CONTENT} NOT IN ({contents})")
 

@@ -62,7 +62,7 @@ async def prepare(settings: Settings, request: Request, *, dry_run: bool = False
         if plan.cluster_id != await admin.cluster_id(settings):
             raise ConfigurationError(f"{request.name!r} was made on another cluster; {generation.discard_command}")
         return generation, plan, True
-    await require_access(settings, "replay")  # says in one line what is wrong; a consumer would try for long
+    await require_access(settings, "replay")  # fails with one line; a consumer would try for long
     async with new_range_reader(settings, f"{settings.topic_prefix}replay") as reader:
         plan = await make_plan(settings, request, reader)
     if not dry_run:

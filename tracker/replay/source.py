@@ -28,7 +28,7 @@ async def read_stretch(
             if starts > position:
                 raise ConfigurationError(
                     f"{tp.topic}-{tp.partition} begins at offset {starts} now: retention has deleted what this replay "
-                    f"was still to read, from {position} on; discard it, and replay what is left under a new plan"
+                    f"was still to read, from {position} on; discard it, and replay the rest under a new plan"
                 )
         yield run
         position = run.end

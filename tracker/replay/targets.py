@@ -23,7 +23,7 @@ NewReader = Callable[[], AIOKafkaConsumer]
 
 
 def outputs_by_topic(result: FoldResult) -> tuple[tuple[Topic, list[Output]], ...]:
-    """Return a fold's outputs beside the topic that each kind goes to."""
+    """Return a fold's outputs, each kind with its topic."""
     return (SEQUENCED, result.events), (SESSIONS, result.sessions), (DEAD_LETTERS, result.dead_letters)
 
 

@@ -1,6 +1,6 @@
 """One process of a replay: folds its share of the partitions, one after the other, and tells its parent of it.
 
-What it says goes to stdout, a JSON line a chunk. SIGTERM and SIGINT end it after the chunk at hand; nothing is lost.
+It reports to stdout, a JSON line a chunk. SIGTERM and SIGINT end it after the chunk at hand; nothing is lost.
 """
 
 import asyncio

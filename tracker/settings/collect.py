@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 
 
 class CollectSettings(BaseModel):
-    """Where the collector listens, whom it lets in, what it stores of a visitor, and its limits."""
+    """Where the collector listens, whom it lets in, which facts of a visitor it stores, and its limits."""
 
     collect_host: str = Field(default="127.0.0.1", description="address that the collector listens on")
     collect_port: int = Field(default=8000, ge=1, le=65535, description="port that the collector listens on")

@@ -55,7 +55,7 @@ _PAGE_INTRO: Final = """\
 # Settings
 
 Every setting is an environment variable, or a line in a file `.env` in the working directory; options of a command
-override both. A `TRACKER_` variable that is not on this page is an error. `tracker settings` prints what is in force.
+override both. A `TRACKER_` variable that is not on this page is an error. `tracker settings` prints them.
 
 This page is made from the settings' own declarations (`make settings-page`); a test keeps it current.
 """

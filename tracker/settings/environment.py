@@ -1,4 +1,4 @@
-"""Reads the settings from where they are written, and says in lines for a person what is wrong with them."""
+"""Reads the settings from the environment and ``.env``, and explains mistakes in lines for a person."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ _ENV_FILE: Final = Path(".env")
 
 
 def read_settings(**given: Any) -> Settings:
-    """Return the settings: what is given here, else from the environment, else from ``.env``, else the defaults.
+    """Return the settings: the values given here, else from the environment, else from ``.env``, else the defaults.
 
     Raises:
         ConfigurationError: a variable with our prefix is no setting; names the nearest one.

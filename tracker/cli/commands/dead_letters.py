@@ -152,9 +152,9 @@ def retry(
 ) -> None:
     """Send the records of open letters again, through the front door, each once.
 
-    What the processor rejected goes into the source topic again and is numbered as what it is now: the latest. Rows
+    What the processor rejected goes into the source topic again and is numbered as the latest event. Rows
     that Tinybird refused go into their output topic again, with the numbers that they have. Run it as often as you
-    like: what was sent is not sent again, and what fails again is a new letter with one attempt more.
+    like: no record is sent twice, and one that fails again is a new letter with one attempt more.
 
     For example:
 

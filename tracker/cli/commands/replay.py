@@ -1,4 +1,4 @@
-"""``tracker replay``: fold the log again, beside the live generation."""
+"""``tracker replay``: fold the log again, into a separate generation."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ def replay(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Fold a range of the log again, into a generation of its own that never touches the live one.
+    """Fold a range of the log again, into a separate generation that never touches the live one.
 
     Interrupted (Ctrl-C, a crash), the same command goes on where it stopped. Exit codes: 0 done, 1 an error that the
     message explains, 3 --compare found differences, 130 interrupted.
@@ -133,8 +133,8 @@ def promote(
 ) -> None:
     """Put a generation's sessions in the place of the live ones in events_v1 and session_v1.
 
-    Says exactly what it will do, in numbers and conditions, then asks. Only sessions that have ended are touched.
-    The token needs DATASOURCES:CREATE beside DATASOURCE:APPEND. Interrupted, it is simply run again.
+    Says exactly which rows it will change, in numbers and conditions, then asks. It only touches sessions that have
+    ended. The token needs DATASOURCES:CREATE as well as DATASOURCE:APPEND. Interrupted, it is simply run again.
 
     Example: tracker replay promote fix
     """

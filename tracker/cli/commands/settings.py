@@ -1,4 +1,4 @@
-"""``tracker settings``: what is in force, and where it was set."""
+"""``tracker settings``: the values in force, and where each was set."""
 
 from typing import Annotated, Literal
 

@@ -39,9 +39,7 @@ def _print_promotion(promotion: Promotion) -> None:
     say(f"1. append {promotion.replayed_sessions:,} ended sessions with their {promotion.replayed_events:,} events")
     say(f"   from {promotion.events} and {promotion.sessions} to {LIVE_EVENTS} and {LIVE_SESSIONS}:")
     say(f"   {promotion.new_events:,} events and {promotion.new_sessions:,} session rows are new or differ there,")
-    say(
-        "   the others collapse with what is there; until step 2 is done, both a wrong event and its right one are seen"
-    )
+    say("   the others collapse with the rows there; until step 2 is done, both a wrong event and its right one show")
     say(f"2. delete {promotion.removed_events:,} events from {LIVE_EVENTS} WHERE {promotion.delete_events}")
     say(f"3. delete the rows of {promotion.removed_sessions:,} sessions, and older versions of replayed ones,")
     say(f"   from {LIVE_SESSIONS} WHERE {promotion.delete_sessions}")
@@ -142,7 +140,7 @@ class ReplayView:
         typer.echo("done" if is_complete else "rows changed meanwhile: run it again")
 
     def discarded(self, name: str, removed: Sequence[str]) -> None:
-        """Say what was removed of a generation."""
+        """Say which parts of a generation were removed."""
         typer.echo("removed " + ", ".join(removed) if removed else f"there is no generation {name!r}")
 
 

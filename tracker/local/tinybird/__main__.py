@@ -1,4 +1,4 @@
-"""``python -m tracker.local.tinybird``: the local Tinybird as a process of its own."""
+"""``python -m tracker.local.tinybird``: the local Tinybird as a separate process."""
 
 import sys
 

@@ -29,7 +29,7 @@ MAX_QUERY_MEMORY_BYTES: Final = 2_000_000_000
 MAX_ENGINE_REFUSALS: Final = 100
 
 #: optimize_on_insert=0: copies within one request stay apart until a merge, as between requests, so that
-#: whoever forgets FINAL sees it here and not in production. One thread: the machine has other things to do.
+#: a query that lacks FINAL shows it here and not only in production. One thread: the machine has other things to do.
 _INSERT_SETTINGS: Final = (
     "SETTINGS date_time_input_format='best_effort', input_format_skip_unknown_fields=1, "
     "optimize_on_insert=0, max_insert_threads=1, max_threads=1"
@@ -42,7 +42,7 @@ class UnknownDatasourceError(RejectedError):
 
 
 class QueryError(RejectedError):
-    """ClickHouse does not take the query, or it is none that reads."""
+    """ClickHouse does not take the query, or the query does more than read."""
 
 
 @dataclass(frozen=True, slots=True)

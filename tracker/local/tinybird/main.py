@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 def run(settings: Settings) -> None:
-    """Serve in the foreground until SIGTERM or SIGINT, then finish what is under way and stop.
+    """Serve in the foreground until SIGTERM or SIGINT, then finish the requests under way and stop.
 
     Raises:
         ConfigurationError: if the port or the directory is taken, or a datasource file is not understood.

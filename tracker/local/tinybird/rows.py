@@ -77,7 +77,7 @@ def parse_object(line: bytes, number: int) -> dict[str, Any]:
     """Return the JSON object of one line.
 
     Raises:
-        NotNdjsonError: if it is none; names the line.
+        NotNdjsonError: if it is not NDJSON; names the line.
     """
     try:
         values = msgspec.json.decode(line)

@@ -39,7 +39,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
 
 
 class Server:
-    """Answers requests from one database. ClickHouse's calls block, so each kind has a thread of its own."""
+    """Answers requests from one database. ClickHouse's calls block, so each kind has a separate thread."""
 
     def __init__(self, settings: Settings, database: Database, pipes: Mapping[str, Pipe]) -> None:
         self._database = database
@@ -67,7 +67,7 @@ class Server:
         return app
 
     async def _close(self, _: web.Application) -> None:
-        """Wait for what is being written, then close the tables."""
+        """Wait for the rows that are being written, then close the tables."""
         await asyncio.to_thread(self._appends.shutdown)
         await asyncio.to_thread(self._queries.shutdown)
         self._database.close()
@@ -92,7 +92,7 @@ class Server:
         result = await append
         if result.quarantined_rows:
             log.warning("rows quarantined", datasource=name, rows=result.quarantined_rows)
-        # Without wait=true Tinybird answers before it has written: a sender may not rely on what is so here.
+        # Without wait=true Tinybird answers before it has written: a sender may not rely on our order.
         status = 200 if request.query.get("wait") == "true" else 202
         counts = {"successful_rows": result.successful_rows, "quarantined_rows": result.quarantined_rows}
         return _json(status, counts, verdict.headers)

@@ -40,7 +40,7 @@ def create_quarantine(datasource: Datasource) -> str:
 
 
 def is_read(formatted: str) -> bool:
-    """Tell whether a query, as ``formatQuery`` writes it, only reads and answers to whoever asks."""
+    """Tell whether a query, as ``formatQuery`` writes it, only reads, and sends its answer to the client only."""
     bare = _QUOTED.sub("''", formatted)
     first = re.match(r"[\s(]*(\w+)", bare)
     return first is not None and first[1].upper() in _READS and not _INTO_OUTFILE.search(bare)

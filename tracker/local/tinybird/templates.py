@@ -64,7 +64,7 @@ def render(template: str, parameters: Mapping[str, str]) -> str:
 def _block(tokens: Iterator[str], parameters: Mapping[str, str], *, is_wanted: bool) -> tuple[str, str | None]:
     """Return the text up to the ``else`` or ``end`` of this block, and which of them ended it.
 
-    A block that is not wanted is read for its end only: what it asks for need not be there.
+    Of a block that is not wanted only the end is looked for: its parameters need not be given.
     """
     parts: list[str] = []
     for token in tokens:
