@@ -34,7 +34,11 @@ forwarded, which costs time and puts it behind what came meanwhile.
 **Order.** Sequence numbers follow the order in the log. A producer that wants its own order kept awaits each send, or
 is idempotent.
 
-**Once.** An `event_id` that a session has seen takes no second number, so send again what has no answer.
+**Whose.** A session belongs to a workspace. Name it in `workspace_id` of the envelope or of the data; a record that
+names none belongs to the first workspace that has used its key.
+
+**Once.** An event is its `event_id` and its `data`. The same again takes no second number for 24 hours, so send again,
+unchanged, what has no answer.
 
 **Time.** Sessions end by the broker's clock (LogAppendTime); `timestamp` is the event's own.
 
