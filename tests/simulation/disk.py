@@ -19,6 +19,8 @@ class Disk:
         self.files: dict[Path, Rows] = {}
         self.open: set[Path] = set()
         self.is_full = False
+        #: So full that not even a database can be opened.
+        self.is_full_to_the_brim = False
         self.refused_writes = 0
         self._before: list[tuple[Rows, Mapping[bytes, bytes | None]]] = []
 
@@ -69,6 +71,9 @@ class MemoryDatabase:
     ) -> None:
         if path in disk.open:
             raise RuntimeError(f"lock: {path} is open in another process")
+        if disk.is_full_to_the_brim:
+            disk.refused_writes += 1
+            raise DiskFullError("no space left on device")
         disk.open.add(path)
         self._path = path
         self._disk = disk

@@ -37,6 +37,20 @@ async def test_a_chunk_waits_for_room_and_counts_once_there_is_some(partition):
 
 
 @partition_test()
+async def test_a_disk_that_is_too_full_to_open_anything_is_waited_for_as_well(partition):
+    await begun(partition, "a")
+    partition.disk.is_full_to_the_brim = True
+    task = await fill_disk_during_a_chunk(partition)
+    partition.disk.is_full = False
+    refused = partition.disk.refused_writes
+    await asyncio.sleep(10)
+    assert partition.disk.refused_writes >= refused
+    partition.disk.is_full_to_the_brim = False
+    await task
+    assert held(partition, b"a") == (1, 2)
+
+
+@partition_test()
 async def test_a_lease_that_dies_meanwhile_drops_its_chunk_and_leaves_the_store_closed(partition):
     await begun(partition, "a")
     task = await fill_disk_during_a_chunk(partition)

@@ -25,12 +25,14 @@ class Committing:
         self.leases: list[Lease] = []
         self.answers: list[bool | Exception] = []
         self.commits: list[dict[TopicPartition, OffsetAndMetadata]] = []
+        self.committed_at: list[float] = []
         self.leases_book = SimpleNamespace(live=lambda: self.leases)
         thread = SimpleNamespace(commit_group=self._commit_group)
         self.app = SimpleNamespace(leases=self.leases_book, chunk_consumer=SimpleNamespace(thread=thread))
 
     async def _commit_group(self, offsets):
         self.commits.append(offsets)
+        self.committed_at.append(asyncio.get_running_loop().time())
         answer = self.answers.pop(0) if self.answers else True
         if isinstance(answer, Exception):
             raise answer
@@ -74,7 +76,8 @@ def w(watermark: int):
 def test_the_offset_after_w_is_committed_once_and_again_when_it_has_moved(committing):
     run(committing, [w(4), w(4), w(9)])
     assert committing.offsets == [5, 10]
-    assert [set(offsets) for offsets in committing.commits] == [{TP}, {TP}]
+    assert committing.commits == [{TP: OffsetAndMetadata(5, "")}, {TP: OffsetAndMetadata(10, "")}]
+    assert committing.committed_at[1] - committing.committed_at[0] == pytest.approx(2 * INTERVAL_MS / 1_000, abs=1e-6)
 
 
 @pytest.mark.parametrize("answer", [False, KafkaTimeoutError()])
@@ -100,6 +103,22 @@ def test_the_gauges_say_what_is_held_and_how_far_the_log_is_behind(committing):
     found = [gauge._value.get() for gauge in (metrics.LEASES, metrics.OPEN_SESSIONS, metrics.KNOWN_SESSIONS)]
     assert found == [1, 3, 1]
     assert metrics.STREAM_TIME_LAG._value.get() == 90.0
+
+
+def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(committing):
+    other = OnePartition()
+    other.run(other.open_lease)
+    other.lease.tp = TP._replace(partition=0)
+
+    def hold(partition: OnePartition) -> None:
+        for lease, behind_ms in ((other.lease, 30_000), (partition.lease, 60_000)):
+            lease.open_sessions = 1
+            lease.fold.stream_time_ms = START_MS + 90_000 - behind_ms
+        committing.leases.append(other.lease)
+
+    run(committing, [hold])
+    assert metrics.STREAM_TIME_LAG._value.get() == 60.0
+    assert metrics.LEASES._value.get() == 2
 
 
 def test_a_partition_without_open_sessions_has_no_lag_and_a_clock_that_is_behind_none_either(committing):

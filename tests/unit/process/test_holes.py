@@ -4,10 +4,11 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from msgspec import structs
 
-from tests.sessions_log import MINUTE_MS, START_MS
+from tests.sessions_log import MINUTE_MS, START_MS, rows
 from tests.simulation.broker import CHANGELOG_TOPIC
 from tests.unit.process.one_partition import OnePartition, partition_test
 from tests.unit.process.test_checkpoint import counted
+from tracker.kafka.clients import RETRY_SECONDS
 from tracker.process import metrics
 from tracker.process.ticks import is_due
 from tracker.sessions.layouts import encode_state
@@ -150,13 +151,45 @@ async def test_a_removal_by_somebody_else_is_forgotten_in_memory_too(partition):
     assert partition.lease.table.lookup(b"b") is None
 
 
+def test_pages_of_event_ids_that_somebody_else_wrote_are_read_again():
+    """The ids are known in memory from the session's last event on; the other worker has taken one more."""
+    one, other = OnePartition(page_events=1), OnePartition(page_events=1)
+    for partition in (one, other):
+        for event_id in ("a-1", "a-2"):
+            partition.log.event("a", event_id=event_id)
+    other.log.event("a", event_id="a-3")
+
+    async def elsewhere() -> None:
+        await other.open_lease()
+        await other.checkpoint_next()
+
+    async def test() -> None:
+        await one.open_lease()
+        await one.checkpoint_next()
+        one.others_write([row_of(record.key, record.value, 0) for record in other.changelog])
+        one.log.event("a", event_id="a-2")
+        await one.checkpoint_next()
+        assert one.lease.contested
+        before = len(one.outputs["events.sequenced"])
+        for event_id in ("a-3", "a-4"):
+            one.log.event("a", event_id=event_id)
+        await one.checkpoint_next()
+        new = rows(one.outputs["events.sequenced"][before:])
+        assert [(row["event_id"], row["session_event_sequence"]) for row in new] == [("a-4", 4)]
+
+    other.run(elsewhere)
+    one.run(test)
+
+
 @partition_test()
 async def test_the_changelog_is_read_again_when_that_fails_for_a_while(partition):
     await begun(partition, "a")
     partition.others_write([state_row(partition, b"a", offset=50, sequence=9)])
     partition.reader_errors.extend([KafkaTimeoutError(), KafkaTimeoutError()])
     partition.log.event("a", event_id="a-2")
+    began = partition.env.loop.time()
     await partition.checkpoint_next()
+    assert 2 * RETRY_SECONDS < partition.env.loop.time() - began < 3 * RETRY_SECONDS
     assert partition.reader_errors == []
     assert partition.readers == 3
     assert held(partition, b"a") == (50, 9)

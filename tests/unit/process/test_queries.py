@@ -73,7 +73,8 @@ class Worker:
             http_client=session,
         )
         self.pages = SessionPages(app, table_name=TABLE, source_topic=TOPIC, partitions=PARTITIONS, rules=Log().rules)
-        self.pages.recovery = SimpleNamespace(store=self.stores.get, lag_rows=lambda _: self.lag)  # type: ignore[assignment]
+        self.pages.recovery = SimpleNamespace(store=self.stores.get, lag_rows={NUMBER: self.lag}.get)  # type: ignore[assignment]
+        assert not self.pages.routable.is_set()
         self.pages.routable.set()
         site = web.Application()
         site.router.add_get("/session/{id}", self._session)
@@ -88,7 +89,7 @@ class Worker:
     _url = ""
 
     def _key_store(self, table: str, key: bytes) -> str:
-        assert table == TABLE
+        assert (table, key) == (TABLE, KEY.encode())
         if isinstance(self.owner, Exception):
             raise self.owner
         return str(self.owner)
@@ -157,7 +158,7 @@ async def test_only_the_owner_says_that_there_is_no_such_session(worker):
     # Another key of the same partition.
     name = next(name for n in range(99) if partition_for_key((name := f"k-{n}").encode(), PARTITIONS) == NUMBER)
     status, found, _ = await worker.get(name)
-    assert (status, found["error"]["code"]) == (404, "unknown_session")
+    assert (status, found) == (404, {"error": {"code": "unknown_session", "message": "no such session"}})
 
 
 async def test_a_lease_of_another_stage_answers_nothing(worker):
@@ -183,7 +184,8 @@ async def test_a_question_is_passed_on_once_and_never_in_circles(worker, other):
     worker.owner, other.owner = other.url, worker.url
     worker.workers = other.workers = [worker.url, other.url]
     status, found, headers = await worker.get()
-    assert (status, found["error"]["code"], headers["Retry-After"]) == (503, "recovering", "2")
+    why = "the session's owner is recovering, or not known yet; try again"
+    assert (status, found, headers["Retry-After"]) == (503, {"error": {"code": "recovering", "message": why}}, "2")
     assert [query for _, query in other.asked] == ["asked=owner&workspace="]
     assert len(worker.asked) == 1
 
@@ -192,6 +194,23 @@ async def test_who_believes_to_be_the_owner_and_has_no_lease_does_not_ask_itself
     worker.owner = worker.url
     assert (await worker.get())[0] == 503
     assert len(worker.asked) == 1
+
+
+async def test_nobody_is_sent_elsewhere_by_who_is_asked(worker, other):
+    worker.stores[NUMBER] = store_with_a_session()
+    thirds = []
+
+    async def elsewhere(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(f"{other.url}third")
+
+    async def third(request: web.Request) -> web.StreamResponse:
+        thirds.append(request.path)
+        return web.json_response({"from": "third"})
+
+    other.pages.session, other._stranger = elsewhere, third  # type: ignore[method-assign]
+    worker.owner = other.url
+    assert (await worker.get())[1]["from"] == "standby"
+    assert (len(other.asked), thirds, other.strangers) == (1, [], [])
 
 
 async def test_until_the_router_knows_where_keys_belong_nobody_is_asked(worker, other):

@@ -60,6 +60,18 @@ def test_a_session_past_its_deadline_has_nothing_left_and_is_expired_only_once_t
     assert (found["remaining_ms"], found["is_expired"]) == (0, False)
 
 
+def test_context_that_nobody_gave_is_empty_and_of_tests_not_named():
+    found = view(open_session(user_id="u"), 6_000)
+    assert (found["user_id"], found["campaign_id"], found["workspace_id"]) == ("u", "", "")
+    assert "ab_test_id" not in found
+
+
+def test_a_session_that_is_closed_has_nothing_left_however_early_the_clock_is():
+    state = open_session()
+    state.close("timeout", 65_000)
+    assert view(state, 1_000)["remaining_ms"] == 0
+
+
 def test_a_closed_session_keeps_its_context_and_says_why_and_when_it_ended():
     state = open_session(user_id="u")
     state.close("timeout", 65_000)

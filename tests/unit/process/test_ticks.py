@@ -49,6 +49,40 @@ async def test_a_tick_mends_the_changelog_too(partition):
     assert is_due(partition.lease, START_MS)
 
 
+def test_a_partition_that_needs_none_gets_none(monkeypatch):
+    partition = OnePartition()
+    monkeypatch.setattr(clock, "now_ms", lambda: DEADLINE_MS)
+
+    async def test() -> None:
+        await with_a_session(partition)
+        book = LeaseBook()
+        book.grant(partition.lease)
+        task = asyncio.ensure_future(tick_forever(book, partition.producer, 1_000))
+        await asyncio.sleep(5)
+        assert partition.written(TP.topic) == []
+        task.cancel()
+
+    partition.run(test)
+
+
+def test_the_interval_is_kept_to_the_millisecond(monkeypatch):
+    partition = OnePartition()
+    looks = []
+    monkeypatch.setattr(clock, "now_ms", lambda: looks.append(asyncio.get_running_loop().time()) or 0)
+
+    async def test() -> None:
+        await partition.open_lease()
+        book = LeaseBook()
+        book.grant(partition.lease)
+        began = partition.env.loop.time()
+        task = asyncio.ensure_future(tick_forever(book, partition.producer, 1_000))
+        await asyncio.sleep(3.5)
+        assert [look - began for look in looks] == pytest.approx([1, 2, 3], abs=1e-6)
+        task.cancel()
+
+    partition.run(test)
+
+
 @pytest.mark.parametrize("faults", [[], ["refused"]])
 def test_ticks_are_appended_once_an_interval_to_the_partitions_that_need_one(faults, monkeypatch):
     partition = OnePartition()

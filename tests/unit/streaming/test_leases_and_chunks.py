@@ -151,6 +151,24 @@ def test_chunks_cover_every_offset_once_also_where_the_log_has_holes():
     assert lease.chunks_in_flight == 2
 
 
+def test_offsets_without_a_record_are_a_chunk_too():
+    lease = Lease(TP, 0, 10)
+    (chunk,) = cut_chunks(lease, [], position=15, max_records=3)
+    assert (chunk.begin, chunk.end, chunk.records) == (10, 15, [])
+    assert (lease.next_offset, lease.chunks_in_flight) == (15, 1)
+
+
+@pytest.mark.parametrize("max_records", [1, 2, 4])
+def test_the_last_chunk_reaches_to_where_the_fetch_ended(max_records: int):
+    lease = Lease(TP, 0, 10)
+    chunks = list(
+        cut_chunks(lease, [Record(offset) for offset in (10, 11, 12, 13)], position=20, max_records=max_records)
+    )
+    assert [chunk.begin for chunk in chunks] == [10, *(chunk.end for chunk in chunks[:-1])]
+    assert chunks[-1].end == lease.next_offset == 20
+    assert lease.chunks_in_flight == len(chunks) == 4 // max_records
+
+
 def test_a_log_that_begins_before_what_was_folded_is_not_the_same_log():
     with pytest.raises(InvariantError, match="made again"):
         list(cut_chunks(Lease(TP, 0, 10), [Record(3)], position=4, max_records=10))
