@@ -84,6 +84,10 @@ format: setup ## let ruff rewrite what it can
 unit: setup ## the fast tests: no Kafka, no browser; in another time zone and in random order
 	PYTHONHASHSEED=$${PYTHONHASHSEED:-$$RANDOM} $(BIN)/pytest -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
 
+.PHONY: pythons
+pythons: setup ## the fast tests on every other Python that is here, 3.12 to 3.14
+	@scripts/check-pythons
+
 .PHONY: simulate
 simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or replay one with SEED=123
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FROM),--from $(FROM))
