@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from topics.dead_letter import LOG_APPEND_TIME
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.layouts import decode_state, decode_watermark, encode_state, encode_watermark, offset_of
@@ -30,6 +31,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 Given = dict[str, Any] | None

@@ -4,15 +4,17 @@ Every stage makes them here, so there is one format (docs/dead-letters.md). Pure
 argument, and in the fold it is the log's, so that a replay gives the same letters byte for byte.
 """
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
 from topics.fields import MAX_ID_CHARS
-from topics.headers import FIRST_FAILED_AT_MS, PRODUCER_CLIENT_ID, RETRY_COUNT
+from topics.headers import CUT, FIRST_FAILED_AT_MS, PRODUCER_CLIENT_ID, RETRY_COUNT
 
 RejectReason = Literal[
     "not_json",  # the value is no JSON document, or not UTF-8
@@ -23,14 +25,30 @@ RejectReason = Literal[
     "empty_value",  # a tombstone or an empty value
     "no_position",  # in an output topic, but without the headers that every output of ours carries
     "misrouted",  # forwarded to the partition of its key once already, and still not in it
+    "untimed",  # it has its producer's time, by which sessions can't be ended: the topic was not as it must be
     "undecodable",  # no Kafka client can read it as it is; the detail says why, and what was cut
     "refused",  # Tinybird refused the row; the detail says why
 ]
 Stage = Literal["process", "sink"]
 
+#: Kafka's numbers.
+CREATE_TIME: Final = 0
+LOG_APPEND_TIME: Final = 1
+
 #: Who is asked for their workspace; larger values are kept, but not read for it.
 MAX_READ_VALUE_BYTES: Final = 65_536
 MAX_RETRY_COUNT: Final = 1_000_000
+#: A record of at most so many bytes is whole in its letter: with base64's four bytes for three it fits into the
+#: letters' topic, beside its key.
+WHOLE_MAX_BYTES: Final = 1_300_000
+#: What is kept of the key and the value of a larger one.
+KEPT_PART_BYTES: Final = 65_536
+#: What is kept of its headers: so many, and so much of each name and value.
+KEPT_HEADERS: Final = 100
+KEPT_HEADER_CHARS: Final = 256
+#: What JSON makes at most of one character of a header's name.
+MAX_ESCAPED_BYTES: Final = 6
+_CUT: Final = re.compile(rb"([a-z ]{1,20}):([0-9]{1,12}):([0-9a-f]{64})")
 _MAX_EPOCH_MS: Final = 4_102_444_800_000  # the year 2100
 
 
@@ -46,6 +64,10 @@ class RawRecord(Protocol):
         """Its time in milliseconds since the epoch."""
 
     @property
+    def timestamp_type(self) -> int:
+        """Whose clock that is: CREATE_TIME, its producer's, or LOG_APPEND_TIME, the broker's."""
+
+    @property
     def key(self) -> bytes | None:
         """Its key, whatever it holds."""
 
@@ -56,6 +78,16 @@ class RawRecord(Protocol):
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]:
         """Its headers, whoever set them."""
+
+
+class CutPart(BaseModel):
+    """A part of a record that is not whole in its letter: which one, its size, and the SHA-256 of all of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    part: str
+    size_bytes: int
+    sha256: str
 
 
 class LetterId(NamedTuple):
@@ -69,6 +101,9 @@ class LetterId(NamedTuple):
 
 class DeadLetter(BaseModel):
     """A rejected record. Key, value and headers are its raw bytes, in base64, so nothing is lost.
+
+    A record that is too large for the letters' topic is cut: ``cut`` names the parts that are not whole. The record
+    itself is at its source position, as long as retention keeps it.
 
     ``retry_count`` says how often it had been sent again before this failure, ``first_failed_at_ms`` when it failed
     the first time, ``last_failed_at_ms`` when it failed this time.
@@ -91,6 +126,7 @@ class DeadLetter(BaseModel):
     key_base64: str | None
     value_base64: str | None
     headers_base64: tuple[tuple[str, str | None], ...] = ()
+    cut: tuple[CutPart, ...] = ()
 
     @property
     def id(self) -> LetterId:
@@ -118,8 +154,8 @@ class DeadLetter(BaseModel):
         return [(name, None if value is None else b64decode(value)) for name, value in self.headers_base64]
 
     def encode(self) -> bytes:
-        """Serialise it to JSON bytes, as it lies in the topic."""
-        return self.model_dump_json().encode()
+        """Serialise it to JSON bytes, as it lies in the topic. Whole letters are as earlier releases wrote them."""
+        return self.model_dump_json(exclude=None if self.cut else {"cut"}).encode()
 
 
 class RetryMark(BaseModel):
@@ -149,9 +185,13 @@ def dead_letter(
     detail: str,
     failed_at_ms: int,
 ) -> DeadLetter:
-    """Return the letter of a record that can't be taken. Nothing is raised, whatever the record holds."""
+    """Return the letter of a record that can't be taken. Nothing is raised, whatever the record holds.
+
+    The letter and ``letter_key`` of the same record fit into the letters' topic together.
+    """
     headers = {name: value for name, value in record.headers if value is not None}
     read = _read(record.value)
+    kept = _Kept(record)
     first_failed_at_ms = _number(headers.get(FIRST_FAILED_AT_MS), _MAX_EPOCH_MS)
     return DeadLetter(
         reason=reason,
@@ -166,10 +206,56 @@ def dead_letter(
         retry_count=_number(headers.get(RETRY_COUNT), MAX_RETRY_COUNT) or _envelope_retry_count(read),
         workspace_id=_workspace(read),
         producer_client_id=_text(headers.get(PRODUCER_CLIENT_ID)),
-        key_base64=_base64(record.key),
-        value_base64=_base64(record.value),
-        headers_base64=tuple((name, _base64(value)) for name, value in record.headers),
+        key_base64=_base64(kept.key),
+        value_base64=_base64(kept.value),
+        headers_base64=tuple((name, _base64(value)) for name, value in kept.headers),
+        cut=tuple(kept.cut),
     )
+
+
+def letter_key(key: bytes | None) -> bytes | None:
+    """Return the key of a letter's own record: the rejected record's, unless it is so long that it is no session id."""
+    return key if key is None or len(key) <= KEPT_PART_BYTES else None
+
+
+class _Kept:
+    """What is kept of a record in its letter: all of it, or the beginning of each part."""
+
+    def __init__(self, record: RawRecord) -> None:
+        self.key, self.value = record.key, record.value
+        self.headers: Sequence[tuple[str, bytes | None]] = record.headers
+        self.cut = [part for name, value in record.headers if name == CUT and (part := _read_cut(value)) is not None]
+        names = sum(len(name) for name, _ in record.headers)
+        values = sum(len(value or b"") for _, value in record.headers)
+        size_bytes = len(record.key or b"") + len(record.value or b"") + names * MAX_ESCAPED_BYTES + values
+        if size_bytes > WHOLE_MAX_BYTES:
+            self.key = self._begin("key", record.key)
+            self.value = self._begin("value", record.value)
+            self._begin_headers()
+
+    def _begin(self, part: str, raw: bytes | None) -> bytes | None:
+        if raw is None or len(raw) <= KEPT_PART_BYTES:
+            return raw
+        self.cut.append(CutPart(part=part, size_bytes=len(raw), sha256=sha256(raw).hexdigest()))
+        return raw[:KEPT_PART_BYTES]
+
+    def _begin_headers(self) -> None:
+        whole = self.headers
+        self.headers = [
+            (name[:KEPT_HEADER_CHARS], None if value is None else value[:KEPT_HEADER_CHARS])
+            for name, value in whole[:KEPT_HEADERS]
+        ]
+        if list(whole) != self.headers:
+            raw = b"".join(name.encode() + b"\0" + (value or b"") + b"\0" for name, value in whole)
+            self.cut.append(CutPart(part="headers", size_bytes=len(raw), sha256=sha256(raw).hexdigest()))
+
+
+def _read_cut(raw: bytes | None) -> CutPart | None:
+    """Read what a reader has noted of a part that it cut; None for anything else of that name."""
+    found = _CUT.fullmatch(raw or b"")
+    if found is None:
+        return None
+    return CutPart(part=found[1].decode(), size_bytes=int(found[2]), sha256=found[3].decode())
 
 
 def _read(value: bytes | None) -> dict[str, Any]:

@@ -40,13 +40,20 @@ RETRY_MARK: Final = "retry-mark"
 
 #: On a record that can't be decoded: what is wrong with it. Readers put it there (``tracker.kafka.record_decoding``).
 UNDECODABLE: Final = "undecodable"
+#: On such a record: a part that is not whole, as ``part:size in bytes:SHA-256 of the whole part``.
+CUT: Final = "cut"
 
 #: Set by producers that want to be told apart in dead letters.
 PRODUCER_CLIENT_ID: Final = "producer-client-id"
 
 #: On a record that was forwarded to the partition of its key: where it stood first, ``partition:offset``.
 FORWARDED_FROM: Final = "forwarded-from"
+#: On the same record: proves that a processor of ours has forwarded it (``tracker.sessions.forwards``).
+FORWARD_SEAL: Final = "forward-seal"
 _MAX_PLACE_BYTES: Final = 32
+#: Kafka's own limits.
+_MAX_PARTITION: Final = 2**31 - 1
+_MAX_OFFSET: Final = 2**63 - 1
 _MAX_COUNT_DIGITS: Final = 7
 _MAX_TIME_DIGITS: Final = 15
 
@@ -105,7 +112,10 @@ def read_forwarded_from(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None
     if raw is None or len(raw) > _MAX_PLACE_BYTES:
         return None
     partition, _, offset = raw.partition(b":")
-    return LogPlace(int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
+    if not (partition.isdigit() and offset.isdigit()):
+        return None
+    place = LogPlace(int(partition), int(offset))
+    return place if place.partition <= _MAX_PARTITION and place.offset <= _MAX_OFFSET else None
 
 
 def read_undecodable(headers: Iterable[tuple[str, bytes | None]]) -> str | None:

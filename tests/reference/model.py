@@ -24,6 +24,7 @@ from tests.reference.rows import (
 )
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.codec import RejectedRecord, decode_source
+from topics.dead_letter import CREATE_TIME
 
 #: A session's key, and its workspace where that is not the key's home.
 Row = tuple[bytes, str]
@@ -63,6 +64,9 @@ class Model:
         """Take records in log order: first time passes, then the record says what it has to say."""
         for source in records:
             self._offset, self._nth = source.offset, 0
+            if source.timestamp_type == CREATE_TIME and not self.rules.keys_are_used:
+                self._reject(source, "untimed")
+                continue
             if source.timestamp > self.now:
                 self.now = source.timestamp
                 self._time_passes()
@@ -76,7 +80,7 @@ class Model:
         return self
 
     def _keyed(self, source: Any, record: Any) -> None:
-        origin = origin_of(source.headers)
+        origin = origin_of(source)
         home = self.home_of(source.key)
         row, workspace = self._row(source.key, record)
         if row not in self.sessions and home != self.partition:

@@ -1,7 +1,7 @@
 """Rows, ids and times of the reference, made with the standard library and one hash."""
 
+import hashlib
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
@@ -118,10 +118,17 @@ def uuid7_birth_ms(key: str) -> int | None:
     return found.int >> 80 if found.version == 7 and str(found) == key.lower() else None
 
 
-def origin_of(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None:
-    """Where a record stood before it was forwarded."""
-    found = re.fullmatch(rb"(\d+):(\d+)", dict(headers).get("forwarded-from", b""))
-    return LogPlace(int(found[1]), int(found[2])) if found else None
+def origin_of(source: Any) -> LogPlace | None:
+    """Where a record stood before it was forwarded: if the seal says that it was."""
+    headers = dict(source.headers)
+    found = re.fullmatch(rb"(\d+):(\d+)", headers.get("forwarded-from", b""))
+    if found is None:
+        return None
+    person = b"tracker forwards"
+    secret = hashlib.blake2b(b"", person=person).digest()
+    sealed = found[0] + b" %d " % len(source.key) + source.key + source.value
+    seal = hashlib.blake2b(sealed, digest_size=16, key=secret, person=person).digest()
+    return LogPlace(int(found[1]), int(found[2])) if headers.get("forward-seal") == seal else None
 
 
 def text_of(time: datetime) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 
 from topics.catalog import CATALOG, CHANGELOG, SOURCE, Topic
+from topics.dead_letter import LOG_APPEND_TIME
 
 PREFIX = "tracker."
 SOURCE_TOPIC = SOURCE.name(PREFIX)
@@ -29,6 +30,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Any
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 class Appended(NamedTuple):

@@ -12,7 +12,7 @@ import orjson
 
 from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
-from topics.headers import FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
+from topics.headers import CUT, FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.ids import missing_event_id
@@ -21,7 +21,7 @@ from tracker.settings import Settings
 #: What a record batch needs besides the record, and the headers that are added.
 BATCH_OVERHEAD_BYTES: Final = 1_024
 _ENVELOPES: Final = frozenset({"event", "session", "expire", "flush"})
-_OURS: Final = frozenset({RETRY_COUNT, FIRST_FAILED_AT_MS, RETRY_OF, UNDECODABLE})
+_OURS: Final = frozenset({RETRY_COUNT, FIRST_FAILED_AT_MS, RETRY_OF, UNDECODABLE, CUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ def plan(stored: StoredLetter, settings: Settings, source_partitions: int) -> Re
     if front_door is None or (front_door is SOURCE) != (letter.stage == "process"):
         # Anybody who may write letters could otherwise have us write to any topic.
         return Skipped(place, f"{letter.source_topic} takes no records from here")
+    if letter.cut:
+        whole = f"{letter.source_topic}-{letter.source_partition} offset {letter.source_offset}"
+        return Skipped(place, f"cut; the whole record is at {whole}, as long as retention keeps it")
     value = _source_value(letter) if front_door is SOURCE else letter.value
     if sum(map(len, (letter.key or b"", value or b""))) > MAX_SOURCE_BATCH_BYTES - BATCH_OVERHEAD_BYTES:
         return Skipped(place, "larger than its topic takes")

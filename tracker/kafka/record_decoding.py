@@ -16,7 +16,7 @@ import structlog
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from topics.headers import UNDECODABLE
+from topics.headers import CUT, UNDECODABLE
 from tracker.kafka.unpacking import BrokenPackingError, unpack
 
 log = structlog.get_logger()
@@ -156,36 +156,55 @@ Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 def _decode(stream: "_Stream") -> tuple[int, int, Parts]:
     """Read one record: its offset and its time, each less the batch's first, and what it holds."""
-    problems: list[str] = []
+    flaws = _Flaws()
     end = stream.varint() + stream.taken_bytes
     stream.take(1)  # attributes, of which there are none yet
     time_delta, offset_delta = stream.varint(), stream.varint()
-    key = _part(stream, "key", problems)
-    value = _part(stream, "value", problems)
-    headers = _headers(stream, end, problems)
-    if problems:
-        headers.append((UNDECODABLE, "; ".join(problems).encode()))
-    return offset_delta, time_delta, (key, value, headers)
+    key = _part(stream, "key", flaws)
+    value = _part(stream, "value", flaws)
+    headers = _headers(stream, end, flaws)
+    return offset_delta, time_delta, (key, value, headers + flaws.headers)
 
 
-def _headers(stream: "_Stream", end: int, problems: list[str]) -> list[tuple[str, bytes | None]]:
+class _Flaws:
+    """What is wrong with a record, as headers that say so."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._cut: list[tuple[str, bytes | None]] = []
+
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return [(UNDECODABLE, "; ".join(self._said).encode()), *self._cut] if self._said else []
+
+    def say(self, what: str) -> None:
+        self._said.append(what)
+
+    def cut(self, part: str, size_bytes: int, digest: str) -> None:
+        self.say(f"the {part} has {size_bytes} bytes, of which the first {KEPT_PART_BYTES} are kept")
+        self._cut.append((CUT, f"{part}:{size_bytes}:{digest}".encode()))
+
+
+def _headers(stream: "_Stream", end: int, flaws: _Flaws) -> list[tuple[str, bytes | None]]:
     count = stream.varint()
     headers: list[tuple[str, bytes | None]] = []
     for _ in range(min(count, KEPT_HEADERS)):
-        raw_name = _part(stream, "header name", problems) or b""
+        raw_name = _part(stream, "header name", flaws) or b""
         try:
             name = raw_name.decode()
         except UnicodeDecodeError:
             name = raw_name.decode(errors="backslashreplace")
-            problems.append(f"the header name {name!r} is not UTF-8")
-        headers.append((name, _part(stream, f"value of header {name!r}", problems)))
+            flaws.say(f"the header name {name!r} is not UTF-8")
+        headers.append((name, _part(stream, "header value", flaws)))
     if count > KEPT_HEADERS:
-        problems.append(f"{count} headers, of which the first {KEPT_HEADERS} are kept")
-        stream.skip_to(end)
+        flaws.say(f"{count} headers, of which the first {KEPT_HEADERS} are kept")
+        digest, begun = hashlib.sha256(), stream.taken_bytes
+        stream.skip_to(end, digest.update)
+        flaws.cut("other headers", end - begun, digest.hexdigest())
     return headers
 
 
-def _part(stream: "_Stream", what: str, problems: list[str]) -> bytes | None:
+def _part(stream: "_Stream", part: str, flaws: _Flaws) -> bytes | None:
     """Read a key, a value or a header's name or value, and keep so much of it as is kept."""
     size_bytes = stream.varint()
     if size_bytes < 0:
@@ -194,10 +213,7 @@ def _part(stream: "_Stream", what: str, problems: list[str]) -> bytes | None:
     if size_bytes > KEPT_PART_BYTES:
         digest = hashlib.sha256(kept)
         stream.skip_to(stream.taken_bytes + size_bytes - KEPT_PART_BYTES, digest.update)
-        problems.append(
-            f"the {what} has {size_bytes} bytes (SHA-256 {digest.hexdigest()}), of which the first {KEPT_PART_BYTES} "
-            "are kept"
-        )
+        flaws.cut(part, size_bytes, digest.hexdigest())
     return kept
 
 

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from tracker.process.assumptions import LogId
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
+from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.keys import META_PREFIX, page_number, row_of_page
 from tracker.sessions.layouts import decode_lifetime, decode_state
 from tracker.sessions.rules import Rules
@@ -77,6 +78,7 @@ class SessionLease(Lease):
         log_start_offset: int,
         lifetimes: Lifetimes,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
+        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
     ) -> None:
         watermark, mark = store.watermark()
         #: W: the last source offset folded. The next chunk must begin right after it.
@@ -98,6 +100,7 @@ class SessionLease(Lease):
             read_pages=self.table.read_pages,
             deadlines=lifetimes.deadlines,
             mark=mark,
+            seal=seal,
         )
 
     @property

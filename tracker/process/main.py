@@ -175,6 +175,7 @@ def _recovery(
         new_reader=reader,
         open_store=partial(SessionStore, cluster_id=log_id.cluster, topic_id=log_id.changelog),
         log_id=log_id,
+        seal=settings.forward_seal,
         standbys=standbys,
     )
 

@@ -19,6 +19,7 @@ from tracker.process import metrics
 from tracker.process.assumptions import LogId
 from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes, remove_orphaned_pages
 from tracker.sessions.fold import PartitionOf
+from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.rules import Rules
 from tracker.streaming.lease import Lease
 from tracker.table.changelog import follow, read_to_end
@@ -48,6 +49,7 @@ class SessionRecovery:
         open_store: Callable[[Path], SessionStore] = SessionStore,
         standbys: Callable[[], frozenset[int]] = frozenset,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
+        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
@@ -58,6 +60,7 @@ class SessionRecovery:
         self._open_store = open_store
         self._standbys = standbys
         self._log_id = log_id
+        self._seal = seal
         self._stores: dict[int, SessionStore] = {}
         self._lag_rows: dict[int, int] = {}
 
@@ -124,6 +127,7 @@ class SessionRecovery:
             tp,
             generation,
             log_id=self._log_id,
+            seal=self._seal,
             store=store,
             partition_of=self._partition_of,
             rules=self._rules,

@@ -17,6 +17,7 @@ from tracker.replay.source import read_stretch
 from tracker.replay.targets import Target
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
+from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.layouts import decode_lifetime
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rules import Rules
@@ -55,6 +56,7 @@ class PartitionReplay:
     topic: str
     partition_of: PartitionOf
     rules: Rules
+    seal: ForwardSeal
     workspace: str
     store: SessionStore
     target: Target
@@ -104,6 +106,7 @@ class PartitionReplay:
             read_pages=table.read_pages,
             deadlines=deadlines,
             mark=mark,
+            seal=self.seal,
         )
 
     def _chunk_max_records(self) -> int:

@@ -56,6 +56,7 @@ async def run_worker(
                 topic=plan.source_topic,
                 partition_of=partial(partition_for_key, partitions=settings.partitions),
                 rules=plan.rules,
+                seal=settings.forward_seal,
                 workspace=plan.request.workspace,
                 store=store,
                 target=target,

@@ -15,6 +15,8 @@ the first event or session record that names one: its session ends, and that of 
                                            had never been used. But stale writes can't win.
     any               forgotten, likewise  gone
     not one of ours   any                  as it was: dead letter (also one that no client can decode)
+    its producer's    any                  as it was, and no time passes: dead letter (in the log of an import, every
+      time                                 record has the time of its file)
     tick              any                  only time has passed
     of another        none                 none: the record goes to the partition of its key; if it has been
       partition's key                        forwarded once already, to the dead letters
@@ -48,13 +50,14 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
+from topics.dead_letter import LOG_APPEND_TIME
 from topics.event import EventRecord
 from topics.headers import LogPlace, read_forwarded_from, read_undecodable
 from topics.session import CloseReason, SessionRecord
 from topics.workspace import workspace_of
 from tracker.sessions.context import context_of, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
-from tracker.sessions.forwards import ForwardMarks
+from tracker.sessions.forwards import ForwardMarks, ForwardSeal
 from tracker.sessions.ids import birth_ms, missing_event_id, renewed_session_id
 from tracker.sessions.keys import session_key
 from tracker.sessions.layouts import LAYOUT
@@ -99,12 +102,16 @@ class PartitionFold:
         read_pages: ReadPages,
         deadlines: Deadlines,
         mark: Watermark,
+        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
     ) -> None:
         self._partition = partition
         self._partition_of = partition_of
         self._rules = rules
+        # The log of an import has the times of its files.
+        self._needs_log_time = not rules.keys_are_used
         self._table = WorkingTable(lookup, has_homes_only=rules.layout < LAYOUT)
-        self._outbox = Outbox(topic, partition)
+        self._outbox = Outbox(topic, partition, seal)
+        self._seal = seal
         self._memory = EventMemory(read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events)
         self._result = FoldResult()
         self._offset = -1
@@ -140,6 +147,9 @@ class PartitionFold:
         self._outbox.begin_record(source.offset)
         self._memory.begin_record(source.offset)
         self._result.counts.records += 1
+        if self._needs_log_time and source.timestamp_type != LOG_APPEND_TIME:
+            self._outbox.reject(source, RejectedRecord("untimed", "the broker has not stamped it (CreateTime)"))
+            return
         if source.timestamp > self.stream_time_ms:
             self.stream_time_ms = source.timestamp
             self._close_passed()
@@ -163,7 +173,7 @@ class PartitionFold:
     def _keyed(self, source: SourceInput, key: bytes, record: KeyedRecord) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
-        place = read_forwarded_from(source.headers) if source.headers else None
+        place = self._forwarded_from(source, key) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
         if row.state is None and (home := self._partition_of(key)) != self._partition:
@@ -183,6 +193,13 @@ class PartitionFold:
         else:
             counts.flushes += 1
             self._outbox.flush(key)
+
+    def _forwarded_from(self, source: SourceInput, key: bytes) -> LogPlace | None:
+        """Return where a record stood that a processor of ours has forwarded; None if none has."""
+        place = read_forwarded_from(source.headers)
+        if place is None or self._rules.layout < LAYOUT:  # workers of 0.1.0 make no seals
+            return place
+        return place if self._seal.holds(source.headers, place, key, source.value) else None
 
     def _event(self, row: Row, workspace_id: str, record: EventRecord, place: LogPlace, source: SourceInput) -> None:
         data, state = record["data"], row.state

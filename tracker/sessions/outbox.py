@@ -1,6 +1,7 @@
 """Where the outputs of a record go: rows, markers, letters and forwards, each with its source position."""
 
 from topics.codec import RejectedRecord
+from topics.dead_letter import letter_key
 from topics.event import EventRecord
 from topics.headers import (
     FLUSH,
@@ -14,7 +15,7 @@ from topics.headers import (
     read_retry_count,
     read_traceparent,
 )
-from tracker.sessions.forwards import forward_of
+from tracker.sessions.forwards import ForwardSeal, forward_of
 from tracker.sessions.keys import session_key
 from tracker.sessions.outputs import FoldResult, Output, SourceInput
 from tracker.sessions.rows import dead_letter, event_row, session_row
@@ -24,9 +25,10 @@ from tracker.sessions.state import SessionState
 class Outbox:
     """Gathers what the records of one partition give, and counts the outputs of each record."""
 
-    __slots__ = ("_index", "_offset", "_partition", "_partition_header", "_result", "_topic")
+    __slots__ = ("_index", "_offset", "_partition", "_partition_header", "_result", "_seal", "_topic")
 
-    def __init__(self, topic: str, partition: int) -> None:
+    def __init__(self, topic: str, partition: int, seal: ForwardSeal) -> None:
+        self._seal = seal
         self._topic = topic
         self._partition = partition
         self._partition_header = (SOURCE_PARTITION, b"%d" % partition)
@@ -71,14 +73,14 @@ class Outbox:
             self.reject(source, RejectedRecord("misrouted", detail))
             return
         self._result.counts.forwarded += 1
-        self._result.forwards.append(forward_of(source, key, home, self._partition))
+        self._result.forwards.append(forward_of(source, key, home, self._partition, self._seal))
 
     def reject(self, source: SourceInput, rejected: RejectedRecord) -> None:
         """Put out a record as a dead letter."""
         rejects = self._result.counts.rejected
         rejects[rejected.reason] = rejects.get(rejected.reason, 0) + 1
         letter = dead_letter(source, self._topic, self._partition, rejected)
-        self._result.dead_letters.append(Output(source.key, letter, self._headers()))
+        self._result.dead_letters.append(Output(letter_key(source.key), letter, self._headers()))
 
     def _headers(self) -> Headers:
         index = self._index

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 
 from topics.session import MAX_TIMEOUT_SECONDS
+from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.rules import RenewalContext, Rules
 
 
@@ -51,6 +52,11 @@ class ProcessSettings(BaseModel):
         default="",
         description="release that some workers of the group still run: states are written so that it can read them",
     )
+    forward_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="secret by which processors know what they have forwarded themselves; the same for all of them, "
+        "and for replays",
+    )
     tick_interval_ms: int = Field(
         default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
     )
@@ -69,6 +75,11 @@ class ProcessSettings(BaseModel):
     def session_timeout_ms(self) -> int:
         """The default inactivity gap in milliseconds."""
         return self.session_timeout_seconds * 1000
+
+    @property
+    def forward_seal(self) -> ForwardSeal:
+        """What processors seal forwarded records with, and replays know them by."""
+        return ForwardSeal(self.forward_secret.get_secret_value())
 
     @property
     def session_rules(self) -> Rules:

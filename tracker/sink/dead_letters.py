@@ -2,7 +2,7 @@
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
-from topics.dead_letter import RejectReason, dead_letter
+from topics.dead_letter import RejectReason, dead_letter, letter_key
 from tracker import clock
 from tracker.kafka.record_batches import send_batches
 from tracker.streaming.letter_rate import LetterRate
@@ -34,4 +34,6 @@ class DeadLetters:
         )
         self._letter_rate.note(letter)
         # As a batch: a single record would be held to the client's own limit, which is smaller than a letter may be.
-        await send_batches(self._producer, self._topic, record.partition, [(record.key, letter.encode(), [])])
+        await send_batches(
+            self._producer, self._topic, record.partition, [(letter_key(record.key), letter.encode(), [])]
+        )

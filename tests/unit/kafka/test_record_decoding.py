@@ -13,7 +13,7 @@ from aiokafka import codec as aiokafka_codec
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from tests.raw_batches import PACK, Raw, raw_batch
-from topics.headers import UNDECODABLE
+from topics.headers import CUT, UNDECODABLE
 from tracker.kafka import record_decoding
 from tracker.kafka.record_decoding import KEPT_HEADERS, KEPT_PART_BYTES, AnyRecords, decode_one_by_one
 from tracker.kafka.unpacking import BrokenPackingError, unpack
@@ -90,10 +90,11 @@ def test_a_batch_that_becomes_too_large_is_cut_and_its_good_records_come(codec, 
     assert found[1][4] == bytes(KEPT_PART_BYTES)
     assert found[2][5][0] == ("h", bytes(KEPT_PART_BYTES))
     digest = hashlib.sha256(huge).hexdigest()
-    for record, what in ((found[1], "value"), (found[2], "value of header 'h'")):
-        name, reason = record[5][-1]
-        assert name == UNDECODABLE
-        assert reason.decode().startswith(f"the {what} has 3000000 bytes (SHA-256 {digest}), ")
+    for record, part in ((found[1], "value"), (found[2], "header value")):
+        (undecodable, reason), cut = record[5][-2:]
+        assert undecodable == UNDECODABLE
+        assert reason.decode() == f"the {part} has 3000000 bytes, of which the first {KEPT_PART_BYTES} are kept"
+        assert cut == (CUT, f"{part}:3000000:{digest}".encode())
     assert found[0][5] == found[3][5] == []
 
 
@@ -124,8 +125,9 @@ def test_of_a_batch_without_end_the_rest_is_one_record(monkeypatch):
 def test_of_very_many_headers_the_first_ones_are_kept():
     records = [(b"k", b"v", [(f"n{n}", b"") for n in range(20_000)] + [("bad", b"")]), (b"next", b"v", [])]
     first, second = decoded(batch(records, spoil=lambda plain: plain.replace(b"bad", b"b\xffd")))
-    assert len(first[5]) == KEPT_HEADERS + 1
-    assert first[5][-1][1] == b"20001 headers, of which the first 100 are kept"
+    assert len(first[5]) == KEPT_HEADERS + 2
+    assert first[5][-2][1].startswith(b"20001 headers, of which the first 100 are kept; ")
+    assert first[5][-1][1].startswith(b"other headers:")
     assert second[3:] == (b"next", b"v", [])
 
 

@@ -258,7 +258,7 @@ def test_forwarded_records_go_to_their_partition_with_their_time_before_any_stat
             await partition.checkpoint_next()
         (forward,) = source.records
         assert (forward.key, forward.timestamp) == (b"elsewhere", START_MS + 5)
-        assert dict(forward.headers) == {"forwarded-from": b"1:0"}
+        assert dict(forward.headers)["forwarded-from"] == b"1:0"
         assert orjson.loads(forward.value)["data"]["event_id"] == "e1"
 
     partition.run(test)

@@ -15,6 +15,7 @@ from tracker.replay import partition as partition_module
 from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan
 from tracker.replay.targets import Target, TopicTarget
+from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.rules import Rules
 from tracker.table.store import SessionStore
 
@@ -70,6 +71,7 @@ class OneReplay:
             plan=PartitionPlan(partition=0, **wanted),
             topic=SOURCE_TOPIC,
             partition_of=lambda _: 0,
+            seal=ForwardSeal(),
             rules=self.log.rules,
             workspace=workspace,
             store=store,

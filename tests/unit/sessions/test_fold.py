@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.codec import source_adapter
+from topics.dead_letter import CREATE_TIME
 from topics.event import EventData
 from topics.session import SESSION_ONLY_FIELDS, SessionRow
 from tracker.sessions.ids import renewed_session_id
@@ -369,3 +370,22 @@ def test_the_log_of_the_tests_holds_valid_records():
     log = Log()
     log.session(KEY, user_id="u")
     assert source_adapter.validate_json(log.records[0].value)["type"] == "session"
+
+
+def test_a_record_with_its_producers_time_is_a_letter_and_ends_no_session():
+    log = Log()
+    log.event("s", event_id="a")
+    log.event("s", event_id="year ahead", at=START_MS + 365 * 24 * 3_600_000)
+    log.records[1] = log.records[1]._replace(timestamp_type=CREATE_TIME)
+    log.event("s", event_id="b", at=START_MS + 1)
+    result = log.fold()
+    assert [row["session_event_sequence"] for row in rows(result.events)] == [1, 2]
+    assert [(letter["reason"], letter["source_offset"]) for letter in rows(result.dead_letters)] == [("untimed", 1)]
+    assert log.partition.stream_time_ms == START_MS + 1
+
+
+def test_in_the_log_of_an_import_times_are_those_of_its_files():
+    log = Log(Rules(keys_are_used=True))
+    log.event("s", event_id="a")
+    log.records[0] = log.records[0]._replace(timestamp_type=CREATE_TIME)
+    assert len(log.fold().events) == 1

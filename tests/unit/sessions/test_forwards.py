@@ -3,8 +3,8 @@
 import pytest
 
 from tests.sessions_log import START_MS, Log, Record, rows
-from topics.headers import FORWARDED_FROM, LogPlace, read_forwarded_from
-from tracker.sessions.forwards import MAX_CARRIED_HEADERS_BYTES
+from topics.headers import FORWARD_SEAL, FORWARDED_FROM, LogPlace, read_forwarded_from
+from tracker.sessions.forwards import MAX_CARRIED_HEADERS_BYTES, ForwardSeal
 from tracker.sessions.ids import missing_event_id
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rules import Rules
@@ -37,7 +37,8 @@ def test_a_record_whose_key_belongs_elsewhere_is_forwarded_as_it_came_and_not_fo
     result = log.fold()
     (forward,) = result.forwards
     assert (forward.partition, forward.key, forward.value) == (HOME, b"h", log.records[1].value)
-    assert forward.headers == [*headers, (FORWARDED_FROM, b"3:1")]
+    seal = ForwardSeal().of(LogPlace(3, 1), b"h", forward.value)
+    assert forward.headers == [*headers, (FORWARDED_FROM, b"3:1"), (FORWARD_SEAL, seal)]
     assert forward.timestamp_ms == START_MS + 7
     assert (result.counts.forwarded, len(result.events), list(result.changed)) == (1, 1, [b"own"])
 
@@ -47,7 +48,7 @@ def test_headers_without_end_do_not_go_with_it():
     log.event("h")
     log.records[0] = log.records[0]._replace(headers=[("x", b"x" * MAX_CARRIED_HEADERS_BYTES)])
     (forward,) = log.fold().forwards
-    assert [name for name, _ in forward.headers] == [FORWARDED_FROM]
+    assert [name for name, _ in forward.headers] == [FORWARDED_FROM, FORWARD_SEAL]
 
 
 @pytest.mark.parametrize("kind", ["event", "session", "expire", "flush"])
@@ -106,10 +107,17 @@ def test_the_id_of_an_event_that_has_none_is_made_of_the_place_where_it_stood_fi
     assert row["event_id"] == missing_event_id("h", WRONG, 1)
 
 
+def sealed(record: Record, place: LogPlace, seal: ForwardSeal | None = None) -> Record:
+    """The record as a processor forwards it from a place."""
+    assert record.key is not None
+    proof = (seal or ForwardSeal()).of(place, record.key, record.value)
+    return record._replace(headers=((FORWARDED_FROM, place.encode()), (FORWARD_SEAL, proof)))
+
+
 def test_a_record_is_forwarded_once_at_most():
     log = wrong_partition()
     log.event("h")
-    log.records[0] = log.records[0]._replace(headers=[(FORWARDED_FROM, b"0:5")])
+    log.records[0] = sealed(log.records[0], LogPlace(0, 5))
     result = log.fold()
     assert result.forwards == []
     assert [(r["reason"], r["source_offset"]) for r in rows(result.dead_letters)] == [("misrouted", 0)]
@@ -122,7 +130,70 @@ def test_a_record_that_is_not_ours_becomes_a_dead_letter_where_it_stands():
     assert (result.forwards, len(result.dead_letters)) == ([], 1)
 
 
-@pytest.mark.parametrize("value", [b"", b"3", b"3:", b":4", b"x:4", b"3:-4", b"3:" + b"9" * 40, None])
+FORGED = [
+    (FORWARDED_FROM, b"3:9999999"),
+    (FORWARDED_FROM, b"0:99999999999999999999999999"),
+    (FORWARDED_FROM, b"2147483647:9223372036854775807"),
+]
+
+
+@pytest.mark.parametrize("header", FORGED)
+@pytest.mark.parametrize("seal", [None, b"", b"x" * 16])
+def test_a_made_up_marker_drops_nothing_that_was_really_forwarded_and_its_own_record_is_an_ordinary_one(header, seal):
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    for name in "abc":
+        log.event("h", event_id=name)
+    home.event("h", event_id="forger")
+    headers = (header,) if seal is None else (header, (FORWARD_SEAL, seal))
+    home.records[0] = home.records[0]._replace(headers=headers)
+    deliver(log.fold(), home)
+    result = home.fold()
+    assert [r["event_id"] for r in rows(result.events)] == ["forger", "a", "b", "c"]
+    assert result.dead_letters == []
+    assert home.partition.mark.forwarded == {WRONG: 2}
+
+
+def test_a_record_with_a_made_up_marker_in_the_wrong_partition_is_forwarded_as_any_other():
+    log, home = wrong_partition(), Log(number=HOME, partition_of=home_of)
+    log.event("h", event_id="a")
+    log.records[0] = log.records[0]._replace(headers=((FORWARDED_FROM, b"1:7"), (FORWARD_SEAL, b"mine")))
+    deliver(log.fold(), home)
+    assert [r["event_id"] for r in rows(home.fold().events)] == ["a"]
+    assert home.partition.mark.forwarded == {WRONG: 0}
+
+
+def test_made_up_partitions_leave_nothing_behind():
+    home = Log(number=HOME, partition_of=home_of)
+    for number in range(1_000):
+        home.event("h", event_id=str(number))
+        home.records[-1] = home.records[-1]._replace(headers=((FORWARDED_FROM, b"%d:1" % number),))
+    assert len(home.fold().events) == 1_000
+    assert home.partition.mark.forwarded == {}
+
+
+def test_a_seal_is_for_one_place_one_key_and_one_value_and_of_one_secret():
+    seal, place = ForwardSeal("s3cret"), LogPlace(3, 17)
+    headers = [(FORWARD_SEAL, seal.of(place, b"key", b"value"))]
+    assert seal.holds(headers, place, b"key", b"value")
+    assert not seal.holds(headers, LogPlace(3, 18), b"key", b"value")
+    assert not seal.holds(headers, place, b"keyv", b"alue")
+    assert not seal.holds(headers, place, b"key", b"value2")
+    assert not ForwardSeal("other").holds(headers, place, b"key", b"value")
+    assert not seal.holds([], place, b"key", b"value")
+
+
+def test_as_long_as_workers_of_the_release_before_are_in_the_group_their_markers_count():
+    home = Log(Rules(layout=2), number=HOME, partition_of=home_of)
+    for _ in range(2):
+        home.event("h")
+        home.records[-1] = home.records[-1]._replace(headers=((FORWARDED_FROM, b"3:5"),))
+    assert len(home.fold().events) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"3", b"3:", b":4", b"x:4", b"3:-4", b"3:" + b"9" * 40, b"3:9223372036854775808", b"2147483648:1", None],
+)
 def test_a_place_that_makes_no_sense_is_none(value: bytes | None):
     assert read_forwarded_from([(FORWARDED_FROM, value)]) is None
 

@@ -1,12 +1,15 @@
 """The one format of dead letters: everything about the record that failed, and nothing that could fail itself."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sessions_log import START_MS, Record
-from topics.dead_letter import MAX_READ_VALUE_BYTES, DeadLetter, LetterId, dead_letter
-from topics.headers import FIRST_FAILED_AT_MS, PRODUCER_CLIENT_ID, RETRY_COUNT
+from topics.catalog import MAX_LETTER_BATCH_BYTES
+from topics.dead_letter import MAX_READ_VALUE_BYTES, CutPart, DeadLetter, LetterId, dead_letter, letter_key
+from topics.headers import CUT, FIRST_FAILED_AT_MS, PRODUCER_CLIENT_ID, RETRY_COUNT, UNDECODABLE
 
 
 def letter_of(key: bytes | None, value: bytes | None, **headers: bytes | None) -> DeadLetter:
@@ -84,3 +87,51 @@ def test_a_producer_that_names_itself_is_named():
     assert letter_of(b"k", b"x", producer_client_id=b"shop-\xff" + b"x" * 500).producer_client_id == (
         "shop-\N{REPLACEMENT CHARACTER}" + "x" * 122
     )
+
+
+LARGEST = MAX_LETTER_BATCH_BYTES - 1_024  # what a batch needs beside its one record
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"k" * 900_000, b"", ()),
+        (b"", b"v" * 40_000_000, ()),
+        (b"k" * 500_000, b"v" * 500_000, (("h", b"v" * 300_000),)),
+        (b"k", b"v", (("\x00" * 900_000, b""),)),
+        (b"k", b"v", tuple((f"\x01{n}", None) for n in range(100_000))),
+        (b"k" * 65_536, b"v" * 1_230_000, ()),
+    ],
+)
+def test_a_letter_and_its_key_always_fit_into_their_topic(key, value, headers):
+    record = Record(7, START_MS, key, value, headers)
+    letter = dead_letter(
+        record, stage="process", topic="t" * 249, partition=3, reason="oversized", detail="d" * 1_000,
+        failed_at_ms=START_MS,
+    )  # fmt: skip
+    encoded = letter.encode()
+    assert len(encoded) + len(letter_key(key) or b"") < LARGEST
+    again = DeadLetter.model_validate_json(encoded)
+    assert again == letter
+    whole = {"key": key, "value": value}
+    for part in again.cut:
+        if part.part in whole:
+            raw = whole[part.part]
+            assert (part.size_bytes, part.sha256) == (len(raw), sha256(raw).hexdigest())
+            assert getattr(again, part.part) == raw[: len(getattr(again, part.part))]
+    is_whole = (again.key, again.value, tuple(again.headers)) == (key, value, headers)
+    assert is_whole == (not again.cut)
+
+
+def test_what_a_reader_has_cut_is_named_in_the_letter():
+    digest = sha256(b"all of it").hexdigest()
+    headers = (("h", b"1"), (UNDECODABLE, b"too much"), (CUT, f"value:9:{digest}".encode()), (CUT, b"nonsense"))
+    record = Record(7, START_MS, b"k", b"all", headers)
+    letter = dead_letter(
+        record, stage="process", topic="t", partition=3, reason="undecodable", detail="", failed_at_ms=START_MS
+    )
+    assert letter.cut == (CutPart(part="value", size_bytes=9, sha256=digest),)
+
+
+def test_a_whole_letter_is_written_as_releases_wrote_it_that_cut_none():
+    assert b"cut" not in letter_of(b"k", b"x").encode()
