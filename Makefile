@@ -117,6 +117,11 @@ faults-sink: setup ## half an hour of Tinybird failing in every way, outage of t
 faults-collect: setup ## a minute without Kafka under load, the collector killed meanwhile: every 202 is a row
 	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/test_spill_kills.py
 
+.PHONY: arbitrary
+arbitrary: setup ## whatever records a broker takes, and then a replay of them: make arbitrary RECORDS=100000 SEED=7
+	ARBITRARY_RECORDS=$(or $(RECORDS),20000) ARBITRARY_SEED=$(or $(SEED),1) \
+	  $(BIN)/pytest -s tests/integration/test_arbitrary_records.py
+
 .PHONY: bench
 bench: setup ## measure; make bench ONLY=process picks a part
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

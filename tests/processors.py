@@ -78,6 +78,14 @@ class Processor:
         except OSError:
             return 0, {}
 
+    def readiness(self) -> tuple[int, dict]:
+        """What ``/readyz`` says."""
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.settings.process_port}/readyz", timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
     def metric(self, name: str) -> float:
         """A metric without labels, as the processor shows it."""
         url = f"http://{LOOPBACK}:{self.settings.process_port}/metrics"

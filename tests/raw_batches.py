@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import zstandard
-from aiokafka import TopicPartition, errors
+from aiokafka import AIOKafkaProducer, TopicPartition, errors
 from aiokafka import codec as aiokafka_codec
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -37,12 +37,19 @@ PACK: dict[int, Callable[[bytes], bytes]] = {
 
 
 def raw_batch(
-    records: Iterable[Raw], *, codec: int = 0, base_offset: int = 0, spoil: Callable[[bytes], bytes] = bytes
+    records: Iterable[Raw],
+    *,
+    codec: int = 0,
+    base_offset: int = 0,
+    first_ms: int = 1_000,
+    step_ms: int = 1,
+    spoil: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
     """Return a batch; ``spoil`` may change the records' bytes before they are packed."""
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
     for number, (key, value, headers) in enumerate(records):
-        assert builder.append(number, timestamp=1_000 + number, key=key, value=value, headers=headers)
+        at_ms = first_ms + number * step_ms
+        assert builder.append(number, timestamp=at_ms, key=key, value=value, headers=headers)
     plain = bytes(builder.build())
     whole = bytearray(plain[:HEADER_BYTES] + PACK[codec](spoil(plain[HEADER_BYTES:])))
     whole[0:8] = base_offset.to_bytes(8, "big")
@@ -52,26 +59,36 @@ def raw_batch(
     return bytes(whole)
 
 
-async def produce_raw(settings: Settings, topic: str, partition: int, batches: Iterable[bytes]) -> None:
-    """Send batches one after the other.
+async def produce_raw(
+    settings: Settings,
+    topic: str,
+    batches: Iterable[tuple[int, bytes]],
+    on_refusal: Callable[[errors.KafkaError], None] | None = None,
+) -> None:
+    """Send batches one after the other, each to its partition.
 
     Raises:
-        KafkaError: the broker refuses one.
+        KafkaError: the broker refuses one, and there is no ``on_refusal`` to tell.
     """
     async with new_producer(settings, "test-raw", enable_idempotence=False) as producer:
         await producer.partitions_for(topic)
-        for raw in batches:
+        for partition, raw in batches:
             request = ProduceRequest(
                 transactional_id=None,
                 required_acks=-1,
                 timeout=PRODUCE_TIMEOUT_MS,
                 topics=[(topic, [(partition, raw)])],
             )
-            code = NOT_LEADER
-            while code == NOT_LEADER:  # a new topic
+            while (code := await _send(producer, topic, partition, request)) == NOT_LEADER:  # a new topic
                 await producer.client.force_metadata_update()
-                leader = producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
-                answer = await producer.client.send(leader, request)
-                ((_, ((_, code, *_),)),) = answer.topics
-            if code:
+            if code and on_refusal is None:
                 raise errors.for_code(code)
+            if code and on_refusal is not None:
+                on_refusal(errors.for_code(code)())
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, partition: int, request: ProduceRequest) -> int:
+    leader = producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+    answer = await producer.client.send(leader, request)
+    ((_, ((_, code, *_),)),) = answer.topics
+    return code

@@ -191,7 +191,7 @@ def test_a_header_name_that_is_not_utf8_becomes_a_letter(start) -> None:
         return plain[:at] + plain[at:].replace(b"bad", b"\xff\xfed", 1)
 
     batch = raw_batch(records, spoil=spoil)
-    asyncio.run(produce_raw(processor.settings, source(processor), partition, [batch]))
+    asyncio.run(produce_raw(processor.settings, source(processor), [(partition, batch)]))
     processor.wait_until(lambda: len(processor.events()) == 2, "the good events")
     assert numbers_of(processor, "s") == [("first", 1), ("third", 2)]
     (letter,) = processor.dead_letters()

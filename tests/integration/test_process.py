@@ -153,8 +153,21 @@ def test_a_processor_stops_cleanly_and_goes_on_where_it_was(start) -> None:
     assert [event["session_event_sequence"] for event in processor.events()] == [1, 2]
 
 
-def test_when_most_records_are_bad_the_processor_stops_with_one_line_and_an_operator_can_override_it(start) -> None:
-    limit = {"TRACKER_DEAD_LETTER_MIN_LETTERS": "20", "TRACKER_CHUNK_MAX_RECORDS": "100"}
+def test_a_flood_of_bad_records_raises_an_alarm_and_holds_nobody_up(start) -> None:
+    processor = start(TRACKER_DEAD_LETTER_MIN_LETTERS="20", TRACKER_CHUNK_MAX_RECORDS="10")
+    processor.send(*[(b"good", b"{}", None)] * 60, click("good"))
+    processor.wait_until(lambda: len(processor.events()) == 1, "the good event")
+    assert len(processor.dead_letters()) == 60
+    assert "a flood of dead letters" in processor.stage.log_file.read_text()
+    status, state = processor.readiness()
+    assert status == 200
+    assert "a flood of dead letters: 60 of 2000 records" in state["notes"][0]
+
+
+def test_a_processor_that_is_told_to_stops_when_most_records_are_bad_and_can_be_overridden(start) -> None:
+    limit = {
+        "TRACKER_DEAD_LETTER_STOP": "true", "TRACKER_DEAD_LETTER_MIN_LETTERS": "20", "TRACKER_CHUNK_MAX_RECORDS": "100"
+    }  # fmt: skip
     processor = start(**limit)
     processor.send(click("good"))
     processor.wait_until(lambda: len(processor.events()) == 1, "the good event")
@@ -163,10 +176,10 @@ def test_when_most_records_are_bad_the_processor_stops_with_one_line_and_an_oper
     processor.stage.start()
     assert processor.stage.exit_status(WAIT_SECONDS) == 1
     log = processor.stage.log_file.read_text()
-    assert "TRACKER_DEAD_LETTER_MAX_PERCENT=100" in log
+    assert "TRACKER_DEAD_LETTER_STOP=false" in log
     assert "Traceback" not in log
     assert processor.dead_letters() == []
 
-    processor.stage.set_environment(TRACKER_DEAD_LETTER_MAX_PERCENT="100")
+    processor.stage.set_environment(TRACKER_DEAD_LETTER_STOP="false")
     processor.stage.start()
     processor.wait_until(lambda: len(processor.dead_letters()) == 30, "all letters")

@@ -14,6 +14,8 @@ from tests.reference.rows import (
     derived_id,
     event_row,
     inherited,
+    judged,
+    letter_key_of,
     origin_of,
     owner_of,
     row_id,
@@ -23,8 +25,6 @@ from tests.reference.rows import (
     visitor_of,
 )
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
-from topics.codec import RejectedRecord, decode_source
-from topics.dead_letter import CREATE_TIME
 
 #: A session's key, and its workspace where that is not the key's home.
 Row = tuple[bytes, str]
@@ -64,19 +64,14 @@ class Model:
         """Take records in log order: first time passes, then the record says what it has to say."""
         for source in records:
             self._offset, self._nth = source.offset, 0
-            if source.timestamp_type == CREATE_TIME and not self.rules.keys_are_used:
-                self._reject(source, "untimed")
-                continue
-            if source.timestamp > self.now:
+            record, flaw = judged(source, is_import=self.rules.keys_are_used)
+            if source.timestamp > self.now and flaw != "untimed":
                 self.now = source.timestamp
                 self._time_passes()
-            try:
-                record = decode_source(source.key, source.value)
-            except RejectedRecord as rejected:
-                self._reject(source, rejected.reason)
-            else:
-                if record["type"] != "tick":
-                    self._keyed(source, record)
+            if flaw:
+                self._reject(source, flaw)
+            elif record["type"] != "tick":
+                self._keyed(source, record)
         return self
 
     def _keyed(self, source: Any, record: Any) -> None:
@@ -245,7 +240,7 @@ class Model:
         self._soonest = min(self._soonest, self._deadline(session))
 
     def _reject(self, source: Any, reason: str) -> None:
-        self._make(DEAD_LETTERS.suffix, source.key, {"reason": reason, "source_offset": source.offset})
+        self._make(DEAD_LETTERS.suffix, letter_key_of(source), {"reason": reason, "source_offset": source.offset})
 
     def _make(self, topic: str, key: bytes | None, row: Any, headers: dict[str, bytes] | None = None) -> None:
         self.made.append(Made(topic, key, row, self._offset, self._nth, headers or {}))

@@ -8,11 +8,14 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from xxhash import xxh3_128_intdigest
 
+from topics.codec import RejectedRecord, decode_source
 from topics.event import EventData
 from topics.headers import LogPlace
 from topics.session import SessionInput, SessionRow
 
 TRACEPARENT_CHARS = 55
+CREATE_TIME = 0
+LONGEST_LETTER_KEY_BYTES = 65_536
 OUR_IDS = uuid5(NAMESPACE_DNS, "event-tracker")
 #: All that a session is told, except when it ends; events have most of it as fields of their own.
 CONTEXT_FIELDS = SessionInput.__annotations__.keys() - {"timeout_seconds"}
@@ -116,6 +119,23 @@ def uuid7_birth_ms(key: str) -> int | None:
     except ValueError:
         return None
     return found.int >> 80 if found.version == 7 and str(found) == key.lower() else None
+
+
+def judged(source: Any, *, is_import: bool) -> tuple[Any, str]:
+    """What a record says, or why it can't be taken."""
+    if source.timestamp_type == CREATE_TIME and not is_import:
+        return None, "untimed"
+    if any(name == "undecodable" for name, _ in source.headers):
+        return None, "undecodable"
+    try:
+        return decode_source(source.key, source.value), ""
+    except RejectedRecord as rejected:
+        return None, rejected.reason
+
+
+def letter_key_of(source: Any) -> bytes | None:
+    """The key of a letter: none where it is too long."""
+    return source.key if len(source.key or b"") <= LONGEST_LETTER_KEY_BYTES else None
 
 
 def origin_of(source: Any) -> LogPlace | None:

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Gauge
+
 from tests.simulation.app import App, FetchThread
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX, SOURCE_TOPIC, Broker
 from tests.simulation.disk import Disk, MemoryDatabase
@@ -17,6 +19,7 @@ from tests.simulation.producer import Producer
 from tests.simulation.reader import Reader
 from tests.simulation.tinybird import Client, Tinybird
 from topics.catalog import DEAD_LETTERS
+from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.kafka.clients import partition_for_key
 from tracker.process.group_commit import commit_forever
 from tracker.process.ticks import tick_forever
@@ -25,11 +28,12 @@ from tracker.sink.dead_letters import DeadLetters
 from tracker.sink.main import DATASOURCES, commit_covers
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.app import add_agent, watched
-from tracker.streaming.letter_rate import LetterLimit, LetterRate
 
 STATE_DIR = Path("sessions")
 #: Rubbish is wanted here.
-NO_LIMIT = LetterLimit(max_percent=100, window_records=1_000, min_letters=1_000)
+#: Shown to nobody.
+FLOODS = Gauge("floods", "Dead letters", ["producer", "workspace"], registry=None)
+NO_LIMIT = FloodLimit(window_records=1_000, min_letters=1_000, max_percent=100, stops=False)
 
 SINK_BOUNDS = Bounds(max_batches_in_flight=3, max_held_bytes=20_000)
 
@@ -85,7 +89,7 @@ def start_processor(world: World, group: Group, disk: Disk, process: Process) ->
         open_store=lambda path: parts.store(path, database, now_ms=lambda: env.now_ms),
         standbys=lambda: app.standbys,
     )
-    checkpoint = parts.checkpoint(producer, reader, PREFIX, LetterRate(NO_LIMIT))
+    checkpoint = parts.checkpoint(producer, reader, PREFIX, Floods(NO_LIMIT, FLOODS))
     add_agent(app, SOURCE_TOPIC, checkpoint.run)  # type: ignore[arg-type]
     app.start(recovery, recovery.stand_by)
     for forever in (
@@ -108,7 +112,7 @@ def start_sink(world: World, group: Group, tinybird: Tinybird, process: Process)
         new_lease_book=parts.lease_book,
     )  # fmt: skip
     producer = Producer(env, broker, plan.changelog_batch_bytes, plan.lost_ack_probability)
-    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(PREFIX), LetterRate(NO_LIMIT))  # type: ignore[arg-type]
+    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(PREFIX), Floods(NO_LIMIT, FLOODS))  # type: ignore[arg-type]
     limits = Limits(plan.sink_max_rows, plan.sink_max_bytes, plan.sink_window_ms)
     client = Client(env, tinybird)
 

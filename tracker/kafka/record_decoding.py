@@ -103,7 +103,7 @@ class AnyBatch:
                 yield record
                 decoded += 1
         except Exception as error:  # noqa: BLE001 - whatever stops aiokafka must not stop us
-            log.warning("a record batch is decoded record by record", offset=self.base_offset, error=repr(error))
+            log.debug("a record batch is decoded record by record", offset=self.base_offset, error=repr(error))
         else:
             return
         yield from islice(decode_one_by_one(self._raw), decoded, None)

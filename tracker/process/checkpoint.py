@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS
+from tracker.dead_letters.floods import Floods
 from tracker.errors import DiskFullError, InvariantError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.kafka.record_batches import ProducerRecord, send_batches
@@ -33,7 +34,6 @@ from tracker.process.lease import SessionLease
 from tracker.sessions.layouts import WATERMARK_KEY, offset_of
 from tracker.sessions.outputs import FoldResult
 from tracker.streaming.chunk import Chunk
-from tracker.streaming.letter_rate import LetterRate
 from tracker.table.changelog import read_to_end
 from tracker.table.changes import changed_rows
 from tracker.table.store import Row, SessionStore
@@ -52,11 +52,11 @@ class Checkpoint:
         producer: AIOKafkaProducer,
         new_reader: Callable[[], AIOKafkaConsumer],
         topic_prefix: str,
-        letter_rate: LetterRate,
+        floods: Floods,
         tracing: "Tracing | None" = None,
     ) -> None:
         self._tracing = tracing
-        self._letter_rate = letter_rate
+        self._floods = floods
         self._producer = producer
         self._new_reader = new_reader
         self._forwarder = Forwarder(producer, SOURCE.name(topic_prefix))
@@ -70,7 +70,7 @@ class Checkpoint:
 
         Raises:
             InvariantError: the chunk does not begin right after W: something was skipped or doubled.
-            TooManyDeadLetters: most of it can't be taken; nothing of it has been written.
+            TooManyDeadLetters: most of it can't be taken, and the deployment wants to stop then; nothing is written.
             KafkaError: an ack did not come. Nothing has been committed; the process stops and folds the chunk again.
         """
         lease = chunk.lease
@@ -83,11 +83,12 @@ class Checkpoint:
             result = lease.fold.fold(chunk.records)
         _say_when_it_came(chunk, result)
         for output in result.dead_letters:
-            self._letter_rate.note(DeadLetter.model_validate_json(output.value or b""))
+            self._floods.note(DeadLetter.model_validate_json(output.value or b""))
         if not await self._effects(lease, result, chunk.end - 1, steps):
             metrics.CHUNKS_DROPPED.inc()
             return
         lease.watermark = chunk.end - 1
+        self._floods.passed(lease.topic, lease.partition, chunk.end)
         if lease.contested:
             lease.take_in([*result.changed, *result.pages])  # not ours but the store's: somebody else's may have won
         else:

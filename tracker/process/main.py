@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
+from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, until_answered
@@ -27,7 +28,6 @@ from tracker.processes.lock import lock_directory
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
-from tracker.streaming.letter_rate import LetterLimit, LetterRate
 from tracker.streaming.readiness import Readiness, pages_of
 from tracker.streaming.topic_watch import TopicWatch
 from tracker.streaming.watches import watch_access, watch_assignment, watch_lag
@@ -104,8 +104,9 @@ async def _work(
     recovery = _recovery(settings, reader, app, log_id)
     sessions.recovery = recovery
     readiness.leases = app.leases
-    letter_rate = LetterRate(LetterLimit.of(settings))
-    checkpoint = Checkpoint(producer, reader, settings.topic_prefix, letter_rate, tracing)
+    floods = Floods(FloodLimit.of(settings), metrics.DEAD_LETTER_FLOODS)
+    readiness.more_notes = lambda: floods.lines
+    checkpoint = Checkpoint(producer, reader, settings.topic_prefix, floods, tracing)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
     tasks: list[asyncio.Task[None]] = []
 

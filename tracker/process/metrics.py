@@ -27,6 +27,11 @@ EVENT_IDS_REUSED = Counter(
     "tracker_process_event_ids_reused",
     "Events whose id their session had seen with another content: numbered too",
 )
+DEAD_LETTER_FLOODS = Gauge(
+    "tracker_process_dead_letter_flood",
+    "Dead letters of a sender among a partition's last records, while they are too many",
+    ["producer", "workspace"],
+)
 LOST_RECORDS = Counter(
     "tracker_process_lost_records", "Source records that retention deleted before they were processed"
 )

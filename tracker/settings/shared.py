@@ -12,14 +12,18 @@ class SharedSettings(BaseModel):
     worker_id: str = Field(
         default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
     )
-    dead_letter_max_percent: int = Field(
-        default=50, ge=1, le=100, description="share of dead letters above which process and sink stop; 100: never"
-    )
     dead_letter_window_records: int = Field(
-        default=2_000, ge=10, le=1_000_000, description="records of a partition over which that share is taken"
+        default=2_000, ge=10, le=1_000_000, description="last records of a partition in which dead letters are counted"
     )
     dead_letter_min_letters: int = Field(
-        default=500, ge=1, le=1_000_000, description="fewer letters than this in the window never stop anything"
+        default=500, ge=1, le=1_000_000, description="dead letters of one sender among them that raise an alarm"
+    )
+    dead_letter_stop: bool = Field(
+        default=False,
+        description="stop process and sink when dead letters are that many and dead_letter_max_percent of the records",
+    )
+    dead_letter_max_percent: int = Field(
+        default=50, ge=1, le=100, description="share of dead letters above which dead_letter_stop stops"
     )
     dead_letter_max_retries: int = Field(
         default=5, ge=1, le=1_000, description="how often tracker dead-letters retry sends a record again"

@@ -4,15 +4,15 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from topics.dead_letter import RejectReason, dead_letter, letter_key
 from tracker import clock
+from tracker.dead_letters.floods import Floods
 from tracker.kafka.record_batches import send_batches
-from tracker.streaming.letter_rate import LetterRate
 
 
 class DeadLetters:
     """Sends dead letters of the sink; returns when Kafka has them, since the row's offset is committed after that."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, letter_rate: LetterRate) -> None:
-        self._letter_rate = letter_rate
+    def __init__(self, producer: AIOKafkaProducer, topic: str, floods: Floods) -> None:
+        self._floods = floods
         self._producer = producer
         self._topic = topic
 
@@ -20,7 +20,7 @@ class DeadLetters:
         """Send one record to the dead letters.
 
         Raises:
-            TooManyDeadLetters: most rows can't be taken; the sink stops, with nothing of the batch committed.
+            TooManyDeadLetters: most rows can't be taken, and the deployment wants to stop then; nothing is committed.
             KafkaError: it was not acked.
         """
         letter = dead_letter(
@@ -32,7 +32,7 @@ class DeadLetters:
             detail=detail,
             failed_at_ms=clock.now_ms(),
         )
-        self._letter_rate.note(letter)
+        self._floods.note(letter)
         # As a batch: a single record would be held to the client's own limit, which is smaller than a letter may be.
         await send_batches(
             self._producer, self._topic, record.partition, [(letter_key(record.key), letter.encode(), [])]

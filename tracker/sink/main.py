@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
+from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.errors import ConfigurationError
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, until_answered
@@ -25,7 +27,6 @@ from tracker.sink.health import DatasourceHealth, details_of, problems_of
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
 from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
-from tracker.streaming.letter_rate import LetterLimit, LetterRate
 from tracker.streaming.readiness import Readiness, pages_of
 from tracker.streaming.topic_watch import Found, TopicWatch
 from tracker.streaming.watches import watch_access, watch_assignment, watch_lag
@@ -56,25 +57,40 @@ async def _traced_main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings, tracing: "Tracing | None") -> None:
-    topics = {topic.name(settings.topic_prefix): datasource for topic, datasource in DATASOURCES}
     app = new_app(
         settings,
         "sink",
-        source_topics=frozenset(topics),
+        source_topics=frozenset(_datasources(settings)),
         data_dir=settings.data_dir / "sink" / settings.worker_id,
     )
     producer = never_give_up(new_producer(settings, f"{settings.topic_prefix}sink.{settings.worker_id}"))
-    letter_rate = LetterRate(LetterLimit.of(settings))
-    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), letter_rate)
-    client = tinybird_client(settings)
+    floods = Floods(FloodLimit.of(settings), metrics.DEAD_LETTER_FLOODS)
+    dead_letters = DeadLetters(producer, DEAD_LETTERS.name(settings.topic_prefix), floods)
+    client, readiness = tinybird_client(settings), Readiness()
+    readiness.more_notes = lambda: floods.lines
     pipelines = _pipelines(settings, app, client, dead_letters, tracing)
-    opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread, topics)
-    tasks: list[asyncio.Task[None]] = []
-    readiness = Readiness()
-    watch = TopicWatch(settings, TOPICS, readiness, partial(_check_topics, settings))
 
     def health() -> list[DatasourceHealth]:
         return [pipeline.health() for pipeline in pipelines]
+
+    host, port = settings.sink_host, settings.sink_port
+    pages = pages_of(readiness, lambda: problems_of(health()), lambda: details_of(health()))
+    async with serving(pages, host, port, port_setting="TRACKER_SINK_PORT"), client:
+        await _work(settings, app, producer, pipelines, readiness)
+    log.info("sink stopped")
+
+
+async def _work(
+    settings: Settings,
+    app: ChunkApp,
+    producer: AIOKafkaProducer,
+    pipelines: Sequence[Pipeline],
+    readiness: Readiness,
+) -> None:
+    topics = _datasources(settings)
+    opener = SinkLeaseOpener(lambda: app.chunk_consumer.thread, topics)
+    watch = TopicWatch(settings, TOPICS, readiness, partial(_check_topics, settings))
+    tasks: list[asyncio.Task[None]] = []
 
     async def revoked(*_: Any, **__: Any) -> None:
         await asyncio.gather(*(pipeline.hand_over(HAND_OVER_SECONDS) for pipeline in pipelines))
@@ -101,15 +117,16 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
     app.on_partitions_revoked.connect(revoked, weak=False)
     for topic, pipeline in zip(topics, pipelines, strict=True):
         add_agent(app, topic, pipeline.take)
-    host, port = settings.sink_host, settings.sink_port
-    pages = pages_of(readiness, lambda: problems_of(health()), lambda: details_of(health()))
-    async with serving(pages, host, port, port_setting="TRACKER_SINK_PORT"), client:
-        await wait_for_access(settings, "sink")
-        opener.topic_ids = {name: topic.topic_id for name, topic in (await watch.wait()).items()}
-        await until_answered(settings.kafka_bootstrap, producer.start)
-        readiness.leases = app.leases
-        await serve(app, opener, started=started, drain=drain, stop=stop)
-    log.info("sink stopped")
+    await wait_for_access(settings, "sink")
+    opener.topic_ids = {name: topic.topic_id for name, topic in (await watch.wait()).items()}
+    await until_answered(settings.kafka_bootstrap, producer.start)
+    readiness.leases = app.leases
+    await serve(app, opener, started=started, drain=drain, stop=stop)
+
+
+def _datasources(settings: Settings) -> dict[str, str]:
+    """Return the datasource of each output topic."""
+    return {topic.name(settings.topic_prefix): datasource for topic, datasource in DATASOURCES}
 
 
 async def _check_topics(settings: Settings, found: Found) -> None:

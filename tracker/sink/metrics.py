@@ -36,6 +36,11 @@ END_TO_END_SECONDS = Histogram(
 )
 DUPLICATES = Counter("tracker_sink_duplicates", "Output records seen before and dropped", ["datasource"])
 REJECTED = Counter("tracker_sink_rejected_rows", "Rows that became dead letters", ["datasource", "reason"])
+DEAD_LETTER_FLOODS = Gauge(
+    "tracker_sink_dead_letter_flood",
+    "Dead letters of a sender among a partition's last records, while they are too many",
+    ["producer", "workspace"],
+)
 LOST = Counter(
     "tracker_sink_lost_records", "Output records that retention deleted before they were sent", ["datasource"]
 )

@@ -20,6 +20,8 @@ class Readiness:
         #: The worker's leases, once it may get any.
         self.leases: LeaseBook | None = None
         self.missing_topics: Sequence[str] = ()
+        #: Tells what else an operator should know of a worker that works.
+        self.more_notes: Callable[[], Sequence[str]] = tuple
 
     @property
     def problems(self) -> list[str]:
@@ -42,7 +44,7 @@ class Readiness:
         """Facts that explain a worker that is ready and does nothing."""
         if self.leases is not None and self.leases.expected == 0:
             return ["no partitions: there are more workers than partitions (TRACKER_PARTITIONS), this one stands by"]
-        return []
+        return list(self.more_notes())
 
     @property
     def partitions(self) -> int:

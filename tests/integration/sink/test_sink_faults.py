@@ -113,7 +113,6 @@ class Run:
             # Reached in the outage: then nothing is wanted of Kafka, and the group must not mind.
             "TRACKER_SINK_MAX_HELD_BYTES": "1000000",
             # Rows are bad here as often as a bad deploy makes them; that it would stop is tested elsewhere.
-            "TRACKER_DEAD_LETTER_MAX_PERCENT": "100",
         }
         self.first, self.second = (
             Stage("sink", data_dir / name, {**common, "TRACKER_WORKER_ID": name, "TRACKER_SINK_PORT": str(port)})

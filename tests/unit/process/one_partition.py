@@ -12,6 +12,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
+from prometheus_client import Gauge
 
 from tests.sessions_log import Log
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX, SOURCE_TOPIC, Appended, Broker
@@ -21,11 +22,11 @@ from tests.simulation.producer import Batch, Producer
 from tests.simulation.reader import Reader
 from tests.virtual_time import new_environment, run_virtually
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.process.checkpoint import Checkpoint
 from tracker.process.lease import SessionLease, read_lifetimes
 from tracker.sessions.rules import Rules
 from tracker.streaming.chunk import Chunk
-from tracker.streaming.letter_rate import LetterLimit, LetterRate
 from tracker.table.store import Row, SessionStore
 
 PARTITIONS = 2
@@ -33,7 +34,9 @@ NUMBER = 1
 TP = TopicPartition(SOURCE_TOPIC, NUMBER)
 STORE_PATH = Path("sessions/partition-1")
 LARGE_BATCH_BYTES = 100_000
-NO_LETTER_LIMIT = LetterLimit(max_percent=100, window_records=1_000, min_letters=1_000)
+#: Shown to nobody.
+FLOODS = Gauge("floods", "Dead letters", ["producer", "workspace"], registry=None)
+NO_LETTER_LIMIT = FloodLimit(window_records=1_000, min_letters=1_000, max_percent=100, stops=False)
 
 
 class FaultyProducer(Producer):
@@ -106,8 +109,8 @@ class OnePartition:
         """Run a test in virtual time."""
         run_virtually(self.env, test)
 
-    def checkpoint(self, letter_limit: LetterLimit = NO_LETTER_LIMIT, tracing: Any = None) -> Checkpoint:
-        return Checkpoint(self.producer, self.reader, PREFIX, LetterRate(letter_limit), tracing)
+    def checkpoint(self, letter_limit: FloodLimit = NO_LETTER_LIMIT, tracing: Any = None) -> Checkpoint:
+        return Checkpoint(self.producer, self.reader, PREFIX, Floods(letter_limit, FLOODS), tracing)
 
     def reader(self) -> Any:
         self.readers += 1

@@ -9,11 +9,11 @@ from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX
 from tests.unit.process.one_partition import NUMBER, TP, OnePartition, partition_test
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_TIME_MS
+from tracker.dead_letters.floods import FloodLimit, TooManyDeadLetters
 from tracker.errors import InvariantError
 from tracker.process import metrics
 from tracker.streaming.chunk import Chunk
 from tracker.streaming.lease import Lease
-from tracker.streaming.letter_rate import LetterLimit, TooManyDeadLetters
 
 SEQUENCED_TOPIC, SESSIONS_TOPIC, LETTERS_TOPIC = (topic.name(PREFIX) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS))
 OUTPUT_TOPICS = (SEQUENCED_TOPIC, SESSIONS_TOPIC, LETTERS_TOPIC)
@@ -211,7 +211,7 @@ def test_a_lease_that_dies_on_the_way_drops_its_chunk_before_the_next_effect(die
 async def test_too_many_letters_stop_the_chunk_before_anything_is_written(partition):
     await partition.open_lease()
     write_one_of_each(partition)
-    strict = partition.checkpoint(LetterLimit(max_percent=0, window_records=10, min_letters=1))
+    strict = partition.checkpoint(FloodLimit(window_records=10, min_letters=1, max_percent=1, stops=True))
     with pytest.raises(TooManyDeadLetters):
         await partition.checkpoint_next(strict)
     assert partition.producer.sent_to == []

@@ -6,13 +6,13 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 
 from tests.simulation.broker import PREFIX
-from tests.unit.process.one_partition import NO_LETTER_LIMIT, OnePartition, partition_test
+from tests.unit.process.one_partition import FLOODS, NO_LETTER_LIMIT, OnePartition, partition_test
 from tests.unit.sink.sink_records import TOPIC, rows
 from topics.catalog import DEAD_LETTERS
 from topics.dead_letter import DeadLetter
 from tracker import clock
+from tracker.dead_letters.floods import FloodLimit, Floods, TooManyDeadLetters
 from tracker.sink.dead_letters import DeadLetters
-from tracker.streaming.letter_rate import LetterLimit, LetterRate, TooManyDeadLetters
 
 LETTERS_TOPIC = DEAD_LETTERS.name(PREFIX)
 NOW_MS = 1_767_225_600_000
@@ -23,8 +23,8 @@ def fixed_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now_ms", lambda: NOW_MS)
 
 
-def letters_of(partition: OnePartition, limit: LetterLimit = NO_LETTER_LIMIT) -> DeadLetters:
-    return DeadLetters(partition.producer, LETTERS_TOPIC, LetterRate(limit))
+def letters_of(partition: OnePartition, limit: FloodLimit = NO_LETTER_LIMIT) -> DeadLetters:
+    return DeadLetters(partition.producer, LETTERS_TOPIC, Floods(limit, FLOODS))
 
 
 @partition_test()
@@ -58,7 +58,7 @@ async def test_a_letter_that_is_not_acked_is_an_error(partition):
 
 @partition_test()
 async def test_too_many_letters_stop_the_sink_before_they_are_sent(partition):
-    strict = letters_of(partition, LetterLimit(max_percent=0, window_records=10, min_letters=1))
+    strict = letters_of(partition, FloodLimit(window_records=10, min_letters=1, max_percent=1, stops=True))
     with pytest.raises(TooManyDeadLetters):
         await strict.send(rows(1, partition=1)[0], "refused", "")
     assert partition.producer.sent_to == []
