@@ -6,7 +6,7 @@ so the first copies come in that order, and one number per origin tells a copy f
 (docs/decisions/0007).
 
 Anyone who may write to the topic can write the header that says where a record was forwarded from. It is believed only
-with a seal over place, key and value that is made with the processors' secret (docs/decisions/0040): otherwise a
+with a seal over place, key and value that is made with the processors' secret (docs/decisions/0039): otherwise a
 made-up place with a high offset would have all real copies of that partition dropped as repetitions.
 """
 
