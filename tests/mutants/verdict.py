@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,20 @@ EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
 #: What mutmut says of a mutant that the tests noticed. A test that hangs has noticed, too.
 CAUGHT = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
 
-Equivalents = dict[tuple[str, tuple[str, ...]], str]
+
+@dataclass(frozen=True, slots=True)
+class Equivalents:
+    """Mutants that change nothing that anybody could see, each with its reason."""
+
+    #: By function and changed lines.
+    listed: Mapping[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    #: By what the changed lines look like, in any function.
+    always: Mapping[re.Pattern[str], str] = field(default_factory=dict)
+
+    def reason_of(self, function: str, change: tuple[str, ...]) -> str | None:
+        """Why a mutant is one of these, or None if it is not."""
+        alike = (reason for pattern, reason in self.always.items() if pattern.fullmatch("\n".join(change)))
+        return self.listed.get((function, change)) or next(alike, None)
 
 
 @dataclass(slots=True)
@@ -38,7 +52,7 @@ def score_of(results: list[dict[str, Any]], equivalents: Equivalents) -> Score:
     for result in results:
         if result["state"] in CAUGHT:
             score.caught += 1
-        elif (function_of(result["name"]), changed_lines(result["difference"])) in equivalents:
+        elif equivalents.reason_of(function_of(result["name"]), changed_lines(result["difference"])):
             score.equivalent += 1
         else:
             changed = "\n".join(changed_lines(result["difference"]))
@@ -62,9 +76,13 @@ def changed_lines(difference: str) -> tuple[str, ...]:
 
 
 def read_equivalents(path: Path = EQUIVALENTS) -> Equivalents:
-    """The mutants that are known to change nothing, each with its reason."""
-    listed = tomllib.loads(path.read_text()).get("equivalent", [])
-    return {
-        (each["function"], tuple(line.strip() for line in each["change"].strip().splitlines())): each["reason"]
-        for each in listed
-    }
+    """Read the list."""
+    found = tomllib.loads(path.read_text())
+    return Equivalents(
+        {(each["function"], _lines(each["change"])): each["reason"] for each in found.get("equivalent", ())},
+        {re.compile("\n".join(_lines(each["pattern"]))): each["reason"] for each in found.get("always", ())},
+    )
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.strip().splitlines())

@@ -49,6 +49,28 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     assert await waiting == [lease]
 
 
+def test_each_rebalance_is_a_generation_of_its_own():
+    book = LeaseBook()
+    late = []
+    for _ in range(3):
+        late.append(Lease(TP, book.generation, 0))
+        book.revoke_all()
+    assert not any(book.grant(lease) for lease in late)
+    assert book.grant(Lease(TP, book.generation, 0))
+
+
+async def test_a_look_that_finds_nothing_lasts_as_long_as_it_may():
+    """Whatever happened before it: otherwise the fetch loop would turn without a rest."""
+    book = LeaseBook()
+    lease = Lease(TP, book.generation, 0)
+    book.grant(lease)
+    lease.chunks_in_flight = MAX_CHUNKS_IN_FLIGHT + 1
+    book.chunk_done(lease)
+    began = asyncio.get_running_loop().time()
+    assert await book.wait_for_wanting(0.05) == []
+    assert asyncio.get_running_loop().time() - began >= 0.05
+
+
 def test_how_many_partitions_the_group_has_given_is_known_until_the_next_rebalance():
     book = LeaseBook()
     assert book.expected is None
