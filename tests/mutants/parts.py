@@ -35,7 +35,13 @@ PARTS = (
     Part(
         "process",
         ("tracker/process/*.py", "tracker/streaming/lease.py", "tracker/streaming/chunk.py"),
-        ("tests/unit/process", "tests/unit/streaming", "tests/property/test_log_properties.py", *SIMULATOR),
+        (
+            "tests/unit/process",
+            "tests/unit/streaming",
+            "tests/unit/table/test_rows_of_a_key.py",
+            "tests/property/test_log_properties.py",
+            *SIMULATOR,
+        ),
         0.85,
     ),
     Part(

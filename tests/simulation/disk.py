@@ -80,6 +80,7 @@ class MemoryDatabase:
         self._rows = disk.files.setdefault(path, {})
         self._before_write = before_write
         self._after_write = after_write
+        self._has_failed = False
 
     def get(self, key: bytes) -> bytes | None:
         return self._rows.get(key)
@@ -92,7 +93,9 @@ class MemoryDatabase:
 
     def write(self, rows: Mapping[bytes, bytes | None]) -> None:
         self._before_write()
-        if self._disk.is_full:
+        if self._disk.is_full or self._has_failed:
+            # As RocksDB does: after a write that failed, it takes nothing more until it is opened anew.
+            self._has_failed = True
             self._disk.refused_writes += 1
             raise DiskFullError("no space left on device")
         self._disk.note(self._rows, rows)

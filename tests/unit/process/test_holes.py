@@ -8,6 +8,7 @@ from tests.sessions_log import MINUTE_MS, START_MS, rows
 from tests.simulation.broker import CHANGELOG_TOPIC
 from tests.unit.process.one_partition import OnePartition, partition_test
 from tests.unit.process.test_checkpoint import counted
+from topics.headers import SOURCE_OFFSET
 from tracker.kafka.clients import RETRY_SECONDS
 from tracker.process import metrics
 from tracker.process.ticks import is_due
@@ -97,6 +98,48 @@ async def test_a_contested_leases_next_chunks_are_merged_too(partition):
     assert held(partition, b"a") == (50, 9)
     assert held(partition, b"new")[1] == 1
     assert partition.lease.store.position == len(partition.changelog) > position
+
+
+@partition_test()
+async def test_a_contested_lease_counts_on_from_what_its_own_chunks_have_written(partition):
+    await begun(partition, "a", "b")
+    partition.others_write([state_row(partition, b"b", offset=50, sequence=9)])
+    for number in (2, 3, 4):
+        partition.log.event("a", event_id=f"a-{number}")
+        await partition.checkpoint_next()
+    assert partition.lease.contested
+    assert held(partition, b"a") == (4, 4)
+    numbers = [row["session_event_sequence"] for row in rows(partition.outputs["events.sequenced"])]
+    assert numbers == [1, 1, 2, 3, 4]
+
+
+@partition_test()
+async def test_a_contested_lease_does_not_write_over_what_is_ahead_of_it_in_its_store(partition):
+    await begun(partition, "a")
+    partition.lease.contested = True
+    partition.lease.store.merge([state_row(partition, b"a", offset=50, sequence=9)], len(partition.changelog))
+    partition.log.event("a", event_id="a-2")
+    await partition.checkpoint_next()
+    assert held(partition, b"a") == (50, 9)
+
+
+@partition_test()
+async def test_what_is_to_be_written_again_is_written_once_with_the_offset_of_a_removal_in_its_headers(partition):
+    await begun(partition, "a", "b")
+    assert not partition.lease.contested
+    partition.lease.store.overwritten = {b"b", b"gone"}
+    length = len(partition.changelog)
+    partition.log.event("a", event_id="a-2")
+    await partition.checkpoint_next()
+    partition.log.event("a", event_id="a-3")
+    await partition.checkpoint_next()
+    found = [(record.key, record.value is None, dict(record.headers)) for record in partition.changelog[length:]]
+    assert [one for one in found if one[0] in (b"b", b"gone")] == [
+        (b"b", False, {}),
+        (b"gone", True, {SOURCE_OFFSET: b"1"}),
+    ]
+    assert all(not headers for _, is_removal, headers in found if not is_removal)
+    assert partition.lease.store.overwritten == set()
 
 
 @partition_test(max_batch_bytes=150)
