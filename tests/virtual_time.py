@@ -1,7 +1,11 @@
 """Running a test of one part in the simulator's virtual time: no waiting, and no hanging either."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
 
 from tests.simulation.environment import Environment
 
@@ -30,3 +34,12 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let virtual time pass until a condition holds."""
     while not condition():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def virtual_monotonic(environment: Environment, *modules: ModuleType) -> Iterator[None]:
+    """Have modules that import ``monotonic`` read virtual time meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setattr(module, "monotonic", environment.loop.time)
+        yield

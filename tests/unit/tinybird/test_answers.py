@@ -3,7 +3,16 @@
 import pytest
 
 from tracker.errors import ConfigurationError
-from tracker.tinybird.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable, read_answer
+from tracker.tinybird.answers import (
+    IngestResult,
+    RateLimit,
+    RowsRefused,
+    RowsTooLarge,
+    TinybirdUnavailable,
+    read_answer,
+    read_rate_limit,
+    read_wait,
+)
 
 
 def test_only_a_200_with_its_counts_means_written():
@@ -28,8 +37,8 @@ def test_the_server_says_how_long_to_wait():
     assert raised.value.retry_after_seconds == 7
 
 
-@pytest.mark.parametrize("retry_after", [None, "", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_a_wait_that_is_no_number_leaves_it_to_our_own_backoff(retry_after: str | None):
+@pytest.mark.parametrize("retry_after", [None, "", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "inf", "nan", "-1", "0"])
+def test_a_wait_that_makes_no_sense_leaves_it_to_our_own_backoff(retry_after: str | None):
     with pytest.raises(TinybirdUnavailable) as raised:
         read_answer(429, retry_after, "")
     assert raised.value.retry_after_seconds is None
@@ -59,3 +68,35 @@ def test_too_many_bytes_are_to_be_split():
 def test_what_the_operator_has_to_fix_is_said(status: int, advice: str):
     with pytest.raises(ConfigurationError, match=advice):
         read_answer(status, None, "")
+
+
+@pytest.mark.parametrize("error", [TinybirdUnavailable("no answer", 7), RowsRefused("line 7"), RowsTooLarge("413")])
+def test_an_error_says_why(error: Exception):
+    assert str(error) == error.args[0] != ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "limit"),
+    [
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1.5"}, RateLimit(3, 1.5)),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}, RateLimit(0, 0)),
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "100000"}, RateLimit(3, 120)),
+        ({"X-RateLimit-Remaining": "-1", "X-RateLimit-Reset": "1"}, None),
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "-1"}, None),
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "inf"}, None),
+        ({"X-RateLimit-Remaining": "3"}, None),
+        ({"X-RateLimit-Reset": "3"}, None),
+        ({"X-RateLimit-Remaining": "many", "X-RateLimit-Reset": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_the_headers_say_what_is_left_or_nothing_is_believed(headers: dict[str, str], limit: RateLimit | None):
+    assert read_rate_limit(headers) == limit
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [({"Retry-After": "3", "X-RateLimit-Reset": "9"}, "3"), ({"X-RateLimit-Reset": "9"}, "9"), ({}, None)],
+)
+def test_the_wait_is_that_of_retry_after_or_until_the_limit_is_reset(headers: dict[str, str], wait: str | None):
+    assert read_wait(headers) == wait

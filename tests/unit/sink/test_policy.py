@@ -1,0 +1,39 @@
+"""How large batches are after requests that were too large, to the byte."""
+
+import pytest
+
+from tracker.sink.batches import Limits
+from tracker.sink.policy import BatchPolicy
+
+LIMITS = Limits(max_rows=100, max_bytes=8_000, window_ms=300)
+
+
+def grown() -> BatchPolicy:
+    policy = BatchPolicy(LIMITS)
+    for _ in range(10):
+        policy.note(is_behind=True, is_throttled=False)
+    assert policy.limits.max_bytes == 8_000
+    return policy
+
+
+@pytest.mark.parametrize(("size_bytes", "most"), [(6_000, 3_000), (6_001, 3_000), (100_000, 8_000), (1, 1), (0, 1)])
+def test_half_of_what_was_too_large_is_the_most_from_then_on_and_at_once(size_bytes, most):
+    policy = grown()
+    policy.too_large(size_bytes)
+    assert policy.limits.max_bytes == most
+    policy.note(is_behind=True, is_throttled=True)
+    assert policy.limits.max_bytes == most
+    assert isinstance(policy.limits.max_bytes, int)
+
+
+def test_the_smallest_that_was_too_large_counts():
+    policy = grown()
+    policy.too_large(4_000)
+    policy.too_large(6_000)
+    assert policy.limits.max_bytes == 2_000
+
+
+def test_batches_that_are_small_already_stay_as_they_are():
+    policy = BatchPolicy(LIMITS)
+    policy.too_large(6_000)
+    assert policy.limits.max_bytes == 1_000
