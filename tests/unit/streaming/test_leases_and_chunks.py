@@ -119,6 +119,7 @@ def test_a_lease_names_its_partition_and_says_whether_it_lives():
     lease = Lease(TP, book.generation, 0)
     book.grant(lease)
     assert (lease.topic, lease.partition, book.get(TP), book.live()) == ("events", 3, lease, [lease])
+    assert not lease.waits_for_room
     assert repr(lease) == "<Lease events-3 generation=0 live>"
     book.revoke_all()
     assert repr(lease) == "<Lease events-3 generation=0 dead>"
@@ -189,6 +190,12 @@ def test_the_last_chunk_reaches_to_where_the_fetch_ended(max_records: int):
     assert [chunk.begin for chunk in chunks] == [10, *(chunk.end for chunk in chunks[:-1])]
     assert chunks[-1].end == lease.next_offset == 20
     assert lease.chunks_in_flight == len(chunks) == 4 // max_records
+
+
+def test_a_record_alone_is_one_chunk_however_few_a_chunk_may_hold():
+    lease = Lease(TP, 0, 10)
+    assert len(list(cut_chunks(lease, [Record(10)], position=11, max_records=1))) == 1
+    assert len(list(cut_chunks(lease, [], position=12, max_records=1))) == 1
 
 
 def test_a_log_that_begins_before_what_was_folded_is_not_the_same_log():

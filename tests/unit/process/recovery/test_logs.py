@@ -1,6 +1,7 @@
 """What is recovered belongs to one log, in one layout; what the log has lost meanwhile is counted."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.sessions_log import START_MS
 from tests.simulation.broker import SOURCE_TOPIC
@@ -28,8 +29,10 @@ def test_records_that_were_deleted_before_they_were_processed_are_counted(begins
         await worker.work()
         worker.log_starts[TP] = begins_at
         before = gauge(metrics.LOST_RECORDS)
-        await worker.recover()
+        with capture_logs() as logs:
+            await worker.recover()
         assert gauge(metrics.LOST_RECORDS) - before == lost
+        assert any(line["log_level"] == "error" for line in logs) == (lost > 0)
 
     worker.run(test)
 
