@@ -44,9 +44,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Let pytest-randomly shuffle the fast tests only."""
-    ordered = iter([item for item in items if _is_ordered(item)])
+    """Let pytest-randomly shuffle the fast tests only. What ``-k`` and ``-m`` deselect stays away."""
+    found = [item for item in items if _is_ordered(item)]
     yield
+    selected = set(items)
+    ordered = iter([item for item in found if item in selected])
     items[:] = [next(ordered) if _is_ordered(item) else item for item in items]
 
 
