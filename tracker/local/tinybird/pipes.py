@@ -1,7 +1,11 @@
-"""Reads Tinybird's ``.pipe`` files as far as this project uses the format: one node, an endpoint."""
+"""Reads Tinybird's ``.pipe`` files as far as this project uses the format: one node, an endpoint.
+
+A pipe may read from another pipe as from a table (``FROM other_pipe``); the parameters of a request are those of both.
+"""
 
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +15,8 @@ from tracker.errors import ConfigurationError
 _INSTRUCTION: Final = re.compile(r"^(?P<name>[A-Z_]+)\s*(?P<rest>.*)$")
 #: Each may be there once.
 _KNOWN: Final = frozenset({"TOKEN", "DESCRIPTION", "NODE", "SQL", "TYPE"})
+#: What a query reads from: a table, a pipe, or a name that its own WITH has given.
+_SOURCE: Final = re.compile(r"\b(FROM|JOIN)(\s+)([A-Za-z_]\w*)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,27 @@ def read_pipes(project_dir: Path) -> dict[str, Pipe]:
     """
     files = sorted((project_dir / "pipes").glob("*.pipe"))
     return {file.stem: parse_pipe(file.stem, file.read_text()) for file in files}
+
+
+def whole_template(name: str, pipes: Mapping[str, Pipe], readers: tuple[str, ...] = ()) -> str:
+    """Return a pipe's template with the templates of the pipes that it reads from in their places.
+
+    They are put in before any value is: the text of a parameter never becomes the name of a pipe.
+
+    Raises:
+        ConfigurationError: a pipe reads from itself, directly or through others.
+    """
+    readers = (*readers, name)
+
+    def replace(source: re.Match[str]) -> str:
+        keyword, space, read = source.groups()
+        if read not in pipes:
+            return source[0]
+        if read in readers:
+            raise ConfigurationError(f"{read}.pipe reads from itself: {' reads '.join((*readers, read))}")
+        return f"{keyword}{space}(\n{whole_template(read, pipes, readers)}\n) AS {read}"
+
+    return _SOURCE.sub(replace, pipes[name].template.removeprefix("%\n"))
 
 
 def parse_pipe(name: str, text: str) -> Pipe:

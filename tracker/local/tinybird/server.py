@@ -15,7 +15,7 @@ from aiohttp import web
 from tracker import clock
 from tracker.local.tinybird.body import BadEncodingError, BodyTooLargeError, read_body
 from tracker.local.tinybird.database import Database, QueryError, UnknownDatasourceError
-from tracker.local.tinybird.pipes import Pipe
+from tracker.local.tinybird.pipes import Pipe, whole_template
 from tracker.local.tinybird.rate_limit import TokenBucket
 from tracker.local.tinybird.rows import NotNdjsonError
 from tracker.local.tinybird.templates import TemplateError, render
@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, settings: Settings, database: Database, pipes: Mapping[str, Pipe]) -> None:
         self._database = database
-        self._pipes = pipes
+        self._templates = {name: whole_template(name, pipes) for name in pipes}
         self._token = settings.tinybird_token.get_secret_value().encode()
         self._read_token = settings.tinybird_reader.get_secret_value().encode()
         self._max_body_bytes = settings.local_tinybird_max_body_bytes
@@ -128,10 +128,10 @@ class Server:
 
     async def _pipe(self, request: web.Request) -> web.Response:
         self._authorize(request, self._read_token)
-        pipe = self._pipes.get(request.match_info["name"])
-        if pipe is None:
+        template = self._templates.get(request.match_info["name"])
+        if template is None:
             raise web.HTTPNotFound(text=f"there is no pipe {request.match_info['name']}")
-        return await self._answer(render(pipe.template, request.query))
+        return await self._answer(render(template, request.query))
 
     async def _answer(self, query: str) -> web.Response:
         loop = asyncio.get_running_loop()
