@@ -29,7 +29,7 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrawnTests]:
 def interval(
     n: int, converted: int, control_n: int, control_converted: int, alpha: float
 ) -> tuple[float, float, float]:
-    """Return the difference's interval and its p-value, as docs/decisions/0039 has them."""
+    """Return the difference's interval and its p-value, as docs/decisions/0042 has them."""
     smooth = stats.beta(converted + 1, n - converted + 1).mean()
     smooth_control = stats.beta(control_converted + 1, control_n - control_converted + 1).mean()
     variance = stats.bernoulli(smooth).var() / n + stats.bernoulli(smooth_control).var() / control_n
@@ -157,7 +157,7 @@ def test_the_interval_covers_a_true_difference_at_every_look_at_once(tests: Draw
 
 
 def test_a_planted_lift_is_found(tests: DrawnTests, record_property):
-    """5 % against 6 %, 700 visitors a day each: docs/decisions/0039 gives these figures."""
+    """5 % against 6 %, 700 visitors a day each: docs/decisions/0042 gives these figures."""
     better = tests.look_daily(AB, seed=3)["verdict"][..., 1] == "better"
     power_by_day = better.cumsum(axis=1).astype(bool).mean(axis=0)
     first_day = better.argmax(axis=1)[better.any(axis=1)] + 1
