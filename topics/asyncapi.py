@@ -1,7 +1,7 @@
 """The AsyncAPI 3 document of the topics, made from the catalog and the records' own types. Pure.
 
 ``tracker topics asyncapi`` prints it. Operations are the tracker's own, as AsyncAPI has it: what it *receives* others
-send, what it *sends* others may read. The changelog is left out: it is nobody else's business.
+send, what it *sends* others may read. The changelog and the history are left out: nobody else reads or writes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from topics import headers
-from topics.catalog import CHANGELOG, DEAD_LETTERS, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
+from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
 from topics.codec import MAX_SOURCE_VALUE_BYTES
 from topics.control import ExpireRecord, FlushRecord
 from topics.dead_letter import DeadLetter
@@ -214,4 +214,4 @@ _KEY: Final = {
 }
 
 #: Of the catalog, what the document leaves out.
-LEFT_OUT: Final = (CHANGELOG,)
+LEFT_OUT: Final = (CHANGELOG, HISTORY)

@@ -97,6 +97,14 @@ CHANGELOG: Final = Topic(
     },
 )
 
+HISTORY: Final = Topic(
+    suffix="events.history",
+    key="what is decided, and about which offset",
+    value="Skip (JSON)",
+    purpose="what operators have decided about the source log: every fold of it heeds that",
+    config={"cleanup.policy": "compact", TIMESTAMP_TYPE: "CreateTime"},
+)
+
 LEGACY: Final = Topic(
     suffix="events.legacy",
     key="session id, UTF-8; partitioner murmur2",
@@ -106,4 +114,4 @@ LEGACY: Final = Topic(
 )
 
 #: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.
-CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG, LEGACY)
+CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG, HISTORY, LEGACY)

@@ -11,7 +11,7 @@ moved up or not, lies behind what its reader has had, and the position that coun
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 SOURCE_PARTITION: Final = "source-partition"
 SOURCE_OFFSET: Final = "source-offset"
@@ -43,6 +43,9 @@ UNDECODABLE: Final = "undecodable"
 #: On such a record: a part that is not whole, as ``part:size in bytes:SHA-256 of the whole part``.
 CUT: Final = "cut"
 
+#: In place of a record that an operator has decided to skip: why (``topics.history``). Readers put it there.
+SKIPPED: Final = "skipped"
+
 #: Set by producers that want to be told apart in dead letters.
 PRODUCER_CLIENT_ID: Final = "producer-client-id"
 
@@ -61,6 +64,10 @@ _MAX_TIME_DIGITS: Final = 15
 POSITION_HEADERS: Final = 3
 
 Headers = list[tuple[str, bytes]]
+
+
+#: Why a record is not to be read: a dead letter's reason, and its detail.
+Unreadable = tuple[Literal["undecodable", "skipped"], str]
 
 
 class LogPlace(NamedTuple):
@@ -118,11 +125,13 @@ def read_forwarded_from(headers: Iterable[tuple[str, bytes]]) -> LogPlace | None
     return place if place.partition <= _MAX_PARTITION and place.offset <= _MAX_OFFSET else None
 
 
-def read_undecodable(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
-    """Return why a record can't be decoded, or None if it can. Foreign headers of the name count, too."""
+def read_unreadable(headers: Iterable[tuple[str, bytes | None]]) -> Unreadable | None:
+    """Return why a record is not to be read, or None if it is. Foreign headers of these names count, too."""
     for name, value in headers:
         if name == UNDECODABLE:
-            return (value or b"").decode(errors="replace")
+            return "undecodable", (value or b"").decode(errors="replace")
+        if name == SKIPPED:
+            return "skipped", (value or b"").decode(errors="replace")
     return None
 
 

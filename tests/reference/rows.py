@@ -67,9 +67,10 @@ def content_of(data: Any) -> dict[str, Any]:
 def told_of(record: Any, headers: Any) -> dict[str, bytes]:
     """What a numbered event's headers tell of its record."""
     told = {}
-    if retries := record.get("retry_count") or int(headers.get("retry-count", b"0")):
+    counted = headers.get("retry-count") or b"0"
+    if retries := record.get("retry_count") or (re.fullmatch(rb"[0-9]{1,7}", counted) and int(counted)):
         told["retry-count"] = b"%d" % retries
-    if len(headers.get("traceparent", b"")) == TRACEPARENT_CHARS:
+    if len(headers.get("traceparent") or b"") == TRACEPARENT_CHARS:
         told["traceparent"] = headers["traceparent"]
     return told
 
@@ -125,8 +126,8 @@ def judged(source: Any, *, is_import: bool) -> tuple[Any, str]:
     """What a record says, or why it can't be taken."""
     if source.timestamp_type == CREATE_TIME and not is_import:
         return None, "untimed"
-    if any(name == "undecodable" for name, _ in source.headers):
-        return None, "undecodable"
+    if unread := [name for name, _ in source.headers if name in {"undecodable", "skipped"}]:
+        return None, unread[0]
     try:
         return decode_source(source.key, source.value), ""
     except RejectedRecord as rejected:
@@ -141,7 +142,7 @@ def letter_key_of(source: Any) -> bytes | None:
 def origin_of(source: Any) -> LogPlace | None:
     """Where a record stood before it was forwarded: if the seal says that it was."""
     headers = dict(source.headers)
-    found = re.fullmatch(rb"(\d+):(\d+)", headers.get("forwarded-from", b""))
+    found = re.fullmatch(rb"(\d+):(\d+)", headers.get("forwarded-from") or b"")
     if found is None:
         return None
     person = b"tracker forwards"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
+from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
 
 Operation = Literal["Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "IdempotentWrite"]
 Resource = Literal["topic", "group", "cluster"]
@@ -48,6 +48,7 @@ def _process(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SOURCE, READ_WRITE, "events in; ticks and forwards")
     yield _topic(prefix, SOURCE, ("DescribeConfigs",), "the check that the broker stamps records", optional=True)
     yield _topic(prefix, CHANGELOG, READ_WRITE, "sessions, and their recovery")
+    yield _topic(prefix, HISTORY, READ, "what operators have decided about the log")
     yield _topic(prefix, SEQUENCED, WRITE, "numbered events")
     yield _topic(prefix, SESSIONS, WRITE, "session rows")
     yield _topic(prefix, DEAD_LETTERS, WRITE, "what can't be taken")
@@ -70,6 +71,7 @@ def _topics(prefix: str) -> Iterator[Need]:
 
 def _replay(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SOURCE, READ, "what is folded again")
+    yield _topic(prefix, HISTORY, READ, "what operators have decided about the log", optional=True)
     for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
         yield _topic(prefix, topic, READ, "what --compare holds against", optional=True)
     yield _group(prefix, "process", ("Describe",), "how far live has come, for --compare", optional=True)
@@ -104,6 +106,13 @@ def _session(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SEQUENCED, READ, "a session's numbered events")
 
 
+def _skip(prefix: str) -> Iterator[Need]:
+    yield _topic(prefix, SOURCE, ("Describe",), "where the log ends")
+    yield _group(prefix, "process", ("Describe",), "how far the processors have come")
+    yield _topic(prefix, HISTORY, WRITE, "the decision")
+    yield _idempotence()
+
+
 def _migration(prefix: str) -> Iterator[Need]:
     for topic in (SOURCE, LEGACY):
         yield _topic(prefix, topic, READ, "the two lanes that are compared")
@@ -119,6 +128,7 @@ _NEEDS: Final = {
     "dead-letters": _dead_letters,
     "verify": _verify,
     "session": _session,
+    "skip": _skip,
     "migration": _migration,
 }
 #: The stages, then the operators' commands.

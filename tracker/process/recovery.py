@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
+from tracker.kafka.log_history import read_skips
 from tracker.process import metrics
 from tracker.process.assumptions import LogId
 from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes, remove_orphaned_pages
@@ -50,6 +51,7 @@ class SessionRecovery:
         standbys: Callable[[], frozenset[int]] = frozenset,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
+        history_topic: str = "",
     ) -> None:
         self._state_dir = state_dir
         self._changelog_topic = changelog_topic
@@ -61,6 +63,7 @@ class SessionRecovery:
         self._standbys = standbys
         self._log_id = log_id
         self._seal = seal
+        self._history_topic = history_topic
         self._stores: dict[int, SessionStore] = {}
         self._lag_rows: dict[int, int] = {}
 
@@ -93,11 +96,13 @@ class SessionRecovery:
         partitions = dict(behind)
         async with self._new_reader() as reader, self._new_reader() as source:
             starts = await source.beginning_offsets(list(partitions.values()))
+            skips = await read_skips(source, self._history_topic, partitions) if self._history_topic else {}
             async for number, rows_read in read_to_end(reader, self._changelog_topic, stores):
                 tp = partitions[number]
                 remove_orphaned_pages(stores[number])
                 lifetimes = await read_lifetimes(stores[number], self._rules)
                 lease = self._lease(tp, generation, starts[tp], lifetimes)
+                lease.skips = skips.get(number, {})
                 seconds = perf_counter() - began
                 metrics.RECOVERY_SECONDS.observe(seconds)
                 log.info(

@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiolimiter import AsyncLimiter
 
+from tracker.kafka.log_history import Skips, put_in
 from tracker.replay.plan import PartitionPlan
 from tracker.replay.selection import from_offset, of_workspace
 from tracker.replay.source import read_stretch
@@ -57,6 +58,7 @@ class PartitionReplay:
     partition_of: PartitionOf
     rules: Rules
     seal: ForwardSeal
+    skips: Skips
     workspace: str
     store: SessionStore
     target: Target
@@ -71,7 +73,8 @@ class PartitionReplay:
         await self.target.start(self.store.get(NOTES_KEY))
         begin, outputs = max(self.plan.begin, watermark + 1), 0
         tp = TopicPartition(self.topic, self.plan.partition)
-        async for records, end in read_stretch(reader, tp, begin, self.plan.until, self._chunk_max_records()):
+        async for read, end in read_stretch(reader, tp, begin, self.plan.until, self._chunk_max_records()):
+            records = put_in(self.skips, read, begin, end)
             if self.limiter is not None and records:
                 await self.limiter.acquire(len(records))
             result = fold.fold(records)

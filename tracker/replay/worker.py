@@ -13,8 +13,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiolimiter import AsyncLimiter
 
+from topics.catalog import HISTORY
 from tracker.errors import ConfigurationError, NotFoundError
+from tracker.kafka.admin import describe_broker
 from tracker.kafka.clients import new_producer, partition_for_key
+from tracker.kafka.log_history import Skips, read_skips
 from tracker.kafka.log_reader import new_range_reader
 from tracker.processes.signals import stop_event
 from tracker.replay.generation import Generation
@@ -45,6 +48,7 @@ async def run_worker(
         reader = await stack.enter_async_context(_reader(settings))
         # With nothing to read it would be stopped before its own tasks have begun, which aiokafka does not survive.
         await asyncio.sleep(0)
+        skips = await _skips(settings, reader, [each.partition for each in plan.partitions])
         for partition_plan in plan.partitions:
             number = partition_plan.partition
             if number not in partitions or generation.result(number) is not None:
@@ -57,6 +61,7 @@ async def run_worker(
                 partition_of=partial(partition_for_key, partitions=settings.partitions),
                 rules=plan.rules,
                 seal=settings.forward_seal,
+                skips=skips.get(number, {}),
                 workspace=plan.request.workspace,
                 store=store,
                 target=target,
@@ -73,6 +78,12 @@ async def run_worker(
             comparisons = list(target.comparisons.values()) if isinstance(target, CompareTarget) else []
             generation.save_result(number, comparisons)
     return 0
+
+
+async def _skips(settings: Settings, reader: AIOKafkaConsumer, partitions: Sequence[int]) -> dict[int, Skips]:
+    """Return what is to be skipped; the log of an import, and one of an earlier release, has no history."""
+    history = (await describe_broker(settings)).get(HISTORY.name(settings.topic_prefix))
+    return {} if history is None else await read_skips(reader, history.name, partitions)
 
 
 async def _targets(

@@ -14,7 +14,7 @@ the first event or session record that names one: its session ends, and that of 
     any               stub, now > deadline forgets its event ids; at its second deadline it is forgotten: as if the key
                                            had never been used. But stale writes can't win.
     any               forgotten, likewise  gone
-    not one of ours   any                  as it was: dead letter (also one that no client can decode)
+    not one of ours   any                  as it was: dead letter (so is one that can't be decoded, or is skipped)
     its producer's    any                  as it was, and no time passes: dead letter (in the log of an import, every
       time                                 record has the time of its file)
     tick              any                  only time has passed
@@ -52,7 +52,7 @@ from typing import NamedTuple
 from topics.codec import KeyedRecord, RejectedRecord, decode_source
 from topics.dead_letter import LOG_APPEND_TIME
 from topics.event import EventRecord
-from topics.headers import LogPlace, read_forwarded_from, read_undecodable
+from topics.headers import LogPlace, read_forwarded_from, read_unreadable
 from topics.session import CloseReason, SessionRecord
 from topics.workspace import workspace_of
 from tracker.sessions.context import context_of, learn_visitor, visitor_of
@@ -153,8 +153,8 @@ class PartitionFold:
         if source.timestamp > self.stream_time_ms:
             self.stream_time_ms = source.timestamp
             self._close_passed()
-        if source.headers and (why := read_undecodable(source.headers)) is not None:
-            self._outbox.reject(source, RejectedRecord("undecodable", why))
+        if source.headers and (verdict := read_unreadable(source.headers)) is not None:
+            self._outbox.reject(source, RejectedRecord(*verdict))
             return
         try:
             record = decode_source(source.key, source.value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aiokafka import ConsumerRecord
 
 from tracker.errors import InvariantError
+from tracker.kafka.log_history import put_in
 from tracker.streaming.lease import Lease
 
 
@@ -34,6 +35,7 @@ def cut_chunks(lease: Lease, records: Sequence[ConsumerRecord], position: int, m
             f"{lease.topic}-{lease.partition} gave offset {records[0].offset} where {lease.next_offset} was next; "
             "was the topic deleted and made again? Then the local state and the changelog must go too"
         )
+    records = put_in(lease.skips, records, lease.next_offset, position)
     # Without records, too: a transaction's end takes an offset, and W has to move past it.
     for start in range(0, max(1, len(records)), max_records):
         part = records[start : start + max_records]

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
+    CorruptRecordException,
     IllegalStateError,
     KafkaError,
     NoOffsetForPartitionError,
@@ -23,6 +24,7 @@ from tracker.errors import ConfigurationError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
+from tracker.streaming.fetching import Fetched, first_records, moved, put_at
 from tracker.streaming.lease import LeaseBook
 from tracker.streaming.membership import Membership, check_membership
 
@@ -42,7 +44,8 @@ REVOCATION_DRAIN_SECONDS: Final = 2.0
 #: Records that are taken at a time. A packed batch of a megabyte may hold millions of them.
 MAX_RECORDS_AT_ONCE: Final = 5_000
 
-Fetched = dict[TopicPartition, tuple[Sequence[ConsumerRecord], int]]
+#: How many single records are taken after a damaged batch was met: more than lie before it in one fetch.
+CAREFUL_FETCHES: Final = 20_000
 
 
 class ChunkConsumerThread(faust_internals.ConsumerThread):
@@ -50,6 +53,8 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
 
     #: Of the consumer, once it has started.
     membership: Membership
+    #: Fetches of one record each that are left, after one that met a damaged batch.
+    _careful_fetches = 0
 
     @property
     def _leases(self) -> LeaseBook:
@@ -135,13 +140,16 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         assignment = internals.active_assignment(consumer)
         if assignment is None:
             return {}
-        at = _put_at(consumer, assignment, wanted)
+        at = put_at(consumer, assignment, wanted)
         # Entered also when nothing is wanted: a consumer that never polls is evicted, however long Tinybird is away.
         with internals.poll(consumer):
             if not at:
                 return {}
             try:
-                records = await _first_records(consumer, list(at), timeout_seconds, over)
+                records = await first_records(consumer, list(at), timeout_seconds, over, self._max_records)
+            except CorruptRecordException as error:
+                self._note_damage(error, at)
+                return {}
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
                 await self._note_lost_place(consumer, error, at)
                 return {}
@@ -150,7 +158,33 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
                 if check_membership(coordinator):
                     raise
                 return {}
-        return _moved(assignment, at, records)
+        return moved(assignment, at, records)
+
+    def _note_damage(self, error: CorruptRecordException, at: Mapping[TopicPartition, int]) -> None:
+        """Take single records from now on, until it is one that lies in the damaged batch itself.
+
+        aiokafka gives none of the records before it either, as long as it is asked for many.
+
+        Raises:
+            ConfigurationError: it is, and says what to do.
+        """
+        if self._careful_fetches:
+            damaged = [
+                f"{tp.topic}-{tp.partition} at offset {offset}" for tp, offset in at.items() if str(tp) in str(error)
+            ]
+            raise ConfigurationError(
+                f"the broker's copy of {', '.join(damaged)} is damaged ({error}): make another replica its leader, or "
+                "see tracker skip"
+            )
+        log.warning("a fetched batch is damaged; looking for its place", error=str(error))
+        self._careful_fetches = CAREFUL_FETCHES
+
+    @property
+    def _max_records(self) -> int:
+        if not self._careful_fetches:
+            return MAX_RECORDS_AT_ONCE
+        self._careful_fetches -= 1
+        return 1
 
     async def _note_lost_place(
         self, consumer: AIOKafkaConsumer, error: KafkaError, at: Mapping[TopicPartition, int]
@@ -211,46 +245,6 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         """
         asked = asyncio.run_coroutine_threadsafe(internals.is_answered(self.consumer_client), self.thread_loop)
         return await asyncio.wrap_future(asked)
-
-
-def _put_at(
-    consumer: AIOKafkaConsumer, assignment: Any, wanted: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, int]:
-    """Have exactly these offsets fetched next, and nothing of other partitions; return those that are assigned."""
-    for tp in assignment.tps:
-        if tp not in wanted:
-            consumer.pause(tp)
-    at = {tp: offset for tp, offset in wanted.items() if tp in assignment.tps}
-    for tp, offset in at.items():
-        state = assignment.state_value(tp)
-        if not state.has_valid_position or state.position != offset:
-            consumer.seek(tp, offset)
-        consumer.resume(tp)
-    return at
-
-
-def _moved(assignment: Any, at: Mapping[TopicPartition, int], records: Mapping[TopicPartition, Any]) -> Fetched:
-    """Return the partitions that have moved, be it only past offsets without a record: the ends of transactions."""
-    states = {tp: assignment.state_value(tp) for tp in at}
-    positions = {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
-    return {tp: (records.get(tp, ()), position) for tp, position in positions.items() if position > at[tp]}
-
-
-async def _first_records(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float, over: asyncio.Event
-) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """Return what has been fetched of some partitions, once there is something; nothing once the wait is over."""
-    if records := await internals.take_fetched(consumer, partitions, 0, MAX_RECORDS_AT_ONCE):
-        return records
-    waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds, MAX_RECORDS_AT_ONCE))
-    ending = asyncio.ensure_future(over.wait())
-    try:
-        await asyncio.wait((waiting, ending), return_when=asyncio.FIRST_COMPLETED)
-        # It takes records and returns them in one step, so that none are lost where it is cancelled while it waits.
-        return await waiting if waiting.done() else {}
-    finally:
-        waiting.cancel()
-        ending.cancel()
 
 
 class DrainingListener(faust_internals.RebalanceListener):

@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from tracker.errors import InvariantError
+from tracker.kafka.log_history import Skips
 
 #: Chunks of one partition that may wait or be worked on; more are not fetched.
 MAX_CHUNKS_IN_FLIGHT: Final = 2
@@ -25,6 +26,8 @@ class Lease:
         self.generation = generation
         #: The next offset to fetch. Only the fetch loop moves it.
         self.next_offset = next_offset
+        #: Records that an operator has decided to skip.
+        self.skips: Skips = {}
         self.chunks_in_flight = 0
         self.alive = True
         #: Whether the disk is full, so that the last chunk can't be written.

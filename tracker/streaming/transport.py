@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from tracker.errors import TrackerError
 from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
 from tracker.streaming.chunk import Chunk, cut_chunks
@@ -64,8 +65,12 @@ class ChunkConsumer(faust_internals.Consumer):
         wanting = await self._leases.wait_for_wanting(timeout)
         if self.should_stop:
             return
-        by_partition = {lease.tp: lease for lease in wanting}
-        wanted = {lease.tp: lease.next_offset for lease in wanting}
+        for lease in wanting:
+            if lease.next_offset in lease.skips:  # without being fetched: maybe that is what it can't be
+                for chunk in cut_chunks(lease, (), lease.next_offset + 1, self.app.chunk_max_records):
+                    yield TP(*lease.tp), self._chunk_message(lease, chunk)
+        by_partition = {lease.tp: lease for lease in wanting if lease.wants_records}
+        wanted = {tp: lease.next_offset for tp, lease in by_partition.items()}
         # A busy partition that wants more again must not wait for what idle ones don't have.
         fetched = await self.thread.fetch(wanted, timeout, self._leases.wait_for_others(wanting))
         for tp, (records, position) in fetched.items():
@@ -88,6 +93,8 @@ class ChunkConsumer(faust_internals.Consumer):
                 async for _, message in self.getmany(POLL_TIMEOUT_SECONDS):
                     if chunk_of(message).lease.alive:
                         await self.callback(message)
+        except TrackerError as error:
+            self.app.die("reading the log failed", error)  # here, because Faust would print where it happened
         except asyncio.CancelledError:
             # By a stop in the middle of a rebalance: Faust would take that for a crash.
             if not self.app.should_stop:

@@ -72,6 +72,7 @@ class OneReplay:
             topic=SOURCE_TOPIC,
             partition_of=lambda _: 0,
             seal=ForwardSeal(),
+            skips={},
             rules=self.log.rules,
             workspace=workspace,
             store=store,
