@@ -27,14 +27,19 @@ def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird
     tinybird.stop()
 
 
-@pytest.fixture
-def ask(tinybird: LocalTinybird) -> Ask:
-    """The rows that a pipe answers with."""
+def asking(tinybird: LocalTinybird, **common: str) -> Ask:
+    """Return a function for the rows that a pipe answers with."""
 
     def rows(pipe: str, **parameters: str) -> list[dict[str, Any]]:
-        answer = tinybird.request(f"/v0/pipes/{pipe}.json?" + urllib.parse.urlencode(parameters))
+        answer = tinybird.request(f"/v0/pipes/{pipe}.json?" + urllib.parse.urlencode({**common, **parameters}))
         assert answer.status == 200, answer.body.decode()
         found: list[dict[str, Any]] = answer.json["data"]
         return found
 
     return rows
+
+
+@pytest.fixture
+def ask(tinybird: LocalTinybird) -> Ask:
+    """The rows that a pipe answers with."""
+    return asking(tinybird)
