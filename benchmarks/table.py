@@ -9,8 +9,9 @@ from topics.control import TICK_VALUE
 from tracker import clock
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.record_batches import ProducerRecord, send_batches
-from tracker.sessions.ids import fingerprint
 from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
+from tracker.sessions.memory import ENTRY_BYTES, identity_of
+from tracker.sessions.rules import SECOND_MS
 from tracker.sessions.state import SessionState, Watermark
 from tracker.settings import Settings
 
@@ -18,7 +19,7 @@ RECORD_BATCH_MAX_BYTES: Final = 900_000
 #: Events that each session has had; it remembers the id of each, as a real one does.
 EVENTS_OF_SESSION: Final = 8
 
-_FINGERPRINTS: Final = b"".join(fingerprint(f"event-{number}") for number in range(EVENTS_OF_SESSION))
+_CLICK: Final = {"event_type": "click"}
 
 
 async def write_table(settings: Settings, sessions: int) -> dict[int, list[bytes]]:
@@ -40,6 +41,8 @@ async def write_table(settings: Settings, sessions: int) -> dict[int, list[bytes
 
 def _rows(keys: list[bytes]) -> Iterator[ProducerRecord]:
     now = clock.now_ms()
+    came = (now // SECOND_MS).to_bytes(ENTRY_BYTES - len(identity_of("", _CLICK)), "big")
+    recent = b"".join(identity_of(f"event-{number}", _CLICK) + came for number in range(EVENTS_OF_SESSION))
     for number, key in enumerate(keys):
         state = SessionState(
             session_id=key.decode(),
@@ -56,7 +59,8 @@ def _rows(keys: list[bytes]) -> Iterator[ProducerRecord]:
                 "landing_page_id": f"landing-page-{number % 200}",
                 "environment": "production",
             },
-            recent=_FINGERPRINTS,
+            recent=recent,
+            remembered_ms=now,
         )
         yield key, encode_state(0, state), []
     yield WATERMARK_KEY, encode_watermark(0, Watermark(stream_time_ms=now)), []
