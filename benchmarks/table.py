@@ -19,7 +19,7 @@ RECORD_BATCH_MAX_BYTES: Final = 900_000
 #: Events that each session has had; it remembers the id of each, as a real one does.
 EVENTS_OF_SESSION: Final = 8
 
-_CLICK: Final = {"event_type": "click"}
+_CLICK: Final = b'{"event_type":"click"}'
 
 
 async def write_table(settings: Settings, sessions: int) -> dict[int, list[bytes]]:

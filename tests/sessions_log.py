@@ -12,7 +12,7 @@ from tracker.sessions.layouts import decode_state, decode_watermark, encode_stat
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.working_table import Row
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
@@ -52,7 +52,7 @@ class Log:
         self.number = number
         self.partition_of = partition_of or (lambda _: number)
         self.records: list[Record] = []
-        self.table: dict[bytes, StoredState] = {}
+        self.table: dict[bytes, Row] = {}
         self.pages: dict[bytes, bytes] = {}
         self._folded = 0
         self.rules = rules or Rules()
@@ -70,7 +70,7 @@ class Log:
             mark=mark,
         )
 
-    def _lookup(self, key: bytes) -> StoredState | None:
+    def _lookup(self, key: bytes) -> Row | None:
         return self.table.get(key)
 
     def raw(
@@ -114,11 +114,11 @@ class Log:
                 self.pages.pop(key, None)
             else:
                 self.pages[key] = page.content
-        for key, changed in result.changed.items():
-            if changed.state is None:
+        for key, row in result.changed.items():
+            if row.state is None:
                 self.table.pop(key, None)
             else:
-                self.table[key] = StoredState(changed.offset, changed.state)
+                self.table[key] = row
         return result
 
     def encoded_table(self) -> dict[bytes, bytes]:
@@ -128,7 +128,7 @@ class Log:
     def recover(self, mark: Watermark | None = None) -> None:
         """Another worker takes over from what was written down; ``mark``: with an older watermark than the states."""
         written = encode_watermark(0, mark or self.partition.mark)
-        self.table = {key: StoredState(offset_of(raw), decode_state(raw)) for key, raw in self.encoded_table().items()}
+        self.table = {key: Row(key, decode_state(raw), offset_of(raw)) for key, raw in self.encoded_table().items()}
         self.partition = self._new_fold(decode_watermark(written))
         self.partition.deadlines.load({key: stored.state.deadline_ms(self.rules) for key, stored in self.table.items()})
 

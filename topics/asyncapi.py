@@ -66,9 +66,10 @@ _FROM_PRODUCERS: Final = {
     headers.TRACEPARENT: "W3C trace context; the event is followed to its row",
 }
 _FROM_US: Final = {
-    headers.SOURCE_PARTITION: "partition of the source record, in decimal digits",
-    headers.SOURCE_OFFSET: "its offset: with source-index it names this output, so that a repeated one can be dropped",
-    headers.SOURCE_INDEX: "its place among the outputs of that source record",
+    headers.SOURCE_POSITION: (
+        "partition:offset:index, in decimal digits: the source record, and the place among its outputs. In a partition "
+        "they rise; drop an output whose offset and index are not behind those of the one before: it is a repeat"
+    ),
     headers.FLUSH: "set on a record without a value: a marker that the sink ships what it holds",
 }
 

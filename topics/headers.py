@@ -1,8 +1,9 @@
 """The headers of output records: they let every consumer take each one once.
 
-``source-partition`` and ``source-offset`` name the source record, ``source-index`` the place among that record's
-outputs (one tick can close many sessions, always in the same order). Within one partition of an output topic what
-is new always lies after all before it in the order (offset, index), so a consumer drops whatever does not.
+``source-position`` is ``partition:offset:index``: the source record, and the place among that record's outputs (one
+tick can close many sessions, always in the same order). Within one partition of an output topic what is new always
+lies after all before it in the order (offset, index), so a consumer drops whatever does not. Release 0.1.0 wrote it as
+three headers; they are still read.
 
 A repeated output has the same bytes and the same source record, but its index may be lower: after a kill between two
 batches of one chunk's states, a session that was in the first batch says nothing a second time, and the record's other
@@ -13,6 +14,9 @@ moved up or not, lies behind what its reader has had, and the position that coun
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
+SOURCE_POSITION: Final = "source-position"
+
+#: The three headers of 0.1.0. On a removal in the changelog ``source-offset`` is still the offset that removed the row.
 SOURCE_PARTITION: Final = "source-partition"
 SOURCE_OFFSET: Final = "source-offset"
 SOURCE_INDEX: Final = "source-index"
@@ -60,8 +64,8 @@ _MAX_OFFSET: Final = 2**63 - 1
 _MAX_COUNT_DIGITS: Final = 7
 _MAX_TIME_DIGITS: Final = 15
 
-#: How many headers carry the position; there is something else if there are more.
-POSITION_HEADERS: Final = 3
+#: How many headers carry the position; there may be something else if there are more.
+POSITION_HEADERS: Final = 1
 
 Headers = list[tuple[str, bytes]]
 
@@ -92,19 +96,26 @@ class SourcePosition(NamedTuple):
         return f"{self.offset}:{self.nth}"
 
 
+def write_position(partition: int, offset: int, nth: int) -> Headers:
+    """Return the position of an output as the first of its headers, which is where it is found fastest."""
+    return [(SOURCE_POSITION, b"%d:%d:%d" % (partition, offset, nth))]
+
+
+def write_old_position(partition: int, offset: int, nth: int) -> Headers:
+    """Return the position of an output as release 0.1.0 reads it."""
+    return [(SOURCE_PARTITION, b"%d" % partition), (SOURCE_OFFSET, b"%d" % offset), (SOURCE_INDEX, b"%d" % nth)]
+
+
 def read_position(headers: Sequence[tuple[str, bytes]]) -> SourcePosition | None:
-    """Return the position that the headers carry, or None if they carry none that makes sense."""
+    """Return the position that the headers carry, or None if they carry none that makes sense. About 0.4 us."""
     try:
-        # As our outputs have them, which is nearly always: a third of the time that a dict takes.
-        _, (second, offset), (third, nth), *_ = headers
-        if second == SOURCE_OFFSET and third == SOURCE_INDEX:
-            return SourcePosition(int(offset), int(nth))
-    except ValueError:
-        pass
-    found = dict(headers)
-    try:
-        return SourcePosition(int(found[SOURCE_OFFSET]), int(found[SOURCE_INDEX]))
-    except (KeyError, ValueError):
+        name, value = headers[0]
+        if name != SOURCE_POSITION:
+            found = dict(headers)
+            value = found.get(SOURCE_POSITION) or b"0:%b:%b" % (found[SOURCE_OFFSET], found[SOURCE_INDEX])
+        _, offset, nth = value.split(b":")
+        return SourcePosition(int(offset), int(nth))
+    except (IndexError, KeyError, ValueError):
         return None
 
 

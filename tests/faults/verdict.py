@@ -23,7 +23,7 @@ from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.working_table import Row as TableRow
 
 #: Problems that are shown in full; the rest is counted.
 SHOWN_PROBLEMS = 5
@@ -51,7 +51,7 @@ class Reference:
         self.broken_rules: list[str] = []
         home_of = partial(partition_for_key, partitions=partitions)
         self._model = Model(rules, partition, home_of)
-        self._table: dict[bytes, StoredState] = {}
+        self._table: dict[bytes, TableRow] = {}
         self._pages: dict[bytes, bytes | None] = {}
         self._fold = PartitionFold(
             topic=topic,
@@ -76,11 +76,11 @@ class Reference:
         result = self._fold.fold(records)
         self._hold_against_rules(records, result)
         self._pages.update((key, page.content) for key, page in result.pages.items())
-        for key, (offset, state) in result.changed.items():
-            if state is None:
+        for key, row in result.changed.items():
+            if row.state is None:
                 self._table.pop(key, None)
             else:
-                self._table[key] = StoredState(offset, state)
+                self._table[key] = row
         for topic, outputs in zip(OUTPUT_TOPICS, (result.events, result.sessions, result.dead_letters), strict=True):
             self.expected[topic.suffix].update(_positioned(outputs))
 

@@ -15,7 +15,7 @@ from tracker.process.ticks import is_due
 from tracker.sessions.layouts import decode_state, encode_state
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.working_table import Row
 from tracker.sink.positions import SeenPositions
 
 TICK_MS = 1_000
@@ -47,7 +47,7 @@ def test_a_crash_anywhere_repeats_outputs_but_adds_and_changes_none(steps, begin
     # Removals and W are written last, in one batch: they are never among those that were written without W.
     written = [key for key, changed in results[-1].changed.items() if changed.state is not None]
     kept = set(data.draw(st.lists(st.sampled_from(written), unique=True))) if written else set()
-    old = {key: StoredState(offset, decode_state(raw)) for key, (offset, raw) in before.items() if key not in kept}
+    old = {key: Row(key, decode_state(raw), offset) for key, (offset, raw) in before.items() if key not in kept}
     struck.table = {**old, **{key: struck.table[key] for key in kept if key in struck.table}}
     struck.recover(mark)
     struck.go_back_to(begin)

@@ -8,13 +8,13 @@ import orjson
 
 from tests.reference.model import Made, Model, Row
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIME_MS, read_forwarded_from
+from topics.headers import SOURCE_POSITION, SOURCE_TIME_MS, read_forwarded_from
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import FORGOTTEN, SessionState
 
 TOPICS = (SEQUENCED.suffix, SESSIONS.suffix, DEAD_LETTERS.suffix)
 #: Where chunks are cut differs from run to run, and so does this one.
-POSITION = {SOURCE_PARTITION, SOURCE_OFFSET, SOURCE_INDEX, SOURCE_TIME_MS}
+NOT_COMPARED = {SOURCE_POSITION, SOURCE_TIME_MS}
 #: How many differences are told.
 SHOWN = 3
 
@@ -25,8 +25,9 @@ def made_of(topic: str, output: Any) -> Made:
     row = orjson.loads(output.value) if output.value else None
     if topic == DEAD_LETTERS.suffix:
         row = {name: row[name] for name in ("reason", "source_offset")}
-    told = {name: value for name, value in headers.items() if name not in POSITION}
-    return Made(topic, output.key, row, int(headers[SOURCE_OFFSET]), int(headers[SOURCE_INDEX]), told)
+    told = {name: value for name, value in headers.items() if name not in NOT_COMPARED}
+    _, offset, index = map(int, headers[SOURCE_POSITION].split(b":"))
+    return Made(topic, output.key, row, offset, index, told)
 
 
 def differences(model: Model, outputs: Mapping[str, Iterable[Any]]) -> list[str]:

@@ -60,8 +60,13 @@ def session_row(key: bytes, session: dict[str, Any], offset: int, stage: int) ->
 
 
 def content_of(data: Any) -> dict[str, Any]:
-    """By what an event is known, its id included. The workspace is no part of it: it may be named in the envelope."""
-    return {name: value for name, value in data.items() if name != "workspace_id"}
+    """By what an event is known, its id included. The workspace is no part of it: it may be named in the envelope.
+
+    A text that is empty says as much as one that is not there, where a row may not lack it.
+    """
+    return {
+        name: value for name, value in data.items() if name != "workspace_id" and (value or name not in EVENT_DEFAULTS)
+    }
 
 
 def told_of(record: Any, headers: Any) -> dict[str, bytes]:

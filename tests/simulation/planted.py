@@ -25,7 +25,7 @@ from tracker.sessions import fold as fold_module
 from tracker.sessions import outbox as outbox_module
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.layouts import WATERMARK_KEY
-from tracker.sessions.outputs import ChangedState, FoldResult
+from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rows import session_row
 from tracker.sessions.state import FORGOTTEN, SessionState
 from tracker.sessions.working_table import Row as TableRow
@@ -136,14 +136,16 @@ class RemovedNotForgotten(PartitionFold):
 
     def _close_passed(self) -> None:
         super()._close_passed()
-        for key, (offset, state) in list(self._result.changed.items()):
-            if state is not None and state.close_reason == FORGOTTEN:
-                self._result.changed[key] = ChangedState(offset, None)
+        for row in self._result.changed.values():
+            if row.state is not None and row.state.close_reason == FORGOTTEN:
+                row.state = None
 
 
 class StatesWithoutOffset(WorkingTable):
-    def stored(self, key: bytes) -> TableRow:
-        return super().stored(key)._replace(has_had_it=False)
+    __slots__ = ()
+
+    def has_had_it(self, row: TableRow) -> bool:
+        return False
 
 
 class TableOfStatesWithoutOffset(SessionRecovery):
@@ -184,7 +186,7 @@ def _one_event_at_the_least(key: str, state: SessionState, offset: int, *, is_la
 
 
 def _resets_the_timeout(fold: PartitionFold, row: TableRow, workspace_id: str, record: Any) -> None:
-    record["data"].setdefault("timeout_seconds", fold._rules.timeout_ms // 1000)
+    record.data.timeout_seconds = record.data.timeout_seconds or fold._rules.timeout_ms // 1000
     _session(fold, row, workspace_id, record)
 
 

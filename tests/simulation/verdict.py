@@ -21,11 +21,10 @@ from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.keys import is_page
-from tracker.sessions.layouts import WATERMARK_KEY, decode_state, encode_page, encode_state
-from tracker.sessions.merge import wins
+from tracker.sessions.layouts import WATERMARK_KEY, decode_state, encode_page, encode_state, wins
 from tracker.sessions.outputs import Output
 from tracker.sessions.state import Watermark
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.working_table import Row as TableRow
 from tracker.sink.positions import SeenPositions
 from tracker.table.store import row_of
 
@@ -40,7 +39,7 @@ class Reference:
     """One partition's log, folded in one go on a plain dict by the fold that runs in production, and by the model."""
 
     def __init__(self, simulation: "Simulation", number: int) -> None:
-        self.table: dict[bytes, StoredState] = {}
+        self.table: dict[bytes, TableRow] = {}
         self._rules = simulation.plan.rules
         home_of = partial(partition_for_key, partitions=simulation.plan.partitions)
         records = simulation.broker.log(SOURCE_TOPIC, number).records
@@ -60,9 +59,7 @@ class Reference:
             SESSIONS.suffix: result.sessions,
             DEAD_LETTERS.suffix: result.dead_letters,
         }
-        for key, (offset, state) in result.changed.items():
-            if state is not None:
-                self.table[key] = StoredState(offset, state)
+        self.table |= {key: row for key, row in result.changed.items() if row.state is not None}
         pages = {key: (page.offset, page.content) for key, page in result.pages.items()}
         self._pages = {key: encode_page(offset, content) for key, (offset, content) in pages.items() if content}
         model = Model(simulation.plan.rules, number, home_of).take(records)

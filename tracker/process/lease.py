@@ -14,7 +14,7 @@ from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.keys import META_PREFIX, page_number, row_of_page
-from tracker.sessions.layouts import decode_lifetime, decode_state
+from tracker.sessions.layouts import decode_lifetime, decode_state, offset_of
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
 from tracker.streaming.lease import Lease
@@ -51,14 +51,19 @@ async def read_lifetimes(store: SessionStore, rules: Rules) -> Lifetimes:
 def remove_orphaned_pages(store: SessionStore) -> None:
     """Remove the pages that no session refers to: a worker was killed before it had removed them, or wrote them late.
 
+    A page from after W is of a chunk whose states may still come: another worker, or this one, is yet to write them.
+
     Raises:
         StateDamagedError: the store can't be read to its end.
     """
-    orphans: list[bytes] = []
+    unreferred: list[bytes] = []
     for row, keys in groupby(store.page_keys(), key=row_of_page):
         raw = store.get(row)
         pages = None if raw is None else decode_state(raw).pages
-        orphans += [key for key in keys if pages is None or not pages.first <= page_number(key) < pages.end]
+        unreferred += [key for key in keys if pages is None or not pages.first <= page_number(key) < pages.end]
+    watermark, _ = store.watermark()
+    values = zip(unreferred, store.get_many(unreferred), strict=True)
+    orphans = [key for key, value in values if value is not None and offset_of(value) <= watermark]
     if orphans:
         store.remove(orphans)
 

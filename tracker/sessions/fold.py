@@ -47,42 +47,31 @@ home here; only an unknown one is hashed.
 
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
-from typing import NamedTuple
 
-from topics.codec import KeyedRecord, RejectedRecord, decode_source
+from topics.codec import RejectedRecord
 from topics.dead_letter import LOG_APPEND_TIME
-from topics.event import EventRecord
 from topics.headers import LogPlace, read_forwarded_from, read_unreadable
-from topics.session import CloseReason, SessionRecord
-from topics.workspace import workspace_of
+from topics.records import Event, Expire, Keyed, Session, decode_record, details_of, workspace_of
+from topics.session import CloseReason
 from tracker.sessions.context import context_of, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
-from tracker.sessions.ids import birth_ms, missing_event_id, renewed_session_id
+from tracker.sessions.ids import looks_used, missing_event_id, renewed_session_id
 from tracker.sessions.keys import session_key
 from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.memory import EventMemory, ReadPages, identity_of, remember_as_layout_2
 from tracker.sessions.outbox import Outbox
-from tracker.sessions.outputs import FoldResult, SourceInput
+from tracker.sessions.outputs import FoldResult, SourceInput, TakenEvent
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import FORGOTTEN, SessionState, Watermark, forgotten
-from tracker.sessions.working_table import Lookup, Row, WorkingTable
+from tracker.sessions.working_table import At, Lookup, Row, WorkingTable
 
 #: Says which partition a key belongs to.
 PartitionOf = Callable[[bytes], int]
 
 
-class _Event(NamedTuple):
-    """An event that takes a number: its id, given or derived, and what is remembered of it, if its id was given."""
-
-    record: EventRecord
-    event_id: str
-    identity: bytes | None
-    source: SourceInput
-
-
-#: What is due: deadline, row and state, the earliest first.
-_Due = list[tuple[int, bytes, SessionState]]
+#: What is due: deadline, key and row, the earliest first.
+_Due = list[tuple[int, bytes, Row]]
 
 
 class PartitionFold:
@@ -109,12 +98,14 @@ class PartitionFold:
         self._rules = rules
         # The log of an import has the times of its files.
         self._needs_log_time = not rules.keys_are_used
-        self._table = WorkingTable(lookup, has_homes_only=rules.layout < LAYOUT)
-        self._outbox = Outbox(topic, partition, seal)
         self._seal = seal
-        self._memory = EventMemory(read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events)
+        self._at = At()
+        self._table = WorkingTable(self._at, lookup, has_homes_only=rules.layout < LAYOUT)
+        self._outbox = Outbox(self._at, topic, partition, seal, layout=rules.layout)
+        self._memory = EventMemory(
+            self._at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events
+        )
         self._result = FoldResult()
-        self._offset = -1
         self._forwards = ForwardMarks(mark.forwarded)
         self.deadlines = deadlines
         self.stream_time_ms = mark.stream_time_ms
@@ -142,10 +133,7 @@ class PartitionFold:
 
     def apply(self, source: SourceInput) -> None:
         """Apply one record: first the time that has passed, then what it says."""
-        self._offset = source.offset
-        self._table.begin_record(source.offset)
-        self._outbox.begin_record(source.offset)
-        self._memory.begin_record(source.offset)
+        self._at.offset, self._at.outputs = source.offset, 0
         self._result.counts.records += 1
         if self._needs_log_time and source.timestamp_type != LOG_APPEND_TIME:
             self._outbox.reject(source, RejectedRecord("untimed", "the broker has not stamped it (CreateTime)"))
@@ -157,37 +145,37 @@ class PartitionFold:
             self._outbox.reject(source, RejectedRecord(*verdict))
             return
         try:
-            record = decode_source(source.key, source.value)
+            record = decode_record(source.key, source.value)
         except RejectedRecord as rejected:
             self._outbox.reject(source, rejected)
             return
-        if record["type"] == "tick" or source.key is None:
+        if isinstance(record, Keyed) and source.key is not None:
+            self._keyed(source, source.key, record)
+        else:
             self._result.counts.ticks += 1
-            return
-        self._keyed(source, source.key, record)
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Take note that somebody else has written these rows and pages."""
         self._memory.forget(keys)
 
-    def _keyed(self, source: SourceInput, key: bytes, record: KeyedRecord) -> None:
+    def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
         place = self._forwarded_from(source, key) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
-        if row.state is None and (home := self._partition_of(key)) != self._partition:
+        if row.session is None and (home := self._partition_of(key)) != self._partition:
             self._outbox.forward(source, key, home, place)
         elif place is not None and not self._forwards.take(place):
             counts.forwarded_again += 1
-        elif row.has_had_it:
+        elif self._table.has_had_it(row):
             counts.already_applied += 1
-        elif record["type"] == "event":
-            self._event(row, workspace_id, record, place or LogPlace(self._partition, self._offset), source)
-        elif record["type"] == "session":
+        elif isinstance(record, Event):
+            self._event(row, workspace_id, record, place or LogPlace(self._partition, source.offset), source)
+        elif isinstance(record, Session):
             counts.sessions += 1
             self._session(row, workspace_id, record)
-        elif record["type"] == "expire":
+        elif isinstance(record, Expire):
             counts.expires += 1
             self._expire(row, workspace_id)
         else:
@@ -201,109 +189,91 @@ class PartitionFold:
             return place
         return place if self._seal.holds(source.headers, place, key, source.value) else None
 
-    def _event(self, row: Row, workspace_id: str, record: EventRecord, place: LogPlace, source: SourceInput) -> None:
-        data, state = record["data"], row.state
-        event_id, identity = data.get("event_id") or missing_event_id(record["session_id"], *place), None
-        if data.get("event_id"):
-            identity = identity_of(event_id, data)
+    def _event(self, row: Row, workspace_id: str, record: Event, place: LogPlace, source: SourceInput) -> None:
+        state, details, event_id, identity = row.session, details_of(record), record.data.event_id, None
+        if event_id:
+            identity = identity_of(event_id, details)
             verdict = "new" if state is None else self._memory.judge(row.key, state, identity, self.stream_time_ms)
             if verdict == "duplicate":
                 self._result.counts.duplicates += 1
                 return
             self._result.counts.reused_event_ids += verdict == "reused"
+        else:
+            event_id = missing_event_id(record.session_id, *place)
         is_told = False
-        if state is not None and state.is_open and not self._claims(state, workspace_id):
+        if state is not None and state.is_open and not state.is_claimed_by(workspace_id, self._rules):
             is_told = learn_visitor(state, record)
-        elif not record.get("passive"):
+        elif not record.passive:
             state = self._open(row, workspace_id, record, first_event_id=event_id)
             is_told = True
-        elif state is None or not self._takes_late(state, workspace_id):
+        elif state is None or not state.takes_late(workspace_id, self.stream_time_ms, self._rules):
             self._result.counts.passive += 1
             return
         if is_told:
             self._outbox.session(row.key, state)
-        self._number(row.key, state, _Event(record, event_id, identity, source))
-        if state.is_open and (state.sequence >= self._rules.max_events or (is_told and self._is_context_full(state))):
-            self._close(row.key, state, "cap", self.stream_time_ms)
+        self._number(row, state, TakenEvent(source, record, event_id, details, workspace_id, identity))
+        if state.is_open and (state.sequence >= self._rules.max_events or (is_told and state.is_full(self._rules))):
+            self._close(row, state, "cap", self.stream_time_ms)
 
-    def _number(self, key: bytes, state: SessionState, event: _Event) -> None:
+    def _number(self, row: Row, state: SessionState, event: TakenEvent) -> None:
         """Give an event the next number of its session. A closed session stays closed, and its row says so."""
         counts = self._result.counts
         counts.events += 1
         state.sequence += 1
-        if not event.record.get("passive"):
+        if not event.record.passive:
             state.touch(self.stream_time_ms)
         if event.identity is not None:
-            self._remember(key, state, event.identity)
-        self._outbox.event(event.source, event.record, state, event.event_id)
+            self._remember(row.key, state, event.identity)
+        self._outbox.event(row.key, state, event)
         if not state.is_open:
             counts.late += 1
-            self._outbox.session(key, state, is_late=True)
-        self._table.put(key, state)
+            self._outbox.session(row.key, state, is_late=True)
+        self._table.put(row, state)
 
-    def _session(self, row: Row, workspace_id: str, record: SessionRecord) -> None:
-        data, state = record["data"], row.state
-        timeout_ms = data["timeout_seconds"] * 1000 if "timeout_seconds" in data else None
-        is_told = True
-        if state is None or not state.is_open or self._claims(state, workspace_id):
+    def _session(self, row: Row, workspace_id: str, record: Session) -> None:
+        state, timeout_ms, is_told = row.session, record.data.timeout_seconds * 1000, True
+        if state is None or not state.is_open or state.is_claimed_by(workspace_id, self._rules):
             state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
         else:
             state.touch(self.stream_time_ms)
-            is_told = not record.get("open_only") and self._enrich(state, workspace_id, record, timeout_ms)
+            is_told = not record.open_only and self._enrich(state, workspace_id, record, timeout_ms)
             self.deadlines.arm(row.key, state.deadline_ms(self._rules))
         if is_told:
             self._outbox.session(row.key, state)
-        self._table.put(row.key, state)
-        if is_told and self._is_context_full(state):
-            self._close(row.key, state, "cap", self.stream_time_ms)
+        self._table.put(row, state)
+        if is_told and state.is_full(self._rules):
+            self._close(row, state, "cap", self.stream_time_ms)
 
-    def _enrich(self, state: SessionState, workspace_id: str, record: SessionRecord, timeout_ms: int | None) -> bool:
+    def _enrich(self, state: SessionState, workspace_id: str, record: Session, timeout_ms: int) -> bool:
         """Add what a session record says of an open session; return whether that changed anything."""
         before = (state.context, state.timeout_ms)
-        state.context = {**state.context, **context_of(record["data"], workspace_id)}
+        state.context = {**state.context, **context_of(record.data, workspace_id)}
         state.timeout_ms = timeout_ms or state.timeout_ms
         return learn_visitor(state, record) or (state.context, state.timeout_ms) != before
 
     def _expire(self, row: Row, workspace_id: str) -> None:
-        state = row.state
+        state = row.session
         if state is None or not state.is_open or workspace_id not in ("", state.workspace_id):
             return
-        self._close(row.key, state, "expired", self.stream_time_ms)
+        self._close(row, state, "expired", self.stream_time_ms)
         self._outbox.flush(session_key(row.key))  # whoever ends a session on purpose wants to see it whole
 
-    def _is_context_full(self, state: SessionState) -> bool:
-        return state.context_bytes >= self._rules.max_context_bytes
-
-    def _claims(self, state: SessionState, workspace_id: str) -> bool:
-        """Return whether a record's workspace is the first that is named where a session of no workspace is open."""
-        return bool(workspace_id) and not state.workspace_id and self._rules.layout >= LAYOUT
-
-    def _takes_late(self, state: SessionState, workspace_id: str) -> bool:
-        """Return whether a closed session takes a passive event of this workspace."""
-        return (
-            not state.is_open
-            and workspace_id in ("", state.workspace_id)
-            and self.stream_time_ms <= state.closed_ms + self._rules.passive_grace_ms
-            and state.sequence < self._rules.max_events
-        )
-
     def _open(
-        self, row: Row, workspace_id: str, record: EventRecord | SessionRecord, *, first_event_id: str = "",
-        timeout_ms: int | None = None,
-    ) -> SessionState:  # fmt: skip
+        self, row: Row, workspace_id: str, record: Event | Session, *, first_event_id: str = "", timeout_ms: int = 0
+    ) -> SessionState:
         """Open a key's first session under the key itself, and every later one under an id derived from its start."""
-        rules, stub = self._rules, row.state
+        rules, stub = self._rules, row.session
         inherited: dict[str, str] = {}
         if stub is not None:
             if stub.is_open:
-                self._close(row.key, stub, "claimed", self.stream_time_ms)
+                self._close(row, stub, "claimed", self.stream_time_ms)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
-        context = {**inherited, **context_of(record["data"], workspace_id)}
+        context = {**inherited, **context_of(record.data, workspace_id)}
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
         is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)
-        ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(self._looks_used(name))
         now = self.stream_time_ms
+        ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(looks_used(name, now, rules))
         state = SessionState(
             session_id=renewed_session_id(owner, name, ordinal, now, first_event_id) if ordinal else name,
             ordinal=ordinal,
@@ -327,13 +297,6 @@ class PartitionFold:
         if not state.is_open:
             self.deadlines.arm(key, state.deadline_ms(self._rules))
 
-    def _looks_used(self, key: str) -> bool:
-        """Return whether the key is older than any stub is kept, by the time of birth that it carries itself."""
-        if self._rules.keys_are_used:
-            return True
-        born = birth_ms(key)
-        return born is not None and born < self.stream_time_ms - self._rules.closed_stub_retention_ms
-
     def _close_passed(self) -> None:
         """Let everything happen whose deadline lies before now, in an order that only the states decide.
 
@@ -344,43 +307,43 @@ class PartitionFold:
         for key in self.deadlines.take_passed(self.stream_time_ms):
             row = self._table.stored(key)
             if row.state is not None:
-                self._await(due, key, row.state, is_due=not row.has_had_it)
+                self._await(due, row, row.state, is_due=not self._table.has_had_it(row))
         while due:
-            deadline, key, state = heappop(due)
-            left = self._pass(key, state, deadline)
-            if left is not None:
-                self._await(due, key, left)
+            deadline, _, row = heappop(due)
+            if row.state is not None:
+                left = self._pass(row, row.state, deadline)
+                if left is not None:
+                    self._await(due, row, left)
 
-    def _await(self, due: _Due, key: bytes, state: SessionState, *, is_due: bool = True) -> None:
+    def _await(self, due: _Due, row: Row, state: SessionState, *, is_due: bool = True) -> None:
         deadline = state.deadline_ms(self._rules)
         if deadline < self.stream_time_ms and is_due:
-            heappush(due, (deadline, key, state))
+            heappush(due, (deadline, row.key, row))
         else:
-            self.deadlines.arm(key, deadline)
+            self.deadlines.arm(row.key, deadline)
 
-    def _pass(self, key: bytes, state: SessionState, deadline: int) -> SessionState | None:
+    def _pass(self, row: Row, state: SessionState, deadline: int) -> SessionState | None:
         """Let a deadline pass; return what is left of the session."""
         if state.is_open:
             in_time = state.last_activity_ms + state.timeout_ms == deadline
-            self._close(key, state, "timeout" if in_time else "max_length", deadline)
-        elif state.close_reason == FORGOTTEN:
-            self._table.put(key, None)
-            return None
-        elif deadline < state.closed_ms + self._rules.closed_stub_retention_ms:
-            self._memory.drop(key, state)
-            self._table.put(key, state)
+            self._close(row, state, "timeout" if in_time else "max_length", deadline)
+            return state
+        left: SessionState | None = state
+        if state.close_reason == FORGOTTEN:
+            left = None
         else:
-            self._result.counts.stubs_removed += 1
-            self._memory.drop(key, state)
-            state = forgotten(self.stream_time_ms)
-            self._table.put(key, state)
-        return state
+            self._memory.drop(row.key, state)
+            if deadline >= state.closed_ms + self._rules.closed_stub_retention_ms:
+                self._result.counts.stubs_removed += 1
+                left = forgotten(self.stream_time_ms)
+        self._table.put(row, left)
+        return left
 
-    def _close(self, key: bytes, state: SessionState, reason: CloseReason, closed_ms: int) -> None:
+    def _close(self, row: Row, state: SessionState, reason: CloseReason, closed_ms: int) -> None:
         state.close(reason, closed_ms)
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
-        self._outbox.session(key, state)
+        self._outbox.session(row.key, state)
         state.shrink()
-        self._table.put(key, state)
-        self.deadlines.arm(key, state.deadline_ms(self._rules))
+        self._table.put(row, state)
+        self.deadlines.arm(row.key, state.deadline_ms(self._rules))

@@ -5,6 +5,8 @@ from typing import Final
 import uuid_utils
 from xxhash import xxh3_128_hexdigest
 
+from tracker.sessions.rules import Rules
+
 #: The namespace of session ids: UUIDv5 of the name "event-tracker" in the DNS namespace.
 NAMESPACE: Final = uuid_utils.uuid5(uuid_utils.NAMESPACE_DNS, "event-tracker")
 
@@ -46,6 +48,14 @@ def birth_ms(key: str) -> int | None:
         return int(key[:8] + key[9:13], 16)
     except ValueError:
         return None
+
+
+def looks_used(key: str, now_ms: int, rules: Rules) -> bool:
+    """Return whether the key is older than any stub is kept, by the time of birth that it carries itself."""
+    if rules.keys_are_used:
+        return True
+    born_ms = birth_ms(key)
+    return born_ms is not None and born_ms < now_ms - rules.closed_stub_retention_ms
 
 
 def _uuid8(name: str) -> str:

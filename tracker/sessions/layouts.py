@@ -1,7 +1,7 @@
 """How states and watermarks are written down, in the layouts of the last two releases.
 
 A value is 8 bytes of the last source offset applied, big-endian; one byte that names the layout; then MessagePack. The
-offset comes first because everyone who reads the changelog merges by it (``merge``) without decoding the rest.
+offset comes first because everyone who reads the changelog merges by it (``wins``) without decoding the rest.
 
     layout   release   what it is
     2        0.1.0     no layout byte: MessagePack's array follows the offset, and its first byte is 0x90 or more
@@ -78,6 +78,17 @@ _decode_lifetime_2 = msgspec.msgpack.Decoder(_Lifetime2).decode
 def offset_of(value: bytes) -> int:
     """Return the source offset that an encoded value carries."""
     return int.from_bytes(value[:OFFSET_BYTES], "big")
+
+
+def wins(challenger_offset: int, holder: bytes | None) -> bool:
+    """Return whether a version at this source offset replaces the encoded one that is held: the highest offset wins.
+
+    A woken zombie's writes are stale, but they come last. Last write wins would let them overrule what came after; the
+    offset that each version carries does not. Merging so is commutative and idempotent: it does not matter who reads a
+    stretch of the changelog, how often, or in which pieces. A removal leaves no offset to compare with: there the log's
+    order counts, and for the time of the compaction lag the forgotten state that comes before it.
+    """
+    return holder is None or challenger_offset >= offset_of(holder)
 
 
 def layout_of(value: bytes) -> int:

@@ -2,64 +2,59 @@
 
 from topics.codec import RejectedRecord
 from topics.dead_letter import letter_key
-from topics.event import EventRecord
 from topics.headers import (
     FLUSH,
     RETRY_COUNT,
-    SOURCE_INDEX,
-    SOURCE_OFFSET,
-    SOURCE_PARTITION,
     TRACEPARENT,
     Headers,
     LogPlace,
     read_retry_count,
     read_traceparent,
+    write_old_position,
+    write_position,
 )
 from tracker.sessions.forwards import ForwardSeal, forward_of
 from tracker.sessions.keys import session_key
-from tracker.sessions.outputs import FoldResult, Output, SourceInput
-from tracker.sessions.rows import dead_letter, event_row, session_row
+from tracker.sessions.layouts import LAYOUT
+from tracker.sessions.outputs import FoldResult, Output, SourceInput, TakenEvent
+from tracker.sessions.rows import EventRows, dead_letter, session_row
 from tracker.sessions.state import SessionState
+from tracker.sessions.working_table import At
 
 
 class Outbox:
     """Gathers what the records of one partition give, and counts the outputs of each record."""
 
-    __slots__ = ("_index", "_offset", "_partition", "_partition_header", "_result", "_seal", "_topic")
+    __slots__ = ("_at", "_partition", "_result", "_rows", "_seal", "_topic", "_write_position")
 
-    def __init__(self, topic: str, partition: int, seal: ForwardSeal) -> None:
-        self._seal = seal
+    def __init__(self, at: At, topic: str, partition: int, seal: ForwardSeal, *, layout: int) -> None:
+        self._at = at
         self._topic = topic
         self._partition = partition
-        self._partition_header = (SOURCE_PARTITION, b"%d" % partition)
+        self._seal = seal
+        self._rows = EventRows()
+        self._write_position = write_position if layout >= LAYOUT else write_old_position
         self._result = FoldResult()
-        self._offset = -1
-        self._index = 0
 
     def begin_chunk(self, result: FoldResult) -> None:
         """Put what comes into this result."""
         self._result = result
 
-    def begin_record(self, offset: int) -> None:
-        """Begin the outputs of the record at this offset."""
-        self._offset = offset
-        self._index = 0
-
     def session(self, row: bytes, state: SessionState, *, is_late: bool = False) -> None:
         """Put out a session as it is now; ``is_late``: closed, and counting a passive event that came later."""
         key = session_key(row)
-        value = session_row(key.decode(), state, self._offset, is_late=is_late)
+        value = session_row(key.decode(), state, self._at.offset, is_late=is_late)
         self._result.sessions.append(Output(key, value, self._headers()))
 
-    def event(self, source: SourceInput, record: EventRecord, state: SessionState, event_id: str) -> None:
+    def event(self, row: bytes, state: SessionState, event: TakenEvent) -> None:
         """Put out an event with the number that its session has just given."""
-        headers = self._headers()
-        if retries := record.get("retry_count") or (source.headers and read_retry_count(source.headers)):
+        headers, source, record = self._headers(), event.source, event.record
+        if retries := record.retry_count or (source.headers and read_retry_count(source.headers)):
             self._result.counts.retried += 1
             headers.append((RETRY_COUNT, b"%d" % retries))
         if source.headers and (traceparent := read_traceparent(source.headers)) is not None:
             headers.append((TRACEPARENT, traceparent))
-        self._result.events.append(Output(source.key, event_row(record, state, event_id), headers))
+        self._result.events.append(Output(source.key, self._rows.row(row, state, event), headers))
 
     def flush(self, key: bytes) -> None:
         """Put out a marker in both output topics."""
@@ -83,6 +78,7 @@ class Outbox:
         self._result.dead_letters.append(Output(letter_key(source.key), letter, self._headers()))
 
     def _headers(self) -> Headers:
-        index = self._index
-        self._index = index + 1
-        return [self._partition_header, (SOURCE_OFFSET, b"%d" % self._offset), (SOURCE_INDEX, b"%d" % index)]
+        at = self._at
+        nth = at.outputs
+        at.outputs = nth + 1
+        return self._write_position(self._partition, at.offset, nth)

@@ -3,13 +3,31 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from topics.dead_letter import RawRecord, RejectReason
 from topics.headers import Headers
+from topics.records import Event
 from topics.session import CloseReason
-from tracker.sessions.state import SessionState
+from tracker.sessions.working_table import Row
 
 #: One record of the source topic as the fold sees it: a tick has no key, and most records have no headers.
 SourceInput = RawRecord
+
+
+class TakenEvent(msgspec.Struct, gc=False):
+    """An event that takes a number.
+
+    ``event_id`` was given or is derived, ``details`` are ``topics.records.details_of`` it, ``workspace_id`` is what it
+    names, and ``identity`` is what is remembered of it, if its id was given.
+    """
+
+    source: SourceInput
+    record: Event
+    event_id: str
+    details: bytes
+    workspace_id: str
+    identity: bytes | None
 
 
 class Output(NamedTuple):
@@ -28,13 +46,6 @@ class Forward(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
-
-
-class ChangedState(NamedTuple):
-    """A session after the fold, at the source offset that changed it last. None: the stub is gone."""
-
-    offset: int
-    state: SessionState | None
 
 
 class ChangedPage(NamedTuple):
@@ -86,7 +97,8 @@ class FoldResult:
     sessions: list[Output] = field(default_factory=list)
     dead_letters: list[Output] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
-    changed: dict[bytes, ChangedState] = field(default_factory=dict)
+    #: Rows of the table by their keys, each at the source offset that changed it last.
+    changed: dict[bytes, Row] = field(default_factory=dict)
     #: Pages of event ids by their keys.
     pages: dict[bytes, ChangedPage] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)

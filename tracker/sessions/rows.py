@@ -1,58 +1,106 @@
 """States and records into rows: what leaves the fold for ``events_v1``, ``session_v1`` and the dead letters."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, cast
+
+import orjson
+from msgspec import UNSET
 
 from topics import dead_letter as letters
 from topics.codec import RejectedRecord, encode
-from topics.event import EventData, EventRecord
+from topics.records import Event, details_of
 from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionRow
 from topics.visitor import VISITOR_DEFAULTS
 from tracker.sessions.ids import event_row_id
-from tracker.sessions.outputs import SourceInput
+from tracker.sessions.outputs import SourceInput, TakenEvent
 from tracker.sessions.state import SessionState
 
-#: EventData's required fields that a producer may leave out.
-_EVENT_DEFAULTS: Final = dict.fromkeys(
-    (
-        "event_value",
-        "event_value_type",
-        "user_id",
-        "campaign_id",
-        "attribution_id",
-        "workspace_id",
-        "project_id",
-        "landing_page_id",
-        "environment",
-        "campaign_environment",
-        "page_url",
-    ),
-    "",
+#: What a row has of its session where the event does not say: these only if they are known ...
+_IF_KNOWN: Final = ("ab_test_id", "ab_test_variant_id")
+#: ... and these always; an event alone may know the last three.
+_ALWAYS: Final = (
+    *(name for name in CONTEXT_FIELDS if name not in {*_IF_KNOWN, "workspace_id"}),
+    "event_value",
+    "event_value_type",
+    "page_url",
 )
+_FILLED: Final = (*_IF_KNOWN, *_ALWAYS)
+#: Sessions whose part of a row is kept, about 600 bytes each; all are rendered anew once there are more.
+MAX_RENDERED_SESSIONS: Final = 20_000
 #: One record may open, close and count late: each row has a version of its own.
 VERSIONS_PER_OFFSET: Final = 4
+
 _NOTHING_KNOWN: Final = {**dict.fromkeys((*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
-_SESSION_ONLY: Final = frozenset(SESSION_ONLY_FIELDS)
+_read_filled: Final = attrgetter(*_FILLED)
+
+#: Which of ``_FILLED`` an event says itself, and the workspace that it names.
+_Said = tuple[str, tuple[bool, ...]]
 
 
-def event_row(record: EventRecord, state: SessionState, event_id: str) -> bytes:
-    """Return the numbered event as JSON; context that it lacks comes from the session. About 3 us."""
-    timestamp = record["timestamp"]
-    row: dict[str, Any] = {
-        "timestamp": timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp,
-        "id": event_row_id(state.workspace_id, state.session_id, state.created_ms, state.sequence, event_id),
-        **_EVENT_DEFAULTS,
-        **record["data"],
-        "event_id": event_id,
-        "session_id": state.session_id,
-        "session_event_sequence": state.sequence,
-    }
-    if not row["workspace_id"] and (named := record.get("workspace_id")):
-        row["workspace_id"] = named
-    for name, value in state.context.items():
-        if not row.get(name) and name not in _SESSION_ONLY:
-            row[name] = value
-    return encode(cast("EventData", row))  # by construction; a test validates what comes out
+class EventRows:
+    """Renders numbered events. A session's part of them is rendered once for all events that say the same fields."""
+
+    __slots__ = ("_rendered",)
+
+    def __init__(self) -> None:
+        #: By session: its context as it was rendered, and what came of it. Contexts are replaced, never changed.
+        self._rendered: dict[bytes, tuple[dict[str, str], dict[_Said, bytes]]] = {}
+
+    def row(self, key: bytes, state: SessionState, event: TakenEvent) -> bytes:
+        """Return the numbered event as JSON; context that it lacks comes from the session. About 2 us.
+
+        ``key`` is the key of its session's row.
+        """
+        details, values = event.details, _read_filled(event.record.data)
+        if _is_empty(values[0]) or _is_empty(values[1]):
+            details = _without_empty(event.record)
+        said = event.workspace_id, tuple(map(bool, values))
+        context, rendered = self._rendered.get(key, (None, {}))
+        if context is not state.context:
+            rendered = self._begin(key, state)
+        filling = rendered.get(said)
+        if filling is None:
+            filling = rendered[said] = _filling(state, said)
+        event_id = event.event_id
+        row_id = event_row_id(state.workspace_id, state.session_id, state.created_ms, state.sequence, event_id)
+        return b'{"timestamp":"%b","id":"%b","event_id":%b,"session_event_sequence":%d,%b,%b' % (
+            event.record.timestamp.encode(),
+            row_id.encode(),
+            orjson.dumps(event_id),
+            state.sequence,
+            filling,
+            details[1:],
+        )
+
+    def _begin(self, key: bytes, state: SessionState) -> dict[_Said, bytes]:
+        if len(self._rendered) >= MAX_RENDERED_SESSIONS:
+            self._rendered.clear()
+        rendered: dict[_Said, bytes] = {}
+        self._rendered[key] = state.context, rendered
+        return rendered
+
+
+def _filling(state: SessionState, said: _Said) -> bytes:
+    workspace_id, is_said = said
+    filling = {"session_id": state.session_id, "workspace_id": workspace_id or state.workspace_id}
+    for name, is_there in zip(_FILLED, is_said, strict=True):
+        known = state.context.get(name, "")
+        if not is_there and (known or name in _ALWAYS):
+            filling[name] = known
+    return orjson.dumps(filling)[1:-1]
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == ""
+
+
+def _without_empty(event: Event) -> bytes:
+    """Return the details of an event without the empty fields in whose place the session's come."""
+    for name in _IF_KNOWN:
+        if _is_empty(getattr(event.data, name)):
+            setattr(event.data, name, UNSET)
+    return details_of(event)
 
 
 def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = False) -> bytes:

@@ -9,6 +9,8 @@ from tracker.sessions.rules import RenewalContext, Rules
 
 #: Before it, an event id was remembered without its time.
 FIRST_LAYOUT_WITH_TIMES: Final = 3
+#: Before it, all workspaces of a key shared one session.
+FIRST_LAYOUT_WITH_WORKSPACES: Final = 3
 #: In place of a close reason: the key counts as unknown, and only the state's offset still matters.
 FORGOTTEN: Final = "forgotten"
 
@@ -81,10 +83,22 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
         """Note activity. It never moves backwards."""
         self.last_activity_ms = max(self.last_activity_ms, now_ms)
 
-    @property
-    def context_bytes(self) -> int:
-        """The size of context and visitor in bytes of UTF-8."""
-        return _size_bytes(self.context) + _size_bytes(self.visitor)
+    def is_full(self, rules: Rules) -> bool:
+        """Return whether context and visitor have reached their limit together."""
+        return _size_bytes(self.context) + _size_bytes(self.visitor) >= rules.max_context_bytes
+
+    def is_claimed_by(self, workspace_id: str, rules: Rules) -> bool:
+        """Return whether this is the first workspace that is named where a session of no workspace is open."""
+        return bool(workspace_id) and not self.workspace_id and rules.layout >= FIRST_LAYOUT_WITH_WORKSPACES
+
+    def takes_late(self, workspace_id: str, now_ms: int, rules: Rules) -> bool:
+        """Return whether a closed session takes a passive event of this workspace now."""
+        return (
+            not self.is_open
+            and workspace_id in ("", self.workspace_id)
+            and now_ms <= self.closed_ms + rules.passive_grace_ms
+            and self.sequence < rules.max_events
+        )
 
     def close(self, reason: CloseReason, closed_ms: int) -> None:
         """End the session. Once its last row is made, ``shrink`` leaves a small stub of it."""

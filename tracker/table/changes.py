@@ -21,10 +21,10 @@ def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterato
             removed.append((key, offset, None))
         else:
             yield key, offset, encode_page(offset, content)
-    for key, (offset, state) in result.changed.items():
-        if state is None:
-            removed.append((key, offset, None))
+    for key, row in result.changed.items():
+        if row.state is None:
+            removed.append((key, row.offset, None))
         else:
-            yield key, offset, encode_state(offset, state, mark.layout)
+            yield key, row.offset, encode_state(row.offset, row.state, mark.layout)
     yield from removed
     yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from tracker.sessions.keys import row_key
 from tracker.sessions.layouts import decode_page, decode_state, offset_of
-from tracker.sessions.outputs import ChangedState
-from tracker.sessions.state import FORGOTTEN
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.state import FORGOTTEN, SessionState
+from tracker.sessions.working_table import Row
 from tracker.table.store import SessionStore
 
 
@@ -19,7 +18,14 @@ class SessionName(NamedTuple):
     workspace_id: str
 
 
-def find_session(store: SessionStore, name: SessionName) -> StoredState | None:
+class FoundSession(NamedTuple):
+    """A session, and the last source offset applied to it."""
+
+    state: SessionState
+    offset: int
+
+
+def find_session(store: SessionStore, name: SessionName) -> FoundSession | None:
     """Return a session as it was checkpointed last, or None if its workspace has none under its key.
 
     Raises:
@@ -31,7 +37,7 @@ def find_session(store: SessionStore, name: SessionName) -> StoredState | None:
         if raw is None or state is None or state.close_reason == FORGOTTEN:
             continue
         if name.workspace_id in ("", state.workspace_id):
-            return StoredState(offset_of(raw), state)
+            return FoundSession(state, offset_of(raw))
     return None
 
 
@@ -40,10 +46,10 @@ class SessionTable:
 
     def __init__(self, store: SessionStore, cache_max_sessions: int) -> None:
         self.store = store
-        self._cache: dict[bytes, StoredState] = {}
+        self._cache: dict[bytes, Row] = {}
         self._cache_max_sessions = cache_max_sessions
 
-    def lookup(self, key: bytes) -> StoredState | None:
+    def lookup(self, key: bytes) -> Row | None:
         """Return the session as it was checkpointed last. Cached: 0.1 us; from RocksDB: a few us."""
         cached = self._cache.get(key)
         if cached is not None:
@@ -51,20 +57,20 @@ class SessionTable:
         raw = self.store.get(key)
         if raw is None:
             return None
-        stored = self._cache[key] = StoredState(offset_of(raw), decode_state(raw))
+        stored = self._cache[key] = Row(key, decode_state(raw), offset_of(raw))
         return stored
 
     def read_pages(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the contents of pages of event ids, in the order of their keys. One read of RocksDB."""
         return [None if raw is None else decode_page(raw) for raw in self.store.get_many(keys)]
 
-    def keep(self, changed: Mapping[bytes, ChangedState]) -> None:
+    def keep(self, changed: Mapping[bytes, Row]) -> None:
         """Take over what a checkpointed chunk changed, and let the oldest entries go."""
-        for key, (offset, state) in changed.items():
-            if state is None:
+        for key, row in changed.items():
+            if row.state is None:
                 self._cache.pop(key, None)
             else:
-                self._cache[key] = StoredState(offset, state)
+                self._cache[key] = row
         excess = len(self._cache) - self._cache_max_sessions
         if excess > 0:
             for key in list(itertools.islice(self._cache, excess)):

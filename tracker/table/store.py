@@ -22,8 +22,8 @@ from tracker.sessions.layouts import (
     decode_watermark,
     offset_of,
     require_readable,
+    wins,
 )
-from tracker.sessions.merge import wins
 from tracker.sessions.state import Watermark
 from tracker.table.database import Database, RocksDatabase
 

@@ -8,13 +8,13 @@ that was rejected and has its letter. So what the processor skipped in silence s
 from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, NamedTuple
 
 from aiokafka import ConsumerRecord
 
-from topics.codec import KeyedRecord, RejectedRecord, decode_source
+from topics.codec import RejectedRecord
 from topics.headers import LogPlace, read_forwarded_from
-from topics.workspace import workspace_of
+from topics.records import Event, Keyed, Kind, Tick, decode_record, details_of, kind_of, workspace_of
 from tracker.kafka.clients import partition_for_key
 from tracker.kafka.log_reader import LogRange, LogReader
 from tracker.sessions.memory import identity_of
@@ -55,7 +55,7 @@ class Unnumbered(NamedTuple):
 
     place: LogPlace
     stream_time_ms: int
-    kind: Literal["event", "session", "expire", "flush"]
+    kind: Kind
     identity: Identity | None = None
 
 
@@ -74,7 +74,7 @@ class Ledger:
     #: Events that are duplicates if their first coming is found.
     repeats: dict[int, list[Unnumbered]] = field(default_factory=lambda: defaultdict(list))
 
-    def takes(self, record: KeyedRecord) -> bool:
+    def takes(self, record: Keyed) -> bool:
         """Return whether a record is of the workspace that is looked at."""
         return self.workspace_id is None or workspace_of(record) == self.workspace_id
 
@@ -147,23 +147,23 @@ def _judge(
 ) -> None:
     """Find the reason why a record gave no row."""
     try:
-        decoded = decode_source(record.key, record.value)
+        decoded = decode_record(record.key, record.value)
     except RejectedRecord as rejection:
         check.fault(f"rejected ({rejection.reason}), but there is no letter of it: {_at(record)}")
         return
-    if decoded["type"] == "tick" or record.key is None:
+    if not isinstance(decoded, Keyed) or record.key is None:
         ledger.counts["tick"] += ledger.workspace_id is None
         return
     if not ledger.takes(decoded):
         return
     found = Unnumbered(
-        LogPlace(record.partition, record.offset), stream_time_ms, decoded["type"], _identity(record.key, decoded)
+        LogPlace(record.partition, record.offset), stream_time_ms, kind_of(decoded), _identity(record.key, decoded)
     )
     if is_numbered:
         ledger.counts["event"] += 1
     elif is_again:
         ledger.counts["forwarded again"] += 1
-    elif decoded["type"] == "event" and decoded.get("passive"):
+    elif isinstance(decoded, Event) and decoded.passive:
         ledger.counts["passive"] += 1
     elif partition_for_key(record.key, ledger.partitions) != record.partition:
         ledger.misplaced.append(found)
@@ -203,7 +203,7 @@ async def _find_first_comings(log: SourceLog, outputs: Outputs, ledger: Ledger, 
                 stream_time_ms = max(stream_time_ms, record.timestamp)
                 first_ms = stream_time_ms if first_ms is None else first_ms
                 if record.key in keys and record.offset in outputs.numbered.get(partition, Offsets()):
-                    name = _identity(record.key, cast("KeyedRecord", decode_source(record.key, record.value)))
+                    name = _identity(record.key, decode_record(record.key, record.value))
                     if name in names:
                         found[name].append(stream_time_ms)
         for repeat in repeats:
@@ -221,10 +221,11 @@ def _judge_repeat(repeat: Unnumbered, came_ms: list[int], log: SourceLog, log_be
     check.fault(f"an event gave no row, and repeats none within the duplicate window: {place}")
 
 
-def _identity(key: bytes, decoded: KeyedRecord) -> Identity | None:
+def _identity(key: bytes, decoded: Keyed | Tick) -> Identity | None:
     """Return by what an event is known; None if it has no id, or is none."""
-    event_id = decoded["data"].get("event_id") if decoded["type"] == "event" else None
-    return (key, identity_of(event_id, decoded["data"])) if event_id and decoded["type"] == "event" else None
+    if not isinstance(decoded, Event) or not decoded.data.event_id:
+        return None
+    return key, identity_of(decoded.data.event_id, details_of(decoded))
 
 
 def _at(record: ConsumerRecord) -> str:

@@ -18,7 +18,7 @@ from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import Watermark
-from tracker.sessions.working_table import StoredState
+from tracker.sessions.working_table import Row
 from tracker.settings import Settings
 from tracker.verify.hashes import EVENTS, Kind
 from tracker.verify.log import LoggedRow
@@ -83,7 +83,7 @@ class _ImportFold:
     """The fold of one partition of an import's log, with its table in memory."""
 
     def __init__(self, what: Imported, partition: int) -> None:
-        self._table: dict[bytes, StoredState] = {}
+        self._table: dict[bytes, Row] = {}
         self._pages: dict[bytes, bytes] = {}
         self._fold = PartitionFold(
             topic=SOURCE.name(what.settings.topic_prefix),
@@ -103,9 +103,9 @@ class _ImportFold:
                 self._pages.pop(key, None)
             else:
                 self._pages[key] = page.content
-        for key, (offset, state) in result.changed.items():
-            if state is None:
+        for key, row in result.changed.items():
+            if row.state is None:
                 self._table.pop(key, None)
             else:
-                self._table[key] = StoredState(offset, state)
+                self._table[key] = row
         return result

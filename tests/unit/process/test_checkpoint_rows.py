@@ -5,14 +5,15 @@ import pytest
 from tracker.process.checkpoint import contiguous_end
 from tracker.sessions.keys import page_key
 from tracker.sessions.layouts import READABLE, WATERMARK_KEY, decode_page, decode_watermark, layout_of, offset_of
-from tracker.sessions.outputs import ChangedPage, ChangedState, FoldResult
+from tracker.sessions.outputs import ChangedPage, FoldResult
 from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.working_table import Row
 from tracker.table.changes import changed_rows
 
 
 def test_states_come_first_then_removals_and_the_watermark_last():
     state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
-    result = FoldResult(changed={b"gone": ChangedState(8, None), b"b": ChangedState(9, state)})
+    result = FoldResult(changed={b"gone": Row(b"gone", None, 8), b"b": Row(b"b", state, 9)})
     rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77, forwarded={2: 5})))
     assert [(key, offset) for key, offset, _ in rows] == [(b"b", 9), (b"gone", 8), (WATERMARK_KEY, 9)]
     assert rows[1][2] is None
@@ -24,7 +25,7 @@ def test_states_come_first_then_removals_and_the_watermark_last():
 def test_pages_come_before_the_states_that_refer_to_them_and_removed_ones_after():
     state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
     pages = {page_key(b"b", 1): ChangedPage(7, None), page_key(b"b", 2): ChangedPage(9, b"ids")}
-    result = FoldResult(changed={b"b": ChangedState(9, state)}, pages=pages)
+    result = FoldResult(changed={b"b": Row(b"b", state, 9)}, pages=pages)
     rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77)))
     assert [(key, offset) for key, offset, _ in rows] == [
         (page_key(b"b", 2), 9),
@@ -38,7 +39,7 @@ def test_pages_come_before_the_states_that_refer_to_them_and_removed_ones_after(
 @pytest.mark.parametrize("layout", sorted(READABLE))
 def test_states_are_written_in_the_layout_of_the_watermark(layout: int):
     state = SessionState(session_id="b", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1)
-    result = FoldResult(changed={b"b": ChangedState(9, state)})
+    result = FoldResult(changed={b"b": Row(b"b", state, 9)})
     rows = list(changed_rows(result, watermark=9, mark=Watermark(stream_time_ms=77, layout=layout)))
     assert [layout_of(raw) for _, _, raw in rows] == [layout, layout]
 

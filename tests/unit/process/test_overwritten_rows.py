@@ -4,8 +4,9 @@ import pytest
 
 from tracker.process.checkpoint import overwritten_rows
 from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
-from tracker.sessions.outputs import ChangedState, FoldResult
+from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.working_table import Row
 from tracker.table.store import SessionStore
 
 STATE = SessionState(session_id="s", ordinal=0, created_ms=1, last_activity_ms=2, timeout_ms=3)
@@ -31,4 +32,4 @@ def test_the_true_state_is_written_again_and_a_removal_as_a_removal(store):
 
 def test_what_the_chunk_changes_needs_no_second_write(store):
     store.overwritten = {b"a"}
-    assert list(overwritten_rows(store, FoldResult(changed={b"a": ChangedState(11, STATE)}))) == []
+    assert list(overwritten_rows(store, FoldResult(changed={b"a": Row(b"a", STATE, 11)}))) == []

@@ -90,7 +90,7 @@ def test_sessions_due_at_one_tick_close_in_the_order_of_their_deadlines():
     result = log.fold()
     closed = [r["session_key"] for r in rows(result.sessions) if r["is_expired"]]
     assert closed == ["a", "b", "0-later"]
-    assert [dict(o.headers)["source-index"] for o in result.sessions[3:]] == [b"0", b"1", b"2"]
+    assert [dict(o.headers)["source-position"] for o in result.sessions[3:]] == [b"3:3:0", b"3:3:1", b"3:3:2"]
 
 
 def test_a_session_ends_at_its_maximum_length_however_busy():
@@ -306,7 +306,7 @@ def test_the_trace_of_an_event_travels_beside_its_row_and_nothing_else_under_tha
         log.records[-1] = log.records[-1]._replace(headers=header)
     result = log.fold()
     assert [dict(o.headers).get("traceparent") for o in result.events] == [None, traceparent, None]
-    assert {o.headers[0][0] for o in result.events} == {"source-partition"}  # the position comes first, for speed
+    assert {o.headers[0][0] for o in result.events} == {"source-position"}  # the position comes first, for speed
     assert all("traceparent" not in dict(o.headers) for o in result.sessions)
 
 

@@ -41,6 +41,7 @@ def write(store: SessionStore, **states: SessionState) -> None:
         key, _, workspace = name.partition("_")
         row = row_key(key.encode(), workspace) if workspace else key.encode()
         rows.append((row, 7, encode_state(7, one)))
+    rows.append((WATERMARK_KEY, 7, encode_watermark(7, Watermark(stream_time_ms=0))))
     store.write(rows, 1)
 
 
@@ -131,6 +132,15 @@ def test_pages_that_no_session_refers_to_are_removed_and_the_changelog_is_to_be_
     assert store.position == position
     store.reopen()
     assert store.overwritten == orphans
+
+
+def test_a_page_whose_state_may_still_come_is_no_orphan(store):
+    write(store)
+    watermark, _ = store.watermark()
+    page = page_key(b"k", 1)
+    store.write([(page, watermark + 1, encode_page(watermark + 1, b"entries"))], store.position)
+    remove_orphaned_pages(store)
+    assert list(store.page_keys()) == [page]
 
 
 def test_where_there_are_no_orphans_nothing_is_written(store):

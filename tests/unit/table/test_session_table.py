@@ -6,8 +6,8 @@ import pytest
 
 from tests.simulation.disk import Disk, MemoryDatabase
 from tracker.sessions.layouts import encode_state
-from tracker.sessions.outputs import ChangedState
 from tracker.sessions.state import SessionState
+from tracker.sessions.working_table import Row
 from tracker.table.sessions import SessionTable
 from tracker.table.store import SessionStore
 
@@ -50,7 +50,7 @@ def test_a_key_that_is_not_known_is_none_and_asked_for_again(store):
 def test_what_a_chunk_has_changed_replaces_what_was_known(store):
     table = SessionTable(store, 10)
     table.lookup(b"a")
-    table.keep({b"a": ChangedState(9, state(3)), b"b": ChangedState(9, state(1))})
+    table.keep({b"a": Row(b"a", state(3), 9), b"b": Row(b"b", state(1), 9)})
     assert [(found.offset, found.state.sequence) for found in map(table.lookup, (b"a", b"b"))] == [(9, 3), (9, 1)]
     assert store._db.reads == 1
 
@@ -59,14 +59,14 @@ def test_what_is_removed_is_not_known_any_more(store):
     table = SessionTable(store, 10)
     table.lookup(b"a")
     store.write([(b"a", 9, None)], 2)
-    table.keep({b"a": ChangedState(9, None), b"never": ChangedState(9, None)})
+    table.keep({b"a": Row(b"a", None, 9), b"never": Row(b"never", None, 9)})
     assert table.lookup(b"a") is None
 
 
 def test_the_oldest_entries_go_beyond_the_limit_and_are_read_again(store):
     table = SessionTable(store, 2)
     table.lookup(b"a")
-    table.keep({b"b": ChangedState(9, state(1)), b"c": ChangedState(9, state(1))})
+    table.keep({b"b": Row(b"b", state(1), 9), b"c": Row(b"c", state(1), 9)})
     assert list(table._cache) == [b"b", b"c"]
     assert table.lookup(b"a").state == state(2)
     assert store._db.reads == 2
@@ -74,7 +74,7 @@ def test_the_oldest_entries_go_beyond_the_limit_and_are_read_again(store):
 
 def test_at_the_limit_nothing_goes(store):
     table = SessionTable(store, 2)
-    table.keep({b"b": ChangedState(9, state(1)), b"c": ChangedState(9, state(1))})
+    table.keep({b"b": Row(b"b", state(1), 9), b"c": Row(b"c", state(1), 9)})
     assert list(table._cache) == [b"b", b"c"]
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from topics.catalog import CATALOG, CHANGELOG, MIN_COMPACTION_LAG_MS, SOURCE
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source, encode
 from topics.event import EventData, EventInput, EventRecord, EventType
-from topics.headers import SourcePosition, read_position
+from topics.headers import SourcePosition, read_position, write_old_position, write_position
 from topics.session import MAX_TIMEOUT_SECONDS, SessionRecord, SessionRow
 from topics.visitor import VISITOR_DEFAULTS, Visitor
 
@@ -74,8 +74,17 @@ def test_a_reason_names_the_field_and_never_repeats_the_value():
 
 
 def test_a_position_is_read_from_headers_or_not_at_all():
-    headers = [("source-partition", b"1"), ("source-offset", b"12"), ("source-index", b"3")]
-    assert read_position(headers) == SourcePosition(12, 3)
+    assert read_position([("source-position", b"1:12:3")]) == SourcePosition(12, 3)
+    assert read_position([("other", b"x"), ("source-position", b"1:12:3")]) == SourcePosition(12, 3)
+    for value in (b"", b"12", b"1:12", b"1:x:3", b"1:12:3:4"):
+        assert read_position([("source-position", value)]) is None
+    assert read_position([]) is None
+
+
+def test_a_position_as_release_0_1_0_wrote_it_is_read_too():
+    headers = write_old_position(1, 12, 3)
+    assert headers == [("source-partition", b"1"), ("source-offset", b"12"), ("source-index", b"3")]
+    assert read_position(headers) == read_position(write_position(1, 12, 3)) == SourcePosition(12, 3)
     assert read_position(headers[:2]) is None
     assert read_position([("source-offset", b"x"), ("source-index", b"3")]) is None
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from topics.screen import are_valid_events
+from topics.records import are_valid_events
 from tracker.collect.errors import RequestError
 from tracker.collect.records.context import RecordContext
 from tracker.collect.records.source_records import EncodedRecord, check, event_page, unchecked_event, with_visitor

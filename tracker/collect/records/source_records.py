@@ -1,7 +1,7 @@
 """From the fields of a request to source records for Kafka. Pure: no clock, no IO.
 
 A record is serialised first and then checked as bytes, by the same types that the processor decodes it with
-(``topics``): most by the screen, which only says yes, the others by the decoder. So a record that is accepted here is
+(``topics``): most by a fast check that only says yes, the others by the decoder. So a record that is accepted here is
 accepted there. Only the visitor is added after the check. We make it ourselves, to fit its fields.
 """
 
@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
-from topics.screen import are_valid_events
+from topics.records import are_valid_events
 from tracker.collect.errors import RequestError
 from tracker.collect.records.context import RecordContext
 from tracker.collect.records.event_time import corrected, iso_time, parse_time

@@ -1,14 +1,22 @@
-"""The screen against the decoder: what it lets pass is valid, whatever a client makes up; what clients send passes."""
+"""Decoding by structs against pydantic, which judges: the same records are taken, and the same is read of them."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from topics import records
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.event import EVENT_TYPES, EventInput
 from topics.fields import MAX_ID_CHARS, MAX_METADATA_CHARS, MAX_TEXT_CHARS, MAX_URL_CHARS
-from topics.screen import are_valid_events
+from topics.records import Told, are_valid_events, decode_record
+from topics.structs import ANY_TIME
 from topics.visitor import Visitor
 
 EVENT = {
@@ -25,6 +33,15 @@ EVENT = {
         "page_url": "https://shop.example/ä",
     },
 }
+RECORDS = [
+    EVENT,
+    {**EVENT, "passive": True, "workspace_id": "w", "data": {"event_type": "scroll", "event_id": "e", "form_id": None}},
+    {"type": "session", "session_id": "s-1", "timestamp": "2026-11-25T10:00:00Z", "data": {"timeout_seconds": 60}},
+    {"type": "session", "session_id": "s-1", "timestamp": "2026-11-25T10:00:00.5Z", "open_only": True, "data": {}},
+    {"type": "expire", "session_id": "s-1", "timestamp": "2026-11-25T10:00:00Z", "data": {"workspace_id": "w"}},
+    {"type": "flush", "session_id": "s-1", "timestamp": "2026-11-25T12:00:00+02:00"},
+    {"type": "tick"},
+]
 LENGTHS = [
     length + more for length in (0, MAX_ID_CHARS, MAX_TEXT_CHARS, MAX_URL_CHARS, MAX_METADATA_CHARS) for more in (0, 1)
 ]
@@ -92,6 +109,25 @@ def changed_events(draw: st.DrawFn) -> dict:
     return event
 
 
+def told(key: bytes | None, value: bytes) -> Any:
+    """What is read of a record, or why it can't be taken. The client's own time is looked at, not kept."""
+    try:
+        read = decode_record(key, value)
+    except RejectedRecord as rejected:
+        return rejected.reason, rejected.detail
+    if isinstance(read, Told):
+        read.client_timestamp = ANY_TIME
+    return read
+
+
+def judged(key: bytes | None, value: bytes) -> Any:
+    """The same where pydantic alone decodes."""
+    with patch.object(records, "_decode", side_effect=msgspec.DecodeError) as decode:
+        found = told(key, value)
+    assert decode.called or key is None or len(value) > MAX_SOURCE_VALUE_BYTES
+    return found
+
+
 def is_taken(event: dict) -> bool:
     """Ask the decoder, under the key that the event names."""
     session_id = event.get("session_id")
@@ -106,15 +142,51 @@ def is_taken(event: dict) -> bool:
 def is_json(event: dict) -> bool:
     try:
         orjson.dumps(event)
-    except orjson.JSONEncodeError:  # a surrogate; such an event never gets as far as the screen
+    except orjson.JSONEncodeError:  # a surrogate; such an event never gets as far as the decoder
         return False
     return True
 
 
 @given(changed_events().filter(is_json))
+def test_what_is_read_of_an_event_is_what_pydantic_reads(event: dict) -> None:
+    session_id = event.get("session_id")
+    key = session_id.encode() if isinstance(session_id, str) else b"s-1"
+    assert told(key, orjson.dumps(event)) == judged(key, orjson.dumps(event))
+
+
+@given(st.data())
+def test_what_is_read_of_any_bytes_is_what_pydantic_reads(data: st.DataObject) -> None:
+    """One byte is another, is missing, or comes twice."""
+    value = orjson.dumps(data.draw(st.sampled_from(RECORDS)))
+    at, byte = data.draw(st.integers(0, len(value) - 1)), bytes([data.draw(st.integers(0, 255))])
+    changed = value[:at] + data.draw(st.sampled_from([byte, b"", byte + value[at : at + 1]])) + value[at + 1 :]
+    key = data.draw(st.sampled_from([b"s-1", b"s-1", b"s-2", b"", None]))
+    assert told(key, changed) == judged(key, changed)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_all_that_pydantic_reads_is_there(record: dict) -> None:
+    read = msgspec.to_builtins(decode_record(None if record["type"] == "tick" else b"s-1", orjson.dumps(record)))
+    for part, name, value in leaves(decode_source(None if record["type"] == "tick" else b"s-1", orjson.dumps(record))):
+        if name == "client_timestamp":  # it is looked at, not kept
+            continue
+        found = read if part is None else read[part]
+        assert found.get(name, False) == (text_of(value) if isinstance(value, datetime) else value), (part, name)
+
+
+def text_of(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def leaves(record: Mapping[str, Any]) -> list[tuple[str | None, str, Any]]:
+    flat = [(None, name, value) for name, value in record.items() if not isinstance(value, dict)]
+    return flat + [(part, name, value) for part in ("data", "visitor") for name, value in record.get(part, {}).items()]
+
+
+@given(changed_events().filter(is_json))
 def test_what_passes_the_screen_is_taken_by_the_decoder(event: dict) -> None:
     if are_valid_events([orjson.dumps(event)]):
-        assert is_taken(event)
+        assert is_taken(event), orjson.dumps(event)
 
 
 @pytest.mark.parametrize("part", [None, "data", "visitor"])
