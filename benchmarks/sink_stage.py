@@ -18,7 +18,7 @@ from benchmarks import sink_double, sink_latency
 from benchmarks.bench import PARTITIONS, Bench, Figure, at_most, figure
 from benchmarks.measure import Worker, WorkerFailedError
 from topics.catalog import SEQUENCED
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
+from topics.headers import write_position
 from tracker.datasources.files import shipped_datasources
 from tracker.kafka.admin import create_topics
 from tracker.kafka.clients import new_producer
@@ -168,7 +168,7 @@ def _rows(begin: int, end: int) -> Iterator[ProducerRecord]:
     before, after = orjson.dumps({**row, "id": "%ID%"}).split(b"%ID%")
     for number in range(begin, end):
         position = number // PARTITIONS
-        headers = [(SOURCE_PARTITION, b"0"), (SOURCE_OFFSET, b"%d" % position), (SOURCE_INDEX, b"0")]
+        headers = write_position(0, position, 0)
         yield b"%d" % (number % 5_000), b"%s%036d%s" % (before, number, after), headers
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from topics.headers import POSITION_HEADERS, Headers, SourcePosition, read_position
+from topics.headers import Headers, SourcePosition, read_position
 from tracker.kafka.log_reader import Run, read_range, whole_range
 from tracker.replay.compare import Comparison, Placed, placed
 from tracker.sessions.outputs import Output
@@ -77,4 +77,4 @@ class LiveOutputs:
 
 
 def _same_place(record: ConsumerRecord, headers: Headers) -> bool:
-    return list(record.headers[:POSITION_HEADERS]) == headers[:POSITION_HEADERS]
+    return read_position(record.headers) == read_position(headers)

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from topics.catalog import SEQUENCED
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TIME_MS, SourcePosition
+from topics.headers import SOURCE_TIME_MS, SourcePosition, write_position
 from tracker.kafka.admin import create_topics
 from tracker.kafka.clients import new_producer, new_reader
 from tracker.kafka.record_batches import send_batches
@@ -30,8 +30,8 @@ Edit = Callable[[list[Output]], None]
 
 
 def output(offset: int, nth: int, value: bytes | None = None) -> Output:
-    headers = [(SOURCE_PARTITION, b"0"), (SOURCE_OFFSET, b"%d" % offset), (SOURCE_INDEX, b"%d" % nth)]
-    return Output(b"key-%d" % offset, b"%d:%d" % (offset, nth) if value is None else value, headers)
+    content = b"%d:%d" % (offset, nth) if value is None else value
+    return Output(b"key-%d" % offset, content, write_position(0, offset, nth))
 
 
 def right_outputs() -> list[Output]:

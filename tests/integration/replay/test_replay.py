@@ -18,7 +18,7 @@ from tests.reference.compare import differences
 from tests.reference.model import Model
 from tests.source_log import end_offsets, read_all
 from topics.catalog import CATALOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, read_position
+from topics.headers import read_position, write_position
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
@@ -190,8 +190,7 @@ def test_a_live_output_that_is_wrong_is_found_and_shown(kafka_broker: LocalKafka
     async def plant() -> None:
         position = read_position(victim.headers)
         assert position is not None
-        nth = position.nth + 7
-        headers = [(SOURCE_OFFSET, b"%d" % position.offset), (SOURCE_INDEX, b"%d" % nth)]
+        headers = write_position(victim.partition, position.offset, position.nth + 7)
         async with new_producer(log.settings, "test") as producer:
             await producer.send_and_wait(topic, b"{}", key=victim.key, headers=headers, partition=victim.partition)
 

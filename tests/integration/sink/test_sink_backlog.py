@@ -8,7 +8,7 @@ import orjson
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
+from topics.headers import write_position
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
 from tracker.kafka.record_batches import ProducerRecord, send_batches
@@ -25,9 +25,7 @@ POLL_SECONDS = 0.1
 
 
 def backlog() -> list[ProducerRecord]:
-    headers = [
-        [(SOURCE_PARTITION, b"0"), (SOURCE_OFFSET, b"%d" % number), (SOURCE_INDEX, b"0")] for number in range(ROWS)
-    ]
+    headers = [write_position(0, number, 0) for number in range(ROWS)]
     return [(None, orjson.dumps({"row": number, "padding": PADDING}), of) for number, of in enumerate(headers)]
 
 

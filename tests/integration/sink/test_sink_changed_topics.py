@@ -11,11 +11,11 @@ import pytest
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import TopicPartition
-from tests.integration.sink.tinybird_double import TOKEN, TinybirdDouble
 
+from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
+from topics.headers import write_position
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
 from tracker.kafka.record_batches import send_batches
@@ -54,7 +54,7 @@ class Sink:
             (
                 None,
                 orjson.dumps({"row": number}),
-                [(SOURCE_PARTITION, b"%d" % partition), (SOURCE_OFFSET, b"%d" % number), (SOURCE_INDEX, b"0")],
+                write_position(partition, number, 0),
             )
             for number in numbers
         ]

@@ -33,7 +33,7 @@ from tests.source_log import read_all
 from tests.stages import Stage
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
 from topics.dead_letter import DeadLetter
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
+from topics.headers import write_position
 from tracker.datasources.files import shipped_datasources
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer, new_reader
@@ -166,12 +166,7 @@ async def feed(run: Run, rng: random.Random, fed: Fed) -> None:
             name = f"{run.name}{topic.suffix}-{partition}-{number}"
             fate = rng.choice(ROW_FATES) if rng.random() < BAD_ROWS else ""
             fed.fates[datasource][name] = fate
-            headers = [
-                (SOURCE_PARTITION, str(partition).encode()),
-                (SOURCE_OFFSET, str(number).encode()),
-                (SOURCE_INDEX, b"0"),
-            ]
-            return name.encode(), row_of(run, datasource, name, fate), headers
+            return name.encode(), row_of(run, datasource, name, fate), write_position(partition, number, 0)
 
         await asyncio.gather(
             *(

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
-from topics.headers import SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION
+from topics.headers import write_position
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
 from tracker.kafka.record_batches import send_batches
@@ -64,11 +64,7 @@ class Group:
                         (
                             None,
                             orjson.dumps({"row": f"{partition}-{number}"}),
-                            [
-                                (SOURCE_PARTITION, b"%d" % partition),
-                                (SOURCE_OFFSET, b"%d" % number),
-                                (SOURCE_INDEX, b"0"),
-                            ],
+                            write_position(partition, number, 0),
                         )
                         for number in range(self.fed, self.fed + ROWS_A_TURN)
                     ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from topics.headers import FLUSH, RETRY_OF, SOURCE_INDEX, SOURCE_OFFSET, SOURCE_PARTITION, SourcePosition
+from topics.headers import FLUSH, RETRY_OF, SourcePosition, write_position
 from tracker.sink.lease import SinkLease
 from tracker.sink.positions import SeenPositions
 from tracker.streaming.chunk import Chunk
@@ -24,12 +24,7 @@ def output(
     """One record of an output topic; without a position it is none of ours."""
     headers: list[tuple[str, bytes]] = []
     if position is not None:
-        source_offset, nth = position
-        headers = [
-            (SOURCE_PARTITION, str(partition).encode()),
-            (SOURCE_OFFSET, str(source_offset).encode()),
-            (SOURCE_INDEX, str(nth).encode()),
-        ]
+        headers = write_position(partition, *position)
     if is_flush:
         headers.append((FLUSH, b"1"))
     if is_retry:
