@@ -106,8 +106,9 @@ mutants-whole: setup ## all of them, hours; goes on where it was interrupted
 	$(BIN)/python -m tests.mutants --whole $(if $(PARTS),--parts $(PARTS))
 
 .PHONY: faults
-faults: setup ## strike running workers in every way; make faults ONLY=zombie SEED=7 picks one
-	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+faults: setup ## strike workers and three brokers in every way; make faults ONLY=zombie SEED=7 BROKERS=1 picks one
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(BROKERS),--brokers $(BROKERS))
 
 .PHONY: faults-sink
 faults-sink: setup ## half an hour of Tinybird failing in every way, outage of ten minutes included; kills meanwhile

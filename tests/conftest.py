@@ -23,6 +23,7 @@ ORDERED_FOLDERS = {"integration", "browser"}
 
 pytest_plugins = [
     "tests.fixtures.kafka",
+    "tests.fixtures.cluster",
     "tests.fixtures.tinybird",
     "tests.fixtures.tinybird_double",
     "tests.fixtures.power_cut",

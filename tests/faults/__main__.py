@@ -15,9 +15,9 @@ from rich.table import Table
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.run import FaultResult, run_fault
 from tests.faults.world import Size
-from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
+from tests.fixtures.cluster import running_cluster
+from tests.fixtures.kafka import PROJECT_DIR
 from tracker.errors import TrackerError
-from tracker.local.kafka import LocalKafka
 from tracker.observe.logs import hush_kafka_client
 
 PIPED_WIDTH_CHARS = 160
@@ -41,20 +41,22 @@ def main() -> int:
     for round_number in range(arguments.rounds):
         seed = arguments.seed + round_number
         for fault in (FAULTS[name] for name in arguments.only or FAULTS):
-            outcomes.append(_run(fault, seed, size, console))
+            if fault.brokers > arguments.brokers:
+                continue
+            outcomes.append(_run(fault, seed, size, arguments.brokers, console))
             if arguments.json:
                 print(orjson.dumps(outcomes[-1].as_json()).decode(), flush=True)
     console.print(table(outcomes))
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
-def _run(fault: Fault, seed: int, size: Size, console: Console) -> FaultResult:
-    console.print(f"[dim]{fault.name}: {fault.what} (seed {seed})[/dim]", highlight=False)
+def _run(fault: Fault, seed: int, size: Size, brokers: int, console: Console) -> FaultResult:
+    console.print(f"[dim]{fault.name}: {fault.what} (seed {seed}, {brokers} brokers)[/dim]", highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="tracker-faults-") as directory,
-        LocalKafka(kafka_settings(Path(directory))) as broker,
+        running_cluster(brokers, Path(directory)) as cluster,
     ):
-        outcome = asyncio.run(run_fault(fault, broker, Path(directory), seed=seed, size=size, times=fault.times))
+        outcome = asyncio.run(run_fault(fault, cluster, Path(directory), seed=seed, size=size, times=fault.times))
         if not outcome.held:
             _keep_logs(Path(directory), LOGS_DIR / f"{fault.name}-{seed}")
     if not outcome.held:
@@ -99,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Faults against running workers.")
     parser.add_argument("--only", nargs="+", choices=list(FAULTS), metavar="NAME", help="these faults; default: all")
     parser.add_argument("--seed", type=int, default=random.randrange(2**16), help="first seed; default: drawn, printed")
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=3, help="brokers of the cluster (%(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="times through all of them, each with the next seed")
     parser.add_argument("--rate", type=int, default=Size().events_per_second, help="events per second (%(default)s)")
     parser.add_argument("--json", action="store_true", help="a JSON line per fault; the table goes to stderr")

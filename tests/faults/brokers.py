@@ -1,4 +1,4 @@
-"""Faults of the broker and of the group: killed again and again, gone for long, workers that come and go."""
+"""Faults of the brokers and of the group: killed again and again, gone for long, workers that come and go."""
 
 import asyncio
 import time
@@ -13,23 +13,24 @@ WORKERS_AT_ONCE = 4
 
 
 async def broker_killed(world: World, times: int) -> None:
-    """SIGKILL of the broker under load; it comes back at once on its data."""
+    """SIGKILL of a broker under load; it comes back at once on its data."""
     for _ in range(times):
-        await _outage(world, 0.0)
+        await outage(world, [world.rng.choice(list(world.cluster.brokers))], 0.0)
         await world.calm(world.rng.uniform(*UP_BETWEEN_KILLS_SECONDS))
 
 
-async def broker_gone(world: World, times: int, seconds: float = LONG_OUTAGE_SECONDS) -> None:
-    """SIGKILL of the broker, which stays away longer than any request waits. No worker may end."""
+async def brokers_gone(world: World, times: int, seconds: float = LONG_OUTAGE_SECONDS) -> None:
+    """SIGKILL of all brokers, which stay away longer than any request waits. No worker may end."""
     for _ in range(times):
-        await _outage(world, seconds)
+        await outage(world, list(world.cluster.brokers), seconds)
 
 
-async def _outage(world: World, seconds: float) -> None:
-    strike = await world.struck(f"broker killed, back {seconds:.0f} s later")
-    await asyncio.to_thread(world.broker.kill)
+async def outage(world: World, numbers: list[int], seconds: float) -> None:
+    """Kill brokers, start them again some time later, and wait for the recovery."""
+    strike = await world.struck(f"brokers {numbers} killed, back {seconds:.0f} s later")
+    await asyncio.to_thread(world.cluster.kill, *numbers)
     await world.calm(seconds)
-    await asyncio.to_thread(world.broker.start)
+    await asyncio.to_thread(world.cluster.start, *numbers)
     await world.recovered(strike, since=time.monotonic())
 
 

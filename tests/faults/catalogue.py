@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from tests.faults import brokers, disks, kills
+from tests.faults import brokers, clusters, disks, kills
 from tests.faults.world import World
 
 Strike = Callable[[World, int], Awaitable[None]]
@@ -17,6 +17,8 @@ class Fault:
     what: str
     strike: Strike
     times: int
+    #: How many brokers there have to be.
+    brokers: int = 1
 
 
 _KILL_STEPS = {
@@ -48,11 +50,19 @@ _ALL = (
     Fault("zombie-before-changelog", "the same, stopped before its changelog", _stopped_at("outputs"), 2),
     Fault("zombie-in-changelog", "the same, stopped between changelog batches", _stopped_at("changelog-1"), 2),
     Fault("zombie-before-store", "the same, stopped before its store", _stopped_at("changelog"), 2),
-    Fault("broker-killed", "SIGKILL of the broker, back at once", brokers.broker_killed, 5),
-    Fault("broker-gone", "the broker is gone for 70 s", brokers.broker_gone, 1),
+    Fault("broker-killed", "SIGKILL of a broker, back at once", brokers.broker_killed, 5),
+    Fault("brokers-gone", "all brokers are gone for 70 s", brokers.brokers_gone, 1),
     Fault("joins", "20 joins and as many leaves in two minutes", brokers.joins, 20),
     Fault("truncated-files", "SIGKILL and RocksDB files cut short", disks.truncated_files, 5),
     Fault("disk-full", "no space left; stop, space, start", disks.disk_full, 3),
+    Fault("leader-killed", "SIGKILL of a source partition's leader", clusters.leader_killed, 3, 3),
+    Fault("controller-killed", "SIGKILL of the active controller", clusters.controller_killed, 2, 3),
+    Fault("rolling-restart", "all brokers restarted one by one", clusters.rolling_restart, 1, 3),
+    Fault("one-down-at-start", "a worker starts while a broker is down", clusters.one_down_at_start, 2, 3),
+    Fault("broker-slow", "SIGSTOP of a broker, below session time-outs", clusters.broker_slow, 3, 3),
+    Fault("broker-frozen", "SIGSTOP of a broker, above session time-outs", clusters.broker_frozen, 2, 3),
+    Fault("two-down", "SIGKILL of two brokers of three, for 20 s", clusters.two_down, 1, 3),
+    Fault("coordinator-cut", "workers cut off from the coordinator", clusters.coordinator_cut, 2, 3),
 )
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}

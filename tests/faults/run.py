@@ -10,7 +10,7 @@ from statistics import median
 from tests.faults.catalogue import Fault
 from tests.faults.verdict import summary
 from tests.faults.world import FaultFailedError, Size, World, new_world
-from tracker.local.kafka import LocalKafka
+from tests.fixtures.cluster import KafkaCluster
 
 STOP_STATUS = 0
 
@@ -40,12 +40,12 @@ class FaultResult:
 
 
 async def run_fault(
-    fault: Fault, broker: LocalKafka, data_dir: Path, *, seed: int, size: Size, times: int
+    fault: Fault, cluster: KafkaCluster, data_dir: Path, *, seed: int, size: Size, times: int
 ) -> FaultResult:
     """Strike running workers with a fault, and check all that came out."""
     began = time.monotonic()
     prefix = f"faults-{fault.name}-{seed}."
-    async with new_world(broker, data_dir, prefix, size, random.Random(f"{fault.name} {seed}")) as world:
+    async with new_world(cluster, data_dir, prefix, size, random.Random(f"{fault.name} {seed}")) as world:
         try:
             await world.start_workers([world.new_worker() for _ in range(size.workers)])
             await fault.strike(world, times)

@@ -1,4 +1,4 @@
-"""The world that a fault strikes: a broker of its own, workers, load, and someone who watches the topics."""
+"""The world that a fault strikes: brokers of its own, workers, load, and someone who watches the topics."""
 
 import asyncio
 import random
@@ -13,10 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.faults.load import Load
 from tests.faults.tail import Tail
 from tests.faults.worker import Worker
+from tests.fixtures.cluster import KafkaCluster
 from topics.catalog import SOURCE
 from tracker.kafka import admin
 from tracker.kafka.clients import new_reader
-from tracker.local.kafka import LocalKafka
 from tracker.settings import Settings
 
 POLL_SECONDS = 0.05
@@ -64,7 +64,7 @@ class World:
 
     settings: Settings
     size: Size
-    broker: LocalKafka
+    cluster: KafkaCluster
     data_dir: Path
     rng: random.Random
     load: Load
@@ -177,13 +177,14 @@ class World:
 
 @asynccontextmanager
 async def new_world(
-    broker: LocalKafka, data_dir: Path, prefix: str, size: Size, rng: random.Random
+    cluster: KafkaCluster, data_dir: Path, prefix: str, size: Size, rng: random.Random
 ) -> AsyncIterator[World]:
     """Make the topics and the workers (not started yet), start load and tail; end everything afterwards."""
     settings = Settings(
-        kafka_bootstrap=broker.bootstrap,
+        kafka_bootstrap=cluster.bootstrap,
         topic_prefix=prefix,
         partitions=size.partitions,
+        replication_factor=cluster.replicas,
         data_dir=data_dir,
         session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
         closed_stub_retention_seconds=STUB_RETENTION_SECONDS,
@@ -197,13 +198,13 @@ async def new_world(
     world = World(
         settings=settings,
         size=size,
-        broker=broker,
+        cluster=cluster,
         data_dir=data_dir,
         rng=rng,
         load=Load(settings, random.Random(rng.random()), size.events_per_second),
         tail=Tail(settings),
         reader=new_reader(settings, "faults-ends"),
-        environment=_environment(settings),
+        environment=_environment(settings, cluster),
     )
     await world.reader.start()
     world.background = [asyncio.create_task(world.load.run()), asyncio.create_task(world.tail.run())]
@@ -218,6 +219,7 @@ async def new_world(
             worker.end()
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """The settings that differ from the defaults, as a worker reads them."""
+def _environment(settings: Settings, cluster: KafkaCluster) -> dict[str, str]:
+    """The settings that differ from the defaults, as a worker reads them. Workers come through the proxies."""
+    settings = settings.model_copy(update={"kafka_bootstrap": cluster.proxied_bootstrap})
     return {f"TRACKER_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}

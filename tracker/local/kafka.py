@@ -15,7 +15,7 @@ import structlog
 
 from tracker import clock
 from tracker.errors import RetryableError
-from tracker.local.kafka_config import Guard, server_properties
+from tracker.local.kafka_config import Guard, Node, server_properties
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
@@ -40,8 +40,9 @@ class LocalKafka:
     All methods block; none may be called from two threads at once.
     """
 
-    def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
+    def __init__(self, settings: Settings, guard: Guard | None = None, node: Node | None = None) -> None:
         self._guard = guard
+        self._node = node
         self.port = local_port(settings.kafka_bootstrap, "TRACKER_KAFKA_BOOTSTRAP")
         self.data_dir = settings.data_dir.resolve() / "kafka"
         self._cache_dir = settings.cache_dir
@@ -71,15 +72,45 @@ class LocalKafka:
             ConfigurationError: if Java, Maven, the port or the data directory is not to be had.
             RetryableError: if the broker ends or does not answer in time; shows its last words.
         """
+        self.launch()
+        try:
+            self.wait_until_it_serves()
+        except BaseException:  # Ctrl-C while it comes up, too: it may already hold data
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Start the broker and return at once: of a cluster, none serves before most have started.
+
+        Raises:
+            ConfigurationError: if Java, Maven, the port or the data directory is not to be had.
+        """
         require_free_port(self.port, "TRACKER_KAFKA_BOOTSTRAP")
         java = find_java()
         jars = fetch_jars(self._cache_dir)
         self._held = lock_directory(self.data_dir)
         try:
             self._launch(java, jars)
-        except BaseException:  # Ctrl-C while it comes up, too: it may already hold data
-            self.stop()
+        except BaseException:
+            self.kill()
             raise
+
+    def wait_until_it_serves(self) -> None:
+        """Return when the broker serves.
+
+        Raises:
+            RetryableError: if it ends or does not answer in time; shows its last words.
+        """
+        assert self._child is not None, "launch it first"  # noqa: S101
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not serves(self._guard.open_port if self._guard else self.port):
+            if self._child.returncode is not None:
+                raise RetryableError(f"the local Kafka ended with status {self._child.returncode}\n{self.last_words()}")
+            if time.monotonic() > deadline:
+                raise RetryableError(
+                    f"the local Kafka did not answer in {START_TIMEOUT_SECONDS} s\n{self.last_words()}"
+                )
+            time.sleep(POLL_INTERVAL_SECONDS)
 
     def wait(self) -> int:
         """Wait until the broker ends by itself or by another's hand, and return its status."""
@@ -116,25 +147,20 @@ class LocalKafka:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         config = self.data_dir / "server.properties"
         log_dir = self.data_dir / "data"
-        # The controller talks to nobody but this broker: its port needs no setting and may change.
+        # Of a broker that is alone the controller's port needs no setting and may change: only itself talks to it.
+        controller_port = self._node.controller_ports[self._node.node_id] if self._node else free_port()
         config.write_text(
-            server_properties(port=self.port, controller_port=free_port(), log_dir=log_dir, guard=self._guard)
+            server_properties(
+                port=self.port, controller_port=controller_port, log_dir=log_dir, guard=self._guard, node=self._node
+            )
         )
         command = [java, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={_LOG4J}"]
         command += [f"-Dtracker.kafka.log={self.log_file}", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]
         if not (log_dir / "meta.properties").exists():
             users = self._guard.format_options() if self._guard else []
-            _format([*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(config), *users])
+            cluster_id = self._node.cluster_id if self._node else new_cluster_id()
+            _format([*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), *users])
         self._child = Child("kafka", [*command, "kafka.Kafka", str(config)], output=self._output_file)
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not serves(self._guard.open_port if self._guard else self.port):
-            if self._child.returncode is not None:
-                raise RetryableError(f"the local Kafka ended with status {self._child.returncode}\n{self.last_words()}")
-            if time.monotonic() > deadline:
-                raise RetryableError(
-                    f"the local Kafka did not answer in {START_TIMEOUT_SECONDS} s\n{self.last_words()}"
-                )
-            time.sleep(POLL_INTERVAL_SECONDS)
 
     @property
     def _output_file(self) -> Path:
@@ -193,5 +219,6 @@ def _format(command: list[str]) -> None:
         raise RetryableError(f"the local Kafka's directory could not be formatted\n{answer.stdout.strip()}")
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
+    """Return an id for a new cluster."""
     return base64.urlsafe_b64encode(uuid.UUID(clock.new_id()).bytes).decode().rstrip("=")

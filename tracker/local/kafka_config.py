@@ -1,4 +1,4 @@
-"""What the local broker is told: one KRaft node for one machine, small and quick to start."""
+"""What a local broker is told: a KRaft node for one machine, small and quick to start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +74,44 @@ class Guard:
         ]
 
 
-def server_properties(*, port: int, controller_port: int, log_dir: Path, guard: Guard | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One broker of a cluster on this machine, which is also a controller. For tests of what a cluster does.
+
+    Clients may also come through a second listener, which tells them other ports than it has: those of proxies.
+    """
+
+    node_id: int
+    cluster_id: str
+    #: The controllers' ports by node id, this one's among them.
+    controller_ports: Mapping[int, int]
+    proxied_port: int
+    proxy_port: int
+
+    def properties(self, port: int) -> dict[str, object]:
+        """Return what differs from a broker that is alone."""
+        count = len(self.controller_ports)
+        most = count // 2 + 1
+        voters = (f"{number}@{LOOPBACK}:{its_port}" for number, its_port in self.controller_ports.items())
+        replicas = {
+            f"{topic}.replication.factor": count
+            for topic in ("default", "offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        }
+        return {
+            "node.id": self.node_id,
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{port},PROXIED://{LOOPBACK}:{self.proxied_port}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port},PROXIED://{LOOPBACK}:{self.proxy_port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "transaction.state.log.min.isr": most,
+            "share.coordinator.state.topic.min.isr": most,
+            **replicas,
+        }
+
+
+def server_properties(
+    *, port: int, controller_port: int, log_dir: Path, guard: Guard | None = None, node: Node | None = None
+) -> str:
     """Return the text of ``server.properties``."""
     controller = f"CONTROLLER://{LOOPBACK}:{controller_port}"
     internal = INTERNAL_TOPIC_PARTITIONS
@@ -103,7 +140,8 @@ def server_properties(*, port: int, controller_port: int, log_dir: Path, guard: 
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": MIN_SESSION_TIMEOUT_MS,
         **(guard.properties(port) if guard else {}),
+        **(node.properties(port) if node else {}),
     }
-    properties["advertised.listeners"] = properties["listeners"]
+    properties.setdefault("advertised.listeners", properties["listeners"])
     properties["listeners"] = f"{properties['listeners']},{controller}"
     return "".join(f"{name}={value}\n" for name, value in properties.items())
