@@ -1,138 +1,136 @@
-"""From a file's row to a source record: which column is which field, and how times and numbers are written. Pure."""
+"""The mapping file (TOML): which column is which field, and how times and values are written."""
 
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from topics.codec import RejectedRecord, decode_source
-from topics.event import EventInput
 from tracker.errors import ConfigurationError
+from tracker.imports.paths import parse
+from tracker.imports.values import CONVERTERS, TimeFormat
 
-_WHOLE: Final = frozenset({"viewport_width", "viewport_height"})
-_DECIMAL: Final = frozenset({"page_load_time", "dom_ready_time", "scroll_percentage", "time_on_page"})
-_NUMBERS: Final = _WHOLE | _DECIMAL
-_FIELDS: Final = frozenset(EventInput.__annotations__)
-_KNOWN: Final = _FIELDS | {"session_id", "timestamp"}
-_SCALE_MS: Final = {"unix_s": 1000, "unix_ms": 1}
-
-
-class Mapped(NamedTuple):
-    """A row as a source record, at its own time."""
-
-    timestamp_ms: int
-    key: bytes
-    value: bytes
+#: Mappings of exports that are known, by name: ``--mapping ga4``.
+_READY_DIR: Final = Path(__file__).with_name("ready")
+_KNOWN: Final = frozenset(CONVERTERS)
+#: A column whose name ends so may be missing in all rows.
+OPTIONAL: Final = "?"
+#: Files that extend each other.
+MAX_EXTENDED_FILES: Final = 8
 
 
-class ColumnMapping(BaseModel):
-    """The mapping file (TOML). Without one, columns are named as the fields of an event."""
+def _columns(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+def _readable(columns: list[str]) -> list[str]:
+    try:
+        for column in columns:
+            parse(column.removesuffix(OPTIONAL))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return columns
+
+
+#: One column, or several of which the first that holds something counts.
+Columns = Annotated[list[str], BeforeValidator(_columns), Field(min_length=1), AfterValidator(_readable)]
+
+
+class Default(BaseModel):
+    """What a field holds in place of an unknown value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: Field of an event (or session_id, timestamp) -> column of the file.
-    columns: dict[str, str] = Field(default_factory=dict)
-    #: Field -> the same value for every row.
+    default: str
+
+
+class ColumnMapping(BaseModel):
+    """The mapping file. Without one, columns are named as the fields of an event and of its visitor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Field of an event or of its visitor (or session_id, timestamp, passive) -> column of the file.
+    columns: dict[str, Columns] = Field(default_factory=dict)
+    #: Key of the object in ``metadata`` -> column; ``"*"``: the keys of this column are keys of the object.
+    metadata: dict[str, Columns] = Field(default_factory=dict)
+    #: Field -> its value in rows that have none.
     constants: dict[str, str] = Field(default_factory=dict)
     #: Field -> value in the file -> value of the event.
     values: dict[str, dict[str, str]] = Field(default_factory=dict)
-    time: Literal["iso", "unix_s", "unix_ms"] = "iso"
+    #: Field -> values in the file whose rows are left out.
+    drop: dict[str, list[str]] = Field(default_factory=dict)
+    #: Field -> what becomes of a row whose value is unknown: neither in ``values`` nor one that the field takes.
+    otherwise: dict[str, Literal["drop"] | Default] = Field(default_factory=dict)
+    #: Field that is a number -> what the file's number is multiplied by.
+    multiply: dict[str, float] = Field(default_factory=dict)
+    time: TimeFormat = "iso"
+    #: A column that holds a list: each of its elements is a row, with all other columns of the row that it stands in.
+    explode: str = ""
+    #: Columns that are left out, also where a ``*`` takes all others.
+    ignore: Annotated[list[str], AfterValidator(_readable)] = Field(default_factory=list)
     #: Columns that are neither mapped nor named as a field: an error, so that no data is lost unnoticed.
     ignore_other_columns: bool = False
 
 
-def read_mapping(path: Path | None) -> ColumnMapping:
-    """Return the mapping in a file, or the one that maps every column to the field of its name.
+def ready_mappings() -> list[str]:
+    """Return the names of the mappings that are ready."""
+    return sorted(path.stem for path in _READY_DIR.glob("*.toml"))
+
+
+def read_mapping(name: str | None) -> ColumnMapping:
+    """Return the mapping of this name, or in this file; without one, that which maps each column to its own name.
 
     Raises:
-        ConfigurationError: the file is missing or says something that is not known here.
+        ConfigurationError: it is missing or says something that is not known here.
     """
-    if path is None:
+    if name is None:
         return ColumnMapping()
     try:
-        mapping = ColumnMapping.model_validate(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}") from error
+        mapping = ColumnMapping.model_validate(_read(name, MAX_EXTENDED_FILES))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ConfigurationError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    unknown = {*mapping.columns, *mapping.constants, *mapping.values} - _KNOWN
-    if unknown:
-        raise ConfigurationError(f"{path}: an event has no field {', '.join(sorted(unknown))}")
+        raise ConfigurationError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    sections = mapping.columns, mapping.constants, mapping.values, mapping.drop, mapping.otherwise, mapping.multiply
+    if unknown := {field for section in sections for field in section} - _KNOWN:
+        raise ConfigurationError(f"{name}: an event has no field {', '.join(sorted(unknown))}")
+    if mapping.metadata and "metadata" in mapping.columns:
+        raise ConfigurationError(f"{name}: metadata is either one of [columns], or has its keys in [metadata]")
     return mapping
 
 
-class RowMapper:
-    """Turns rows into records by one mapping. About 10 us a row, most of it the check."""
-
-    def __init__(self, mapping: ColumnMapping) -> None:
-        self._mapping = mapping
-        self._field_of = {column: field for field, column in mapping.columns.items()}
-
-    def map(self, row: Mapping[str, Any]) -> Mapped:
-        """Return a row's source record.
-
-        Raises:
-            RejectedRecord: with the reason; nothing else for any row.
-        """
-        fields = self._fields(row)
-        time = _time(fields.pop("timestamp", None), self._mapping.time)
-        session_id = fields.pop("session_id", None)
-        if not isinstance(session_id, str):
-            raise RejectedRecord("invalid", "session_id: missing, or no text")
-        record = {
-            "type": "event",
-            "session_id": session_id,
-            "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "data": fields,
-        }
-        try:
-            key, value = session_id.encode(), orjson.dumps(record)
-        except (UnicodeEncodeError, orjson.JSONEncodeError) as error:
-            raise RejectedRecord("invalid", f"can't be written as JSON: {error}") from None
-        decode_source(key, value)
-        return Mapped(round(time.timestamp() * 1000), key, value)
-
-    def _fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        # In locals, and a call only where there is something to do: this loop is most of what a row costs.
-        columns, values = self._mapping.columns, self._mapping.values
-        fields: dict[str, Any] = dict(self._mapping.constants)
-        for column, value in row.items():
-            field = self._field_of.get(column, column)
-            if field not in _KNOWN:
-                if self._mapping.ignore_other_columns:
-                    continue
-                raise RejectedRecord("invalid", f"column {column!r} is no field: map it, or set ignore_other_columns")
-            if field in columns and column != columns[field]:
-                continue  # another column was named for it
-            found = values[field].get(str(value), value) if field in values else value
-            fields[field] = _number(field, found) if field in _NUMBERS else found
-        return fields
-
-
-def _number(field: str, value: Any) -> int | float:
-    """Read a number, which a text file can only write as text."""
+def _read(name: str, files_left: int) -> dict[str, Any]:
+    """Read a file and what it extends; its own words come first."""
+    path = _path(name)
     try:
-        return int(value) if field in _WHOLE else float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise RejectedRecord("invalid", f"{field}: is no number") from None
+        read = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name} is no TOML: {error}") from error
+    extended = read.pop("extends", None)
+    if extended is None:
+        return read
+    if not isinstance(extended, str) or not files_left:
+        raise ConfigurationError(f"{name}: extends: name a mapping that is ready or a file, and no circle of files")
+    if extended not in ready_mappings():
+        extended = str(path.parent / extended)
+    return _merged(_read(extended, files_left - 1), read)
 
 
-def _time(value: Any, written: str) -> datetime:
-    """Read a time; one without a zone is UTC."""
-    try:
-        if isinstance(value, datetime):
-            time = value
-        elif written in _SCALE_MS and not isinstance(value, date):
-            time = datetime.fromtimestamp(float(value) * _SCALE_MS[written] / 1000, UTC)
-        else:
-            time = datetime.fromisoformat(str(value))
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise RejectedRecord("invalid", f"timestamp: missing, or not written as {written}") from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+def _path(name: str) -> Path:
+    """A name without an ending is one of those that are ready."""
+    if Path(name).suffix or "/" in name or Path(name).exists():
+        return Path(name)
+    if name not in ready_mappings():
+        known = ", ".join(ready_mappings())
+        raise ConfigurationError(f"there is no mapping {name!r}: give a TOML file, or one of {known}")
+    return _READY_DIR / f"{name}.toml"
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _merged(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
+    return merged

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from tracker.imports.mapping import Mapped
+from tracker.imports.rows import Mapped
 
 #: Rows that may wait for an earlier one to turn up; about 1 KB each.
 DEFAULT_WINDOW_ROWS: Final = 500_000
@@ -16,6 +16,8 @@ class Placed(NamedTuple):
     timestamp_ms: int
     file: int
     line: int
+    #: Its place among the records of one row.
+    nth: int
     record: Mapped
 
 

@@ -1,9 +1,11 @@
-"""Files of events as rows: NDJSON (plain, gzip, zstd), CSV and Parquet, read in bounded pieces."""
+"""Files of events as rows: NDJSON or a JSON array (plain, gzip, zstd), CSV, Parquet. All are read in bounded pieces."""
 
+import codecs
 import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -12,6 +14,7 @@ import orjson
 import zstandard
 
 from tracker.errors import ConfigurationError
+from tracker.imports.json_array import begins_array, read_array
 
 #: Stands for standard input among the files.
 STDIN: Final = "-"
@@ -31,15 +34,17 @@ class Row(NamedTuple):
     source: bytes | Sequence[str] | Mapping[str, Any]
     error: str = ""
 
-    @property
-    def raw(self) -> str:
-        """The row's text, for the reject file."""
-        match self.source:
-            case bytes():
-                return self.source.decode(errors="backslashreplace")
-            case Mapping():
-                return str(self.source)
-        return ",".join(self.source).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+def raw_text(source: object) -> str:
+    """Return a row's text, for the reject file; objects as JSON, so that they can be mended and imported."""
+    match source:
+        case bytes():
+            return source.decode(errors="backslashreplace")
+        case Mapping():
+            return orjson.dumps(source, str, orjson.OPT_NON_STR_KEYS).decode()
+        case Sequence():
+            return ",".join(source).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return str(source)
 
 
 def read_rows(name: str, file_format: str | None) -> Iterator[Row]:
@@ -56,7 +61,7 @@ def read_rows(name: str, file_format: str | None) -> Iterator[Row]:
         yield from reader(name)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise ConfigurationError(f"{name}: {error.strerror}") from error
-    except (gzip.BadGzipFile, zstandard.ZstdError, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError, EOFError, csv.Error) as error:
         raise ConfigurationError(f"{name} is damaged: {error}") from error
 
 
@@ -83,26 +88,34 @@ def _open(name: str) -> IO[bytes]:
     return Path(name).open("rb")
 
 
-def _read_ndjson(name: str) -> Iterator[Row]:
+def _read_json(name: str) -> Iterator[Row]:
+    """Read lines with an object each, or one array of objects: its first character tells which."""
     with _open(name) as file:
+        if begins_array(file):
+            for number, value, text in read_array(name, file):
+                is_row = isinstance(value, dict)
+                source = text.encode(errors="surrogateescape")
+                yield Row(number, value, source) if is_row else Row(number, None, source, "not a JSON object")
+            return
         number = 0
         while line := file.readline(LINE_MAX_BYTES):
             number += 1
-            text = line.strip()
-            if not text:
+            written = line.removeprefix(codecs.BOM_UTF8).strip() if number == 1 else line.strip()
+            if not written:
                 continue
             try:
-                fields = orjson.loads(text)
+                fields = orjson.loads(written)
             except orjson.JSONDecodeError as error:
-                yield Row(number, None, text, f"not JSON: {error}")
+                yield Row(number, None, written, f"not JSON: {error}")
                 continue
             if isinstance(fields, dict):
-                yield Row(number, fields, text)
+                yield Row(number, fields, written)
             else:
-                yield Row(number, None, text, "not a JSON object")
+                yield Row(number, None, written, "not a JSON object")
 
 
 def _read_csv(name: str) -> Iterator[Row]:
+    csv.field_size_limit(LINE_MAX_BYTES)
     with _open(name) as file, io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text)
         header = next(reader, None)
@@ -129,13 +142,20 @@ def _read_parquet(name: str) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    yield Row(number, {key: value for key, value in row.items() if value is not None}, row)
+                    yield Row(number, _without_nulls(row), row)
     except ArrowInvalid as error:
         raise ConfigurationError(f"{name} is no Parquet file: {error}") from error
 
 
+def _without_nulls(value: Any) -> Any:
+    """Leave out what is null at any depth: every row of a Parquet file has every field of its structures."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
 _READERS: Final[Mapping[str, Callable[[str], Iterator[Row]]]] = {
-    "ndjson": _read_ndjson,
+    "ndjson": _read_json,
     "csv": _read_csv,
     "parquet": _read_parquet,
 }

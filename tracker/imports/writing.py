@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from topics.control import TICK_VALUE
 from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.errors import ConfigurationError, InvariantError
-from tracker.imports.mapping import Mapped
+from tracker.imports.rows import Mapped
 from tracker.kafka.clients import partition_for_key
 from tracker.kafka.log_reader import LogRange, first_record
 

@@ -266,6 +266,21 @@ def test_a_file_that_is_not_there_is_one_clear_line(importer: Importer) -> None:
     assert errors == "tracker: none.ndjson: No such file or directory\n"
 
 
+def test_a_mapping_with_a_typing_error_is_one_clear_line_and_nothing_is_written(importer: Importer) -> None:
+    (importer.directory / "old.ndjson").write_bytes(ndjson(importer.events(20)))
+    (importer.directory / "map.toml").write_text('ignore_other_columns = true\n[columns]\npage_url = "page.ulr"\n')
+    for dry_run in ([], ["--dry-run"]):
+        code, out, errors = importer.run("--name", "again", "--mapping", "map.toml", *dry_run, "old.ndjson")
+        assert (code, out) == (1, "")
+        assert errors.startswith(
+            "tracker: no row has anything in the column page.ulr: correct the mapping, or write a ?"
+        )
+        assert len(errors.splitlines()) == 1
+    assert importer.log_records() == 0
+    (importer.directory / "map.toml").write_text("ignore_other_columns = true\n")
+    assert importer.run("--name", "again", "--mapping", "map.toml", "old.ndjson")[0] == 0
+
+
 def test_verify_knows_the_rows_of_imports_and_misses_one_that_is_gone(importer: Importer) -> None:
     (importer.directory / "old.ndjson").write_bytes(ndjson(importer.events(120)))
     code, out, errors = importer.run("--name", "old", "old.ndjson")

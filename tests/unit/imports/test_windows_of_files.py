@@ -6,8 +6,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tracker.imports.mapping import ColumnMapping, RowMapper
-from tracker.imports.run import Import, Rejects, check, records
+from tracker.imports.mapping import ColumnMapping
+from tracker.imports.records import Import, Rejects, records
+from tracker.imports.rows import RowMapper
+from tracker.imports.run import check
 
 ROWS = 8
 #: How many rows later than its place the first one stands.

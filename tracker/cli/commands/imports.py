@@ -10,7 +10,7 @@ from tracker.cli.commands.replay import datasource_names, valid_name
 from tracker.cli.options import DataDir, command_settings
 
 if TYPE_CHECKING:
-    from tracker.imports.run import Import, Rejects
+    from tracker.imports.records import Import, Rejects
     from tracker.settings import Settings
 
 EXIT_REJECTED = 3
@@ -22,7 +22,9 @@ def import_(
     *,
     name: Annotated[str, typer.Option("--name", help="The import: the same name and files resume it.")],
     file_format: Annotated[str | None, typer.Option("--format", help="ndjson, csv or parquet; else by name.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="TOML: which column is which field.")] = None,
+    mapping: Annotated[
+        str | None, typer.Option(help="Which column is which field: ga4, matomo, posthog, segment, or a TOML file.")
+    ] = None,
     window_rows: Annotated[
         int, typer.Option(min=1, help="Rows that may wait for an earlier one.")
     ] = DEFAULT_WINDOW_ROWS,
@@ -50,10 +52,14 @@ def import_(
 
       tracker import --name shop --mapping shop.toml visits-2025.parquet visits-2026.parquet
 
+      tracker import --name ga4 --mapping ga4 --dry-run events_20250301.json.gz
+
       zcat old/*.gz | tracker import --name old --dry-run -
     """
-    from tracker.imports.mapping import RowMapper, read_mapping
-    from tracker.imports.run import Import, Rejects, require_files
+    from tracker.imports.mapping import read_mapping
+    from tracker.imports.records import Import, Rejects
+    from tracker.imports.rows import RowMapper
+    from tracker.imports.run import require_files
 
     require_files(files)
     what = Import(valid_name(name), files, file_format, RowMapper(read_mapping(mapping)), window_rows)
@@ -78,13 +84,13 @@ def _import(
     from tracker.cli.views.imports import ImportView
     from tracker.imports.run import check, import_settings, write_log
 
-    view = ImportView(as_json=as_json)
+    view = ImportView(rejects, what.mapper.coverage, as_json=as_json)
     if dry_run:
-        view.checked(check(what, rejects), rejects)
+        view.checked(check(what, rejects))
         return 0
     with view.writing() as on_progress:
         written = asyncio.run(write_log(settings, what, rejects, on_progress))
-    view.wrote(written, rejects)
+    view.wrote(written)
     if names is None:
         return 0
     return asyncio.run(_fold(import_settings(settings, what.name), what.name, names, processes, as_json=as_json))
