@@ -9,7 +9,7 @@ from topics.codec import RejectedRecord
 from tracker.imports.coverage import Coverage
 from tracker.imports.mapping import OPTIONAL, ColumnMapping
 from tracker.imports.paths import REST, Columns, opened
-from tracker.imports.translation import DroppedRow, Translation, translation
+from tracker.imports.translation import DROPPED, Translation, translation
 from tracker.imports.values import CONVERTERS, TIME, VISITOR_FIELDS, Convert, as_metadata, as_text, epoch_ms, read_time
 
 Row = Mapping[str, Any]
@@ -53,6 +53,7 @@ class RowMapper:
         ignored = [column.removesuffix(OPTIONAL) for column in mapping.ignore]
         self._columns = Columns([*names, *ignored], allows_others=mapping.ignore_other_columns)
         self._unseen = {slot: names[slot] for slot, column in enumerate(columns) if not column.endswith(OPTIONAL)}
+        self._drops = bool(mapping.drop) or "drop" in mapping.otherwise.values()
         self.coverage = Coverage([*self._unseen.values(), *filter(None, [mapping.explode])])
 
     def rows(self, row: Row) -> Iterator[Row]:
@@ -79,10 +80,10 @@ class RowMapper:
         if self._unseen:
             for slot in self._unseen.keys() & found.keys():
                 self.coverage.saw(self._unseen.pop(slot))
-        try:
-            fields = self._values(found)
-        except DroppedRow:
+        fields = self._values(found)
+        if self._drops and DROPPED in fields.values():
             return None
+        self.coverage.filled.update(fields.keys())
         time = read_time(fields.pop(TIME, None), self._mapping.time)
         # Without its zone it is written in a quarter of the time.
         record = _record(fields, time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z")
@@ -113,7 +114,6 @@ class RowMapper:
                 fields[field] = read
         if self._keys and (content := self._object(found)):
             fields["metadata"] = as_metadata("metadata", content)
-        coverage.filled.update(fields.keys())
         return fields
 
     def _object(self, found: Mapping[int, Any]) -> dict[str, Any]:

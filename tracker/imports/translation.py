@@ -18,8 +18,8 @@ _TAKES: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-class DroppedRow(Exception):  # noqa: N818 - no error: the mapping says so
-    """The mapping drops this row."""
+#: In place of a field's value: the mapping drops the row.
+DROPPED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,15 @@ class Translation:
         return not (self.values or self.drop or self.otherwise is not None or self.factor is not None)
 
     def of(self, value: Any, coverage: Coverage) -> Any:
-        """Return the field's value; None where the mapping says that the file's word means nothing.
+        """Return the field's value; None where the mapping says that the file's word means nothing, or ``DROPPED``.
 
         Raises:
-            DroppedRow: the mapping drops rows with this value.
             RejectedRecord: it is none for this field.
         """
         if (self.values or self.drop or self.otherwise is not None) and not isinstance(value, (dict, list)):
             value = self._translated(value, coverage)
-            if value == "":
-                return None
+            if value is DROPPED or value == "":
+                return value or None
         found = self.convert(self.field, value)
         return found if self.factor is None else self._times(found, self.factor)
 
@@ -64,7 +63,7 @@ class Translation:
                 coverage.default(self.field, text)
                 return self.otherwise.default
         coverage.drop(f"{self.field} {text}")
-        raise DroppedRow
+        return DROPPED
 
     def _times(self, value: Any, factor: float) -> Any:
         """Multiply; of a text, such as an amount, the number that it writes."""
