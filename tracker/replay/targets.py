@@ -147,32 +147,37 @@ class CompareTarget:
 class DatasourceTarget:
     """Tinybird datasources of choice: whole sessions that began in a stretch of stream time, all their rows."""
 
-    def __init__(self, ingest: Ingest, sessions_from_ms: int, sessions_to_ms: int) -> None:
+    def __init__(self, ingest: Ingest, sessions_from_ms: int, sessions_to_ms: int, passive_grace_ms: int) -> None:
         self._ingest = ingest
         self._range_ms = range(sessions_from_ms, sessions_to_ms)
+        #: How long after its end a session takes passive events.
+        self._passive_grace_ms = passive_grace_ms
         #: Sessions of the range that are open.
         self._open: set[tuple[str, str]] = set()
+        #: When the last of those that have closed did.
+        self._closed_ms = 0
 
     async def start(self, notes: bytes | None) -> None:
         """Take up the sessions that were open at the last checkpoint."""
         if notes:
-            self._open = set(msgspec.json.decode(notes, type=list[tuple[str, str]]))
+            self._open, self._closed_ms = msgspec.json.decode(notes, type=tuple[set[tuple[str, str]], int])
 
     async def write(self, result: FoldResult, begin: int, end: int) -> None:  # noqa: ARG002 - Target's signature
         """Append the rows and wait until they are written. A row that is sent twice collapses."""
-        events: list[bytes] = []
-        sessions: list[bytes] = []
-        for value, row in _rows_in_order(result):
-            session = str(row["workspace_id"]), str(row["session_id"])
-            if "session_event_sequence" in row:
-                if session in self._open:
-                    events.append(value)
-            elif self._takes(row):
-                sessions.append(value)
-                if row["is_expired"]:
-                    self._open.discard(session)
-                else:
-                    self._open.add(session)
+        rows = [(output.value, orjson.loads(output.value)) for output in result.sessions if output.value]
+        rows = [(value, row) for value, row in rows if self._takes(row)]
+        # A session that has closed takes passive events, too; each gives its row once more.
+        ours = self._open | {_session(row) for _, row in rows}
+        sessions = [value for value, _ in rows]
+        events = [
+            output.value for output in result.events if output.value and _session(orjson.loads(output.value)) in ours
+        ]
+        for _, row in rows:
+            if row["is_expired"]:
+                self._open.discard(_session(row))
+                self._closed_ms = max(self._closed_ms, _milliseconds(str(row["closed_at"])))
+            else:
+                self._open.add(_session(row))
         if events or sessions:
             await self._ingest(events, sessions)
 
@@ -180,22 +185,20 @@ class DatasourceTarget:
         return _milliseconds(str(session_row["created_at"])) in self._range_ms
 
     def is_done(self, stream_time_ms: int) -> bool:
-        """Return whether all sessions that began in the range have ended."""
-        return stream_time_ms >= self._range_ms.stop and not self._open
+        """Return whether all sessions that began in the range have ended and take nothing more."""
+        end_ms = max(self._range_ms.stop, self._closed_ms + self._passive_grace_ms + 1)
+        return stream_time_ms >= end_ms and not self._open
 
     def notes(self) -> bytes:
-        """Return the sessions of the range that are open."""
-        return msgspec.json.encode(sorted(self._open))
+        """Return the sessions of the range that are open, and when the last has closed."""
+        return msgspec.json.encode((sorted(self._open), self._closed_ms))
 
     async def close(self) -> None:
         """Do nothing: the client is shared."""
 
 
-def _rows_in_order(result: FoldResult) -> list[tuple[bytes, dict[str, object]]]:
-    """Return rows of events and sessions in the order in which the fold gave them."""
-    rows = [output for output in (*result.sessions, *result.events) if output.value]
-    rows.sort(key=lambda output: read_position(output.headers) or SourcePosition(-1, -1))
-    return [(output.value, orjson.loads(output.value)) for output in rows if output.value]
+def _session(row: dict[str, object]) -> tuple[str, str]:
+    return str(row["workspace_id"]), str(row["session_id"])
 
 
 def _milliseconds(iso: str) -> int:

@@ -100,7 +100,9 @@ async def _targets(
         case "datasource":
             if ingest is None:
                 raise ConfigurationError("a datasource target needs a Tinybird client")
-            return lambda _: DatasourceTarget(ingest, plan.sessions_from_ms, plan.sessions_to_ms)
+            return lambda _: DatasourceTarget(
+                ingest, plan.sessions_from_ms, plan.sessions_to_ms, plan.rules.passive_grace_ms
+            )
         case "topics":
             client_id = f"{settings.topic_prefix}replay.{generation.name}"
             producer = new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES)

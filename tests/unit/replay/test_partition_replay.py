@@ -24,6 +24,7 @@ from tracker.replay.targets import CompareTarget, DatasourceTarget
 from tracker.table.store import SessionStore
 
 PATH = Path("replay")
+PASSIVE_GRACE_MS = 5 * MINUTE_MS
 
 
 def open_store(disk: Disk) -> SessionStore:
@@ -224,7 +225,7 @@ def ingest(replay: OneReplay, ingested: Ingested, disk: Disk, from_ms: int, to_m
 
     async def test() -> None:
         store = open_store(disk)
-        target = DatasourceTarget(ingested, from_ms, to_ms)
+        target = DatasourceTarget(ingested, from_ms, to_ms, PASSIVE_GRACE_MS)
         try:
             finished.append(await replay.run_once(store, target=target, **options))
         finally:
@@ -244,6 +245,23 @@ def test_sessions_that_began_in_the_range_are_there_whole_and_no_others():
     assert ingest(replay, ingested, Disk(), START_MS + 10_000, START_MS + 20_000)
     assert [row["session_id"] for row in ingested.events] == ["in", "in"]
     assert [(row["session_id"], row["is_expired"]) for row in ingested.sessions] == [("in", False), ("in", True)]
+    assert replay.told[-1].next_offset < len(replay.log.records)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_passive_events_of_sessions_that_have_closed_are_there(interrupted):
+    replay, ingested, disk = OneReplay(timeout_ms=MINUTE_MS), Ingested(), Disk()
+    replay.log.event("in", START_MS + 10_000)
+    for _ in range(CHUNK_RECORDS):
+        replay.log.tick(START_MS + 2 * MINUTE_MS)
+    replay.log.event("in", START_MS + 4 * MINUTE_MS, envelope={"passive": True})
+    for minute in range(10, 40):
+        replay.log.event("later", START_MS + minute * MINUTE_MS)
+    if interrupted:
+        assert not ingest(replay, ingested, disk, START_MS, START_MS + 20_000, stop_after_chunks=1)
+    assert ingest(replay, ingested, disk, START_MS, START_MS + 20_000)
+    assert [(row["session_id"], row["session_event_sequence"]) for row in ingested.events] == [("in", 1), ("in", 2)]
+    assert [row["event_count"] for row in ingested.sessions if row["is_expired"]] == [1, 2]
     assert replay.told[-1].next_offset < len(replay.log.records)
 
 
