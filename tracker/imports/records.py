@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 import orjson
 
 from topics.codec import RejectedRecord, decode_source
-from topics.screen import are_valid_events
+from topics.records import are_valid_events
 from tracker.imports.order import Placed, in_order, merged
 from tracker.imports.readers import Row, raw_text, read_rows
 from tracker.imports.rows import Mapped, RowMapper
