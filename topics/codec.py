@@ -68,7 +68,10 @@ def rejection(error: ValidationError) -> RejectedRecord:
     """Say in a line or two what is wrong with a record, without repeating its values (they may be secret)."""
     problems = error.errors(include_url=False, include_input=False)
     reason: RejectReason = "not_json" if problems[0]["type"] == "json_invalid" else "invalid"
-    lines = [f"{'.'.join(map(str, problem['loc'])) or 'record'}: {problem['msg']}" for problem in problems]
+    lines = [
+        f"{'.'.join(map(str, problem['loc'])) or 'record'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in problems
+    ]
     more = len(lines) - MAX_DETAIL_ERRORS
     if more > 0:
         lines = [*lines[:MAX_DETAIL_ERRORS], f"and {more} more"]

@@ -14,6 +14,7 @@ from topics.fields import (
     Count,
     Id,
     Metadata,
+    MetadataInput,
     Milliseconds,
     Percentage,
     Pixels,
@@ -59,7 +60,7 @@ class EventInput(TypedDict):
     viewport_width: NotRequired[Pixels | None]
     viewport_height: NotRequired[Pixels | None]
 
-    metadata: NotRequired[Metadata | None]
+    metadata: NotRequired[MetadataInput | None]
     environment: NotRequired[Id]
     campaign_environment: NotRequired[Id]
     page_url: NotRequired[Url]

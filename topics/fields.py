@@ -1,9 +1,11 @@
 """The field types that several records share, each with its limit."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+
+from topics.metadata import MAX_METADATA_CHARS, MAX_METADATA_DEPTH, MAX_METADATA_KEYS, as_text
 
 #: Strict: "12" is not a number, unknown fields are rejected.
 OUTSIDE = ConfigDict(extra="forbid", strict=True)
@@ -11,7 +13,6 @@ OUTSIDE = ConfigDict(extra="forbid", strict=True)
 MAX_ID_CHARS = 128
 MAX_TEXT_CHARS = 2_048
 MAX_URL_CHARS = 4_096
-MAX_METADATA_CHARS = 16_384
 
 #: A record's key: no white space or control characters, so that it is safe in a URL, a cookie and a log line.
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[^\x00-\x20\x7f]+$")]
@@ -19,6 +20,15 @@ Id = Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Url = Annotated[str, StringConstraints(max_length=MAX_URL_CHARS)]
 Metadata = Annotated[str, StringConstraints(max_length=MAX_METADATA_CHARS)]
+_MetadataObject = Annotated[
+    dict[str, Any],
+    Field(
+        description=f"Stored as its JSON with sorted keys, of at most {MAX_METADATA_CHARS} characters: "
+        f"at most {MAX_METADATA_DEPTH} levels, {MAX_METADATA_KEYS} keys in all."
+    ),
+]
+#: Metadata as producers may send it: a text, or an object, which becomes one.
+MetadataInput = Annotated[Metadata, BeforeValidator(as_text, json_schema_input_type=Metadata | _MetadataObject)]
 Milliseconds = Annotated[float, Field(ge=0, le=86_400_000, allow_inf_nan=False)]
 Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=0, le=100_000)]

@@ -1,12 +1,13 @@
-"""``metadata`` as an object: the limits that hold however it comes, and the one text that it is stored as."""
+"""``metadata`` as an object: the limits that hold however it comes, and the one text that it is stored as. Pure."""
 
+import json
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final
 
 import orjson
 
-from topics.fields import MAX_METADATA_CHARS
-
+MAX_METADATA_CHARS: Final = 16_384
 #: Objects and lists inside of each other; the object itself is the first.
 MAX_METADATA_DEPTH: Final = 8
 #: Keys of all objects in it together.
@@ -17,11 +18,20 @@ class UnfitObject(ValueError):  # noqa: N818 - it is a verdict on the object, no
     """An object can't be stored as metadata; the text says why."""
 
 
+def as_text(value: Any) -> Any:
+    """Return an object as its canonical JSON, and anything else as it is.
+
+    Raises:
+        UnfitObject: it can't be stored.
+    """
+    return canonical(value) if value.__class__ is dict else value
+
+
 def canonical(value: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> str:
     """Return an object as its canonical JSON: keys sorted, no white space, UTF-8. About 1 us for ten keys.
 
-    Two objects with the same content have the same text, whatever the order of their keys. ``default`` returns what
-    JSON has in place of a value that it can't write.
+    Two objects with the same content have the same text, whatever the order of their keys. Whole numbers of more than
+    64 bits become decimals. ``default`` returns what JSON has in place of a value that it can't write.
 
     Raises:
         UnfitObject: it is too deep, too long, has too many keys or a value that JSON can't write.
@@ -30,7 +40,7 @@ def canonical(value: Mapping[str, Any], default: Callable[[Any], Any] | None = N
     try:
         text = orjson.dumps(value, default, orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError as error:
-        raise UnfitObject(f"can't be written as JSON: {error}") from None
+        text = _with_large_numbers(value, error)
     if len(text) > MAX_METADATA_CHARS:
         raise UnfitObject(f"{len(text)} characters as JSON; the limit is {MAX_METADATA_CHARS}")
     return text
@@ -45,13 +55,25 @@ def _check_shape(value: Mapping[str, Any]) -> None:
         for each in level:
             if isinstance(each, Mapping):
                 keys += len(each)
-                children = each.values()
-            else:
-                children = each
-            inner += [child for child in children if isinstance(child, (dict, list))]
+                each = each.values()  # noqa: PLW2901 - the children of either
+            for child in each:
+                kind = child.__class__
+                if kind is dict or kind is list:
+                    inner.append(child)
+                elif kind is float and not isfinite(child):
+                    raise UnfitObject("has a number that is not finite")
         if keys > MAX_METADATA_KEYS:
             raise UnfitObject(f"{keys} keys or more; the limit is {MAX_METADATA_KEYS}")
         if not inner:
             return
         level = inner
     raise UnfitObject(f"nested deeper than {MAX_METADATA_DEPTH} levels")
+
+
+def _with_large_numbers(value: Mapping[str, Any], error: orjson.JSONEncodeError) -> str:
+    """Write an object with numbers that orjson reads but does not write."""
+    try:
+        read = orjson.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        raise UnfitObject(f"can't be written as JSON: {error}") from None
+    return orjson.dumps(read, None, orjson.OPT_SORT_KEYS).decode()

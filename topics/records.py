@@ -14,6 +14,7 @@ from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
 from topics.control import ExpireRecord, ExpireScope, FlushRecord, TickRecord
 from topics.event import EventInput, EventRecord
 from topics.fields import MAX_ID_CHARS
+from topics.metadata import MAX_METADATA_CHARS, UnfitObject, as_text
 from topics.session import SessionInput, SessionRecord
 from topics.structs import ANY_TIME, END, OLDEST, struct_of
 
@@ -24,6 +25,8 @@ _SECOND_CHARS: Final = 20
 _MICROSECOND_CHARS: Final = 27
 #: What a session id may not hold.
 _CONTROL: Final = bytes([*range(0x21), 0x7F])
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_METADATA_CHARS)]
+_MetadataInput = Annotated[_Text | dict[str, Any] | msgspec.UnsetType | None, msgspec.Meta()]
 
 
 class Scope(msgspec.Struct, kw_only=True):
@@ -36,6 +39,8 @@ class EventFields(Scope, kw_only=True):
     """An ``EventInput``; only these of its fields are read one by one."""
 
     event_id: str = ""
+    #: An object becomes a text as soon as it is decoded.
+    metadata: _MetadataInput = msgspec.UNSET
 
 
 class SessionFields(Scope, kw_only=True):
@@ -176,6 +181,11 @@ def _is_right(record: Keyed, key: bytes) -> bool:
     record.timestamp = timestamp
     if isinstance(record, Told) and not OLDEST < record.client_timestamp < END:
         return False
+    if isinstance(record, Event) and record.data.metadata.__class__ is dict:
+        try:
+            record.data.metadata = as_text(record.data.metadata)
+        except UnfitObject:
+            return False
     return not record.workspace_id or _workspace_in_data(record) in ("", record.workspace_id)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, Union, get_args,
 
 import annotated_types
 import msgspec
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, StringConstraints
 from pydantic.fields import FieldInfo
 from typing_extensions import get_type_hints, is_typeddict
 
@@ -76,6 +76,8 @@ def limits(annotations: Sequence[Any]) -> dict[str, Any]:
                 found["le"] = annotation.le
             case annotated_types.Lt():
                 found["lt"] = annotation.lt
+            case BeforeValidator():  # what it makes of other values is for pydantic, or for the base, to say
+                pass
             case _ if getattr(annotation, "allow_inf_nan", None) is False:  # JSON has neither
                 pass
             case _:

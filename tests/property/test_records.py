@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from topics import records
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.event import EVENT_TYPES, EventInput
-from topics.fields import MAX_ID_CHARS, MAX_METADATA_CHARS, MAX_TEXT_CHARS, MAX_URL_CHARS
+from topics.fields import MAX_ID_CHARS, MAX_TEXT_CHARS, MAX_URL_CHARS
+from topics.metadata import MAX_METADATA_CHARS
 from topics.records import Told, are_valid_events, decode_record
 from topics.structs import ANY_TIME
 from topics.visitor import Visitor

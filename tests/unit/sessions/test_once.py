@@ -24,6 +24,17 @@ def test_a_conversion_sent_again_after_the_end_of_its_session_is_a_duplicate(end
     assert result.counts.duplicates == 1
 
 
+def test_the_order_of_keys_in_an_objects_metadata_makes_no_other_event():
+    log = Log(Rules())
+    log.event(KEY, event_id="order-1", metadata={"sku": "s1", "size": {"eu": 43, "ärmel": 2}})
+    log.event(KEY, event_id="order-1", metadata={"size": {"ärmel": 2, "eu": 43}, "sku": "s1"})
+    log.event(KEY, event_id="order-1", metadata={"sku": "s2"})
+    result = log.fold()
+    stored = [row["metadata"] for row in rows(result.events)]
+    assert stored == ['{"size":{"eu":43,"ärmel":2},"sku":"s1"}', '{"sku":"s2"}']
+    assert result.counts.duplicates == 1
+
+
 def test_the_first_of_very_many_events_sent_again_is_a_duplicate():
     log = Log(Rules(page_events=8))
     for number in range(1_000):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.collect.records.requests import NOW, context, event, events, refused, session
 from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
 from topics.event import EVENT_TYPES, EventInput
-from topics.fields import MAX_METADATA_CHARS
+from topics.metadata import MAX_METADATA_CHARS
 from topics.session import SessionInput
 from tracker.collect.errors import RequestError
 from tracker.collect.records.json_body import parse_object
