@@ -64,12 +64,14 @@ $(TINYBIRD_INSTALLED): requirements-tinybird.lock | $(INSTALLED)
 	touch $@
 
 .PHONY: sdk
-sdk: ## make tracker.js anew from sdk/; needs npm
+sdk: ## make tracker.js anew from sdk/, and the page of reports from reports/; needs npm
 	@scripts/build-sdk
+	@scripts/build-reports
 
 .PHONY: check-sdk
-check-sdk: ## tracker.js is what sdk/ gives, and its types hold; needs npm
+check-sdk: ## tracker.js is what sdk/ gives, its types hold, and the page of reports is what reports/ gives; needs npm
 	@scripts/build-sdk --check
+	@scripts/build-reports --check
 
 .PHONY: settings-page
 settings-page: setup ## make docs/settings.md and .env.example anew

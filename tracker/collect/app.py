@@ -15,6 +15,7 @@ from tracker.collect.api.events import EventEndpoints
 from tracker.collect.api.operations import OperationsEndpoints
 from tracker.collect.api.pages import described, static
 from tracker.collect.api.readiness import Readiness
+from tracker.collect.api.reports import ReportEndpoints
 from tracker.collect.api.routes import PIXEL, SESSION, TRACK, UNKNOWN, Endpoint, Route, Routes
 from tracker.collect.api.session_queries import SessionQueries, new_http_session
 from tracker.collect.api.sessions import SessionEndpoints
@@ -29,6 +30,7 @@ from tracker.collect.http.reply import Reply
 from tracker.collect.live.feed import LiveFeed
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.records.visitor import read_tables
+from tracker.collect.reports.pipes import ReportPipes, new_report_session
 from tracker.migration.flags import Flags, read_flags
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
@@ -59,6 +61,7 @@ class Collector:
         self._producer = SourceProducer(settings, self._router, self.metrics)
         self._readiness = Readiness(self._producer, self._flags_file)
         self._live = LiveFeed(settings)
+        self._reports = ReportEndpoints(self._admission)
         self._resources = contextlib.AsyncExitStack()
         self._inflight_requests = 0
         path = WritePath(settings, self._admission, self._producer, self.metrics, record_headers)
@@ -82,6 +85,8 @@ class Collector:
             tasks.loop("migration file watch", self._flags_file.watch)
         http = await self._resources.enter_async_context(new_http_session())
         self._sessions.queries = SessionQueries(self._settings, http)
+        reports_http = await self._resources.enter_async_context(new_report_session())
+        self._reports.pipes = ReportPipes(self._settings, reports_http)
 
     async def until_direct(self, limit_seconds: float) -> None:
         """Wait until events go to Kafka directly, but not longer than this."""
@@ -119,6 +124,10 @@ class Collector:
             Route("/demo", {"GET": static("demo.html", "text/html")}),
             Route("/live", {"GET": static("live.html", "text/html")}),
             Route("/live/data", {"GET": operations.live_data}),
+            Route("/reports", {"GET": static("reports.html", "text/html")}),
+            Route("/reports.js", {"GET": static("reports.js", "text/javascript")}),
+            Route("/reports.css", {"GET": static("reports.css", "text/css")}),
+            Route("/reports/data", {"GET": self._reports.data}),
             Route("/docs", {"GET": static("docs.html", "text/html")}),
             Route("/openapi.json", {"GET": described(self._settings)}),
         )

@@ -25,6 +25,7 @@ ErrorCode = Literal[
     "spill_full",  # Kafka is away, and the disk space for waiting events is used up
     "overloaded",  # more requests or connections than this collector handles at once
     "processor_unavailable",  # the session's owner can't answer now
+    "tinybird_unavailable",  # the reports can't be read from Tinybird now
     "unhealthy",  # a background task of the collector fails again and again
 ]
 
@@ -48,6 +49,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "spill_full": 503,
     "overloaded": 503,
     "processor_unavailable": 503,
+    "tinybird_unavailable": 503,
     "unhealthy": 503,
 }
 

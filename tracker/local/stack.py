@@ -22,6 +22,8 @@ from tracker.settings import Settings
 
 #: The stages, as in the Procfile.
 STAGES: Final = ("collect", "process", "sink")
+#: What the demo page tracks itself as.
+DEMO_WORKSPACE: Final = "demo-workspace"
 KAFKA: Final = "kafka"
 TINYBIRD: Final = "tinybird"
 #: The default of ``TRACKER_TINYBIRD_TOKEN``.
@@ -77,6 +79,8 @@ def addresses(settings: Settings) -> Mapping[str, str]:
     query = "SELECT+*+FROM+events_v1+FINAL+ORDER+BY+timestamp+FORMAT+PrettyCompact"
     return {
         "demo page": f"{collector}/demo",
+        "live": f"{collector}/live",
+        "reports": f"{collector}/reports?workspace_id={DEMO_WORKSPACE}",
         "one session": f"{collector}/api/v1/events/session/SESSION_ID",
         "SQL": f"curl -H 'Authorization: Bearer {shown}' '{settings.tinybird_url}/v0/sql?q={query}'",
     }

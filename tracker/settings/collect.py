@@ -57,6 +57,15 @@ class CollectSettings(BaseModel):
     geo_region_header: str = Field(default="", description="a trusted proxy's header with the region")
     geo_city_header: str = Field(default="", description="a trusted proxy's header with the city")
     geo_database: Path | None = Field(default=None, description="MaxMind file, for what no header tells")
+    reports_internal_networks: str = Field(
+        default="", description="addresses or networks of your own people, comma separated: /reports leaves them out"
+    )
+    reports_internal_users: str = Field(
+        default="", description="user ids of your own people, comma separated: /reports leaves them out"
+    )
+    reports_internal_environments: str = Field(
+        default="", description="environments that are not the real one, comma separated: /reports leaves them out"
+    )
     process_url: str = Field(
         default="",
         pattern=r"^(https?://\S+)?$",

@@ -35,6 +35,18 @@ class Oracle:
             if self.begin <= _time(row["created_at"]) < self.end and campaign in {None, row["campaign_id"]}
         ]
 
+    def overview(self) -> tuple[Any, ...]:
+        rows = self.in_range()
+        seen = {row["session_key"] for row in rows}
+        first: dict[str, datetime] = {}
+        for row in self.counted:
+            at = _time(row["created_at"])
+            first[row["session_key"]] = min(at, first.get(row["session_key"], at))
+        new = sum(first[visitor] >= self.begin for visitor in seen)
+        events = sum(len(self.events[row["session_id"]]) for row in rows)
+        bounced = sum(self._is_bounced(row) for row in rows)
+        return (len(rows), len(seen), new, len(seen) - new, bounced, *self._converted(rows), events)
+
     def sessions_overview(self) -> Answer:
         days: dict[date, list[Row]] = _grouped(self.in_range(), lambda row: _time(row["created_at"]).date())
         return {

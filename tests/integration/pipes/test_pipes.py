@@ -22,6 +22,7 @@ NOON = "2026-03-02 12:00:00"
 
 #: For each pipe the parameters with which it is asked here.
 ASKED: dict[str, dict[str, str]] = {
+    "overview": {"workspace_id": "shop"},
     "sessions_overview": {"workspace_id": "shop"},
     "funnel": {"workspace_id": "shop"},
     "session_timeline": {"workspace_id": "shop", "session_id": "s1"},

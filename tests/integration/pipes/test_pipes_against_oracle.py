@@ -68,6 +68,13 @@ def same(rows: Rows, key: str | tuple[str, ...], expected: dict[Any, tuple[Any, 
     assert found
 
 
+def test_overview(ask: Ask, oracle: Oracle):
+    columns = ("sessions", "visitors", "new_visitors", "returning_visitors", "bounced_sessions", "converted_sessions")
+    (row,) = ask("overview", **oracle.asked)
+    found = [row[column] for column in (*columns, "conversions", "value", "events")]
+    assert found == pytest.approx(oracle.overview(), abs=ROUNDED)
+
+
 def test_sessions_overview(ask: Ask, oracle: Oracle):
     columns = ("sessions", "visitors", "open_sessions", "bounced_sessions", "converted_sessions", "events")
     same(ask("sessions_overview", **oracle.asked), "day", oracle.sessions_overview(), *columns)

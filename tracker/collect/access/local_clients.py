@@ -22,7 +22,7 @@ def check_local(request: Request) -> None:
     host = request.headers.get("Host", "").rpartition(":")[0] or request.headers.get("Host", "")
     is_forwarded = any(name in request.headers for name in _FORWARDED)
     if is_forwarded or host.lower() not in _LOCAL_NAMES or not is_loopback(request.peer):
-        raise RequestError("forbidden", "live data are shown on the collector's own machine only, at localhost")
+        raise RequestError("forbidden", "without keys this is shown on the collector's own machine only, at localhost")
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from tracker.collect.errors import HTTP_STATUS, ErrorCode
 from tracker.collect.records.context import RecordRules
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 from tracker.collect.records.json_body import MAX_JSON_DEPTH
+from tracker.collect.reports.parameters import described_parameters
 
 Json = dict[str, Any]
 
@@ -34,12 +35,9 @@ _WRITING: Final[tuple[ErrorCode, ...]] = (
 _BODY: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid", "unsupported_media_type")
 _PIXEL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid")
 _CONTROL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "bad_session_id")
-_READING: Final[tuple[ErrorCode, ...]] = (
-    *_ANYWHERE, "bad_session_id", "unauthorized", "forbidden", "unknown_session", "rate_limited",
-    "processor_unavailable",
-)  # fmt: skip
-
 _WATCHING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden", "rate_limited")
+_READING: Final[tuple[ErrorCode, ...]] = (*_WATCHING, "bad_session_id", "unknown_session", "processor_unavailable")
+_REPORTING: Final[tuple[ErrorCode, ...]] = (*_WATCHING, "invalid", "tinybird_unavailable")
 
 _UNCHANGED: Final[Json] = {"description": "You have it already, as If-None-Match says."}
 _WRITE_KEY: Final[list[Json]] = [{"writeKey": []}, {"writeKeyBearer": []}, {"writeKeyQuery": []}, {}]
@@ -196,6 +194,9 @@ def _pages() -> Json:
         ("/docs", "getDocs", "This document, for people", "text/html"),
         ("/demo", "getDemo", "A page that tracks itself", "text/html"),
         ("/live", "getLive", "What is numbered, as it happens", "text/html"),
+        ("/reports", "getReports", "Visitors, campaigns, landing pages and A/B tests", "text/html"),
+        ("/reports.js", "getReportsScript", "The script of /reports", "text/javascript"),
+        ("/reports.css", "getReportsStyle", "The style of /reports", "text/css"),
     ):
         page = _operation("pages", name, summary, _ANYWHERE)
         page["responses"]["200"] = _text("The file.", media_type)
@@ -204,6 +205,7 @@ def _pages() -> Json:
     for path, name, summary, codes in (
         ("/openapi.json", "getOpenapi", "This document, for programs", _ANYWHERE),
         ("/live/data", "getLiveData", "What /live shows: a read key's own workspace", _WATCHING),
+        ("/reports/data", "getReportData", "One report's rows: a read key's own workspace", _REPORTING),
     ):
         page = _operation("pages", name, summary, codes)
         page["responses"]["200"] = {
@@ -211,7 +213,8 @@ def _pages() -> Json:
         }  # fmt: skip
         paths[path] = {"get": page}
     paths["/openapi.json"]["get"]["responses"]["304"] = _UNCHANGED
-    paths["/live/data"]["get"]["security"] = _READ_KEY
+    paths["/live/data"]["get"]["security"] = paths["/reports/data"]["get"]["security"] = _READ_KEY
+    paths["/reports/data"]["get"]["parameters"] = described_parameters()
     return paths
 
 
