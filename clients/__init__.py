@@ -1,0 +1,1 @@
+"""Clients for services: the packages ``python`` and ``node``, and what makes their types."""

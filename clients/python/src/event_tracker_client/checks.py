@@ -1,0 +1,98 @@
+"""Checks the data of records for Kafka, where nobody answers: what the processor would refuse is refused here.
+
+Over HTTP the collector judges. The rules are generated from the processor's own annotations (``record_rules``).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+#: SchemaVer: model, revision, addition.
+_SCHEMA_VERSION: Final = re.compile(r"[1-9][0-9]*-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
+
+
+class Rule(Protocol):
+    """What a field may hold."""
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing."""
+
+
+class Text(NamedTuple):
+    """A text with at most so many characters."""
+
+    max_chars: int
+    takes_null: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing."""
+        if value is None and self.takes_null:
+            return None
+        if not isinstance(value, str):
+            return "must be a text"
+        return f"at most {self.max_chars} characters" if len(value) > self.max_chars else None
+
+
+class Number(NamedTuple):
+    """A number from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    takes_null: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing."""
+        if value is None and self.takes_null:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number"
+        return None if self.low <= value <= self.high else f"must be from {self.low} to {self.high}"
+
+
+class Integer(NamedTuple):
+    """A whole number from ``low`` to ``high``."""
+
+    low: int
+    high: int
+    takes_null: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing."""
+        if isinstance(value, float):
+            return "must be a whole number"
+        return Number(self.low, self.high, self.takes_null).fault(value)
+
+
+class OneOf(NamedTuple):
+    """One of these texts."""
+
+    values: tuple[str, ...]
+    takes_null: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing."""
+        if value is None and self.takes_null:
+            return None
+        return None if value in self.values else f"must be one of {', '.join(self.values)}"
+
+
+def faults(data: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
+    """Return what is wrong with the data of a record, a line for each field; empty: nothing."""
+    found = []
+    for name, value in data.items():
+        rule = rules.get(name)
+        fault = "there is no such field" if rule is None else rule.fault(value)
+        if fault is not None:
+            found.append(f"{name}: {fault}")
+    return found
+
+
+def own_event_faults(data: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
+    """Return what is wrong with an event of the user's own type; its properties are for the processor to judge."""
+    own = ("event_type", "schema", "properties")
+    found = faults({name: value for name, value in data.items() if name not in own}, rules)
+    if not isinstance(data["schema"], str) or not _SCHEMA_VERSION.fullmatch(data["schema"]):
+        found.append("schema: must be a version such as 1-0-0")
+    if not isinstance(data.get("properties"), dict):
+        found.append("properties: must be an object")
+    return found

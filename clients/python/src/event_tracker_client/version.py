@@ -1,0 +1,3 @@
+"""The version: the tracker's own."""
+
+VERSION = "0.2.0"
