@@ -66,7 +66,7 @@ def encode(fields: Mapping[str, Any]) -> bytes:
         TypeError: JSON has no form for a value.
     """
     try:
-        text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_text)
+        text = _encoder.encode(fields)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return well_formed(text).encode()
@@ -83,9 +83,7 @@ def well_formed(text: str) -> str:
 
 def canonical(value: object) -> str:
     """Return an object as JSON text that is the same whatever the order of its keys."""
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True, default=_as_text
-    )
+    return _sorting_encoder.encode(value)
 
 
 def iso_time(time: datetime | None = None) -> str:
@@ -105,3 +103,13 @@ def _as_text(value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"JSON has no form for a {type(value).__name__}")
+
+
+_FORM: Final[dict[str, Any]] = {
+    "ensure_ascii": False,
+    "allow_nan": False,
+    "separators": (",", ":"),
+    "default": _as_text,
+}
+_encoder: Final = json.JSONEncoder(**_FORM)
+_sorting_encoder: Final = json.JSONEncoder(**_FORM, sort_keys=True)
