@@ -73,6 +73,10 @@ check-sdk: ## tracker.js is what sdk/ gives, its types hold, and the page of rep
 	@scripts/build-sdk --check
 	@scripts/build-reports --check
 
+.PHONY: clients
+clients: setup ## make the types of the Python and Node clients anew
+	$(BIN)/python -m clients.generate
+
 .PHONY: settings-page
 settings-page: setup ## make docs/settings.md and .env.example anew
 	@scripts/make-settings-page

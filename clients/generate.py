@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from topics.codec import MAX_SOURCE_VALUE_BYTES
 from topics.event import EVENT_TYPES, EventInput
 from topics.fields import Id, SessionId
+from topics.metadata import MAX_METADATA_DEPTH, MAX_METADATA_KEYS
 from topics.session import SessionInput
 from tracker.collect.api.openapi import document
 from tracker.collect.records.context import MAX_TIMEOUT_SECONDS
@@ -35,7 +36,7 @@ _WIDER: Final = {
 _ABOUT: Final = {
     "timestamp": "when it happened; default: now",
     "event_id": "default: a new UUIDv7",
-    "metadata": "an object is sent as JSON",
+    "metadata": "an object is stored as its JSON",
     "user_traits": "an object is sent as JSON",
 }
 _PYTHON: Final = {"string": "str", "number": "float", "integer": "int", "boolean": "bool"}
@@ -52,7 +53,8 @@ def files() -> dict[Path, str]:
     return {
         _HERE / "python/src/event_tracker_client/fields.py": "\n".join(_python(shapes)),
         _HERE / "python/src/event_tracker_client/record_rules.py": "\n".join(_record_rules()),
-        _HERE / "node/src/fields.ts": "\n".join(_typescript(shapes)),
+        _HERE / "node/src/fields.d.ts": "\n".join(_typescript(shapes)),
+        _HERE / "node/src/constants.js": "\n".join(_constants()),
     }
 
 
@@ -96,7 +98,7 @@ def _record_rules() -> Iterator[str]:
     yield ""
     yield "from typing import Final"
     yield ""
-    yield "from event_tracker_client.checks import Integer, Number, OneOf, Rule, Text"
+    yield "from event_tracker_client.checks import Integer, Number, OneOf, Rule, Text, TextOrObject"
     for name, shape in (("EVENT_RULES", EventInput), ("SESSION_RULES", SessionInput)):
         yield from ("", f"{name}: Final[dict[str, Rule]] = {{")
         for field, schema in TypeAdapter(shape).json_schema()["properties"].items():
@@ -124,6 +126,11 @@ def _typescript(shapes: Mapping[str, Json]) -> Iterator[str]:
                 yield f"  /** {about[0].upper()}{about[1:]}. */"
             yield f"  {field}?: {_typescript_type(field, schema)};"
         yield "}"
+    yield ""
+
+
+def _constants() -> Iterator[str]:
+    yield f"// The collector's limits. {_MADE}"
     yield from ("", "/** Events in one request. */", f"export const MAX_BATCH_EVENTS = {MAX_BATCH_EVENTS};")
     yield from ("", "/** One event or session, with what the collector adds. */")
     yield f"export const MAX_RECORD_BYTES = {MAX_SOURCE_VALUE_BYTES:_};"
@@ -143,11 +150,16 @@ def _fields(shape: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _plain(schema: Json) -> tuple[Json, bool]:
-    """Return a schema without its null, and whether it had one."""
-    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
-    if len(options) != 1:
+    """Return a schema without its null, and whether it had one; of a text or an object, the text."""
+    options = schema.get("anyOf", [schema])
+    plain = [option for option in options if option.get("type") not in {"null", "object"}]
+    if len(plain) != 1:
         raise TypeError(f"{schema} has no type that a client could show")
-    return options[0], options[0] is not schema
+    return plain[0], any(option.get("type") == "null" for option in options)
+
+
+def _takes_object(schema: Json) -> bool:
+    return any(option.get("type") == "object" for option in schema.get("anyOf", []))
 
 
 def _python_type(field: str, schema: Json) -> str:
@@ -190,6 +202,8 @@ def _rule(schema: Json) -> str:
     if "enum" in plain:
         values = ", ".join(map(_quoted, plain["enum"]))
         return f"OneOf(({values}{'' if len(plain['enum']) > 1 else ','}){null})"
+    if _takes_object(schema):
+        return f"TextOrObject({plain['maxLength']:_}, {MAX_METADATA_DEPTH}, {MAX_METADATA_KEYS:_}{null})"
     kind = _RULES[plain["type"]]
     limits = (plain["maxLength"],) if kind == "Text" else (plain["minimum"], plain["maximum"])
     return f"{kind}({', '.join(f'{limit:_}' for limit in limits)}{null})"

@@ -247,6 +247,14 @@ def test_a_rejected_event_is_given_up_with_its_reasons_and_its_neighbours_are_de
     assert (len(box), box.delivered) == (0, 2)
 
 
+def test_a_rejection_after_a_try_without_an_answer_says_that_the_item_may_have_arrived():
+    box = outbox(item("a"), max_batch_events=1)
+    assert box.settle(box.take(NOW), NO_ANSWER, NOW) == []
+    later = NOW + Limits().max_retry_wait_ms
+    (given_up,) = box.settle(box.take(later), Answer(400, {"results": [{"status": "rejected"}]}), later)
+    assert (given_up.code, given_up.may_have_arrived) == ("rejected", True)
+
+
 def test_a_batch_without_a_good_event_is_given_up_whole():
     box = outbox(item("a"), item("b"), max_batch_events=2)
     parcel = box.take(NOW)

@@ -57,8 +57,8 @@ def is_taken(kind: str, data: dict[str, Any]) -> bool:
 
 
 def fields_of(shape: Any) -> list[str]:
-    # The workspace goes into the envelope, and objects become JSON text: both differ from the plain record on purpose.
-    return [name for name in shape.__annotations__ if name not in {"workspace_id", "metadata", "user_traits"}]
+    # The workspace goes into the envelope, and traits become JSON text: both differ from the plain record on purpose.
+    return [name for name in shape.__annotations__ if name not in {"workspace_id", "user_traits"}]
 
 
 @given(data_of([*fields_of(EventInput), "passive"], required=("event_type",)))
@@ -150,14 +150,39 @@ def test_the_workspace_is_named_in_the_envelope():
     assert client.failures[0].reasons == ("workspace_id: must be a text of at most 128 characters",)
 
 
-def test_objects_become_json_texts_and_their_limits_hold():
+def test_traits_become_json_text():
     client = Kept()
-    client.track("s", "click", event_id="e", metadata={"b": 1, "a": {}})
     client.identify("s", "u1", {"plan": "pro"})
-    client.track("s", "click", metadata={"a": "x" * 16_384})
-    assert json.loads(client.kept[0][1])["data"]["metadata"] == '{"a":{},"b":1}'
-    assert json.loads(client.kept[1][1])["data"] == {"user_id": "u1", "user_traits": '{"plan":"pro"}'}
-    assert client.failures[0].reasons == ("metadata: at most 16384 characters",)
+    assert json.loads(client.kept[0][1])["data"] == {"user_id": "u1", "user_traits": '{"plan":"pro"}'}
+
+
+def nested(levels: int) -> Any:
+    return {"a": nested(levels - 1)} if levels > 1 else {}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"b": 1, "a": [{}, None]}, None),
+        ({"a": "x" * (16_384 - len('{"a":""}'))}, None),
+        ({"a": "x" * (16_385 - len('{"a":""}'))}, "at most 16384 characters"),
+        (nested(8), None),
+        (nested(9), "at most 8 levels"),
+        ({"a": [[[[[[[1]]]]]]]}, None),
+        ({"a": [[[[[[[[1]]]]]]]]}, "at most 8 levels"),
+        ({str(n): 1 for n in range(1_000)}, None),
+        ({"a": {str(n): 1 for n in range(1_000)}}, "at most 1000 keys"),
+        ([1], "must be a text"),
+    ],
+)
+def test_metadata_as_an_object_has_the_limits_that_the_processor_has(metadata: Any, reason: str | None):
+    client = Kept()
+    client.track("s", "click", event_id="e", metadata=metadata)
+    assert bool(client.kept) == is_taken("event", {"event_type": "click", "metadata": metadata})
+    if reason is None:
+        assert json.loads(client.kept[0][1])["data"]["metadata"] == metadata
+    else:
+        assert client.failures[0].reasons == (f"metadata: {reason}",)
 
 
 def test_an_own_events_fields_are_checked_and_its_properties_left_to_the_processor():

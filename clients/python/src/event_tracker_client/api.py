@@ -22,8 +22,8 @@ OnError = Callable[[Undelivered], None]
 
 #: Reports of each code that are logged one by one.
 _LOGGED_EACH: Final = 10
-#: Fields that the API has as JSON text.
-_JSON_TEXTS: Final = ("metadata", "user_traits")
+#: Fields that the API has as JSON text only.
+_JSON_TEXTS: Final = ("user_traits",)
 
 
 class OwnEvent(TypedDict):

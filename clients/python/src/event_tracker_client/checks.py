@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from event_tracker_client.items import canonical
+
 #: SchemaVer: model, revision, addition.
 _SCHEMA_VERSION: Final = re.compile(r"[1-9][0-9]*-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
 
@@ -31,6 +33,39 @@ class Text(NamedTuple):
         if not isinstance(value, str):
             return "must be a text"
         return f"at most {self.max_chars} characters" if len(value) > self.max_chars else None
+
+
+class TextOrObject(NamedTuple):
+    """A text, or an object that is stored as its JSON: with at most so many characters, levels and keys."""
+
+    max_chars: int
+    max_depth: int
+    max_keys: int
+    takes_null: bool = False
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value; None: nothing.
+
+        Raises:
+            ValueError: a number in the object is not finite.
+            TypeError: JSON has no form for a value in the object.
+        """
+        if not isinstance(value, dict):
+            return Text(self.max_chars, self.takes_null).fault(value)
+        return Text(self.max_chars).fault(canonical(value)) or self._shape_fault(value)
+
+    def _shape_fault(self, value: dict[Any, Any]) -> str | None:
+        keys = 0
+        level: list[Any] = [value]
+        for _ in range(self.max_depth):
+            keys += sum(len(each) for each in level if isinstance(each, dict))
+            if keys > self.max_keys:
+                return f"at most {self.max_keys} keys"
+            children = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+            level = [child for child in children if isinstance(child, dict | list | tuple)]
+            if not level:
+                return None
+        return f"at most {self.max_depth} levels"
 
 
 class Number(NamedTuple):

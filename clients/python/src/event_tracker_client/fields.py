@@ -31,7 +31,7 @@ class EventFields(TypedDict, total=False):
     time_on_page: float | None  # 0 to 86,400,000
     viewport_width: int | None  # 0 to 100,000
     viewport_height: int | None  # 0 to 100,000
-    metadata: str | Mapping[str, object] | None  # an object is sent as JSON; at most 16,384 characters
+    metadata: str | Mapping[str, object] | None  # an object is stored as its JSON; at most 16,384 characters
     environment: str  # at most 128 characters
     campaign_environment: str  # at most 128 characters
     page_url: str  # at most 4,096 characters

@@ -185,14 +185,14 @@ class Outbox:
             self._careful_size = len(parcel.items) // 2
             self._careful_until = self._queue[len(parcel.items) - 1].number
             return []
-        self._remove(parcel)
-        self._grow_careful_size()
         code: Code = "oversized" if is_oversized(answer) else "rejected"
         undelivered = [
-            item.undelivered(code, *reasons)
+            item.undelivered(code, *reasons, may_have_arrived=item in self._maybe_counted)
             for item, reasons in zip(parcel.items, verdict.reasons, strict=True)
             if reasons
         ]
+        self._remove(parcel)
+        self._grow_careful_size()
         self.delivered += len(parcel.items) - len(undelivered)
         return undelivered
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from event_tracker_client.checks import Integer, Number, OneOf, Rule, Text
+from event_tracker_client.checks import Integer, Number, OneOf, Rule, Text, TextOrObject
 
 EVENT_RULES: Final[dict[str, Rule]] = {
     "event_type": OneOf(("pageview", "click", "scroll", "form_submit", "conversion")),
@@ -26,7 +26,7 @@ EVENT_RULES: Final[dict[str, Rule]] = {
     "time_on_page": Number(0, 86_400_000, takes_null=True),
     "viewport_width": Integer(0, 100_000, takes_null=True),
     "viewport_height": Integer(0, 100_000, takes_null=True),
-    "metadata": Text(16_384, takes_null=True),
+    "metadata": TextOrObject(16_384, 8, 1_000, takes_null=True),
     "environment": Text(128),
     "campaign_environment": Text(128),
     "page_url": Text(4_096),

@@ -45,7 +45,7 @@ export interface EventFields {
   viewport_width?: number | null;
   /** 0 to 100,000. */
   viewport_height?: number | null;
-  /** An object is sent as JSON; at most 16,384 characters. */
+  /** An object is stored as its JSON; at most 16,384 characters. */
   metadata?: string | object | null;
   /** At most 128 characters. */
   environment?: string;
@@ -96,9 +96,3 @@ export interface SessionFields {
   /** At most 4,096 characters. */
   referrer_url?: string | null;
 }
-
-/** Events in one request. */
-export const MAX_BATCH_EVENTS = 500;
-
-/** One event or session, with what the collector adds. */
-export const MAX_RECORD_BYTES = 65_536;
