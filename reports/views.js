@@ -14,6 +14,10 @@ const BY = { name: "by", label: "Touches by", options: ["campaign", "source", "m
 const WINDOW = { name: "window_days", label: "Days before", placeholder: "30", pattern: "[1-9][0-9]{0,2}" };
 const PERIOD = { name: "period", label: "Came back by", options: ["week", "day", "month"] };
 const DEPTH = { name: "depth", label: "Pages of a path", placeholder: "4", pattern: "[1-9]|10" };
+const TEST = { name: "ab_test_id", label: "Test", placeholder: "all" };
+const CONTROL = { name: "control", label: "Control", placeholder: "control" };
+const PLANNED = { name: "planned_visitors", label: "Planned visitors", placeholder: "10000", pattern: "[1-9][0-9]{0,8}" };
+const SPLIT = { name: "split", label: "Wanted shares (JSON)", placeholder: "equal" };
 const STEPS = ["pageview", "click", "form_submit", "conversion"].map((step, place) => ({ name: `step_${place + 1}`, label: `Step ${place + 1}`, placeholder: step }));
 
 /* Each: title, the fields that it takes besides the range, and show({ask, before, state}), which returns its elements. */
@@ -23,7 +27,7 @@ export const VIEWS = {
   campaigns: { title: "Campaigns", fields: [BY, WINDOW, GOAL, VALUE], isCompared: true, show: campaigns },
   funnel: { title: "Funnel", fields: [CAMPAIGN, ...STEPS], isCompared: true, show: funnel },
   pages: { title: "Landing pages", fields: [CAMPAIGN, DEPTH, GOAL, VALUE], isCompared: true, show: landingPages },
-  tests: { title: "A/B tests", fields: [{ name: "ab_test_id", label: "Test", placeholder: "all" }, { name: "control", label: "Control", placeholder: "control" }, GOAL, VALUE], isCompared: false, show: abTests },
+  tests: { title: "A/B tests", fields: [TEST, CONTROL, PLANNED, SPLIT, GOAL, VALUE], isCompared: false, show: abTests },
   quality: { title: "Data quality", fields: [], isCompared: false, show: dataQuality },
 };
 

@@ -38,6 +38,7 @@ REPORTS = {
     "tests": ["ab_test_conversion"],
     "quality": ["data_quality"],
 }
+FIRST_PAINT_MS = 1_000
 EVIL = "<img src=x onerror=document.title='owned'>"
 
 
@@ -149,6 +150,7 @@ async def test_what_is_read_on_the_page_is_what_the_pipes_say(page: Page, tinybi
     assert {label: tiles[label] for label in names} == {label: str(now[name]) for label, name in names.items()}
     assert tiles["Value"] == f"{now['value']:.2f}"
     assert tiles["Conversion rate"] == f"{now['conversion_rate']:.1%}"
+    await expect(page.locator("#status")).to_contain_text("against 2026-03-01 to 2026-03-01")
     change = f"{now['value'] / before['value'] - 1:+.0%}"
     await expect(page.locator(".tiles > div", has_text="Value").locator(".change")).to_have_text(change)
 
@@ -228,6 +230,12 @@ async def test_it_is_accessible_and_fits_the_window(
         )
         assert found == [], report
     await context.close()
+
+
+async def test_something_is_to_be_seen_within_a_second(page: Page):
+    await visit(page, "overview")
+    painted_ms = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    assert 0 < await page.evaluate(painted_ms) < FIRST_PAINT_MS
 
 
 async def test_texts_from_outside_stay_texts(page: Page):

@@ -14,7 +14,8 @@ class SinkSettings(BaseModel):
     tinybird_token: SecretStr = Field(default=SecretStr("local"), description="token with DATASOURCE:APPEND")
     tinybird_read_token: SecretStr = Field(
         default=SecretStr(""),
-        description="token with DATASOURCE:READ, for what only reads (verify, session); default: tinybird_token",
+        description="token with DATASOURCE:READ and PIPE:READ, for what only reads (verify, session, /reports); "
+        "default: tinybird_token",
     )
     tinybird_timeout_seconds: float = Field(
         default=60.0, ge=0.1, le=600, description="longest wait for an answer; then the rows are sent again"
