@@ -18,6 +18,7 @@ from tracker.kafka import admin
 from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.kafka.log_reader import LogRange, read_range
+from tracker.kafka.spread import spread_of
 from tracker.settings import Settings
 from tracker.tinybird.sql import quoted
 from tracker.tinybird_clients import query_api
@@ -67,10 +68,9 @@ async def open_live_events(settings: Settings, key: str, since_ms: int) -> Async
     """
     await require_access(settings, "session")
     topic = SEQUENCED.name(settings.topic_prefix)
-    found = (await admin.describe_broker(settings)).get(topic)
-    if found is None:
+    if topic not in await admin.describe_broker(settings):
         raise ConfigurationError(f"topic {topic} does not exist; is TRACKER_TOPIC_PREFIX right?")
-    tp = TopicPartition(topic, partition_for_key(key.encode(), found.partitions))
+    tp = TopicPartition(topic, partition_for_key(key.encode(), await spread_of(settings)))
     async with new_reader(settings, "tracker-session") as reader:
         reader.assign([tp])
         at = (await reader.offsets_for_times({tp: max(0, since_ms - CLOCK_MARGIN_MS)})).get(tp)

@@ -4,7 +4,10 @@ What can't be right ends the process with exit code 1 and one line that says wha
 """
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from tests.processors import WAIT_SECONDS, Processor, click
 from tests.source_log import end_offsets
 from tests.stages import wait_until
 from topics.catalog import CATALOG, CHANGELOG, SOURCE, Topic
-from tracker.kafka.admin import connect, create_topics, delete_topics, describe_broker
+from tracker.kafka.admin import committed_offsets, connect, create_topics, delete_topics, describe_broker
 from tracker.kafka.clients import partition_for_key
 from tracker.local.kafka import LocalKafka
+from tracker.local.ports import LOOPBACK
 from tracker.local.stack import wait_until as until
 from tracker.settings import Settings
 
@@ -121,13 +125,37 @@ def grow(settings: Settings, partitions: int) -> None:
     asyncio.run(grow_source())
 
 
+def tracker(processor: Processor, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command, as an operator runs it who has not looked at TRACKER_PARTITIONS."""
+    settings = processor.settings
+    address = f"http://{LOOPBACK}:{settings.process_port}"
+    environment = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
+        "TRACKER_PROCESS_URL": address,
+        "TRACKER_DATA_DIR": str(processor.stage.data_dir),
+        "TRACKER_PARTITIONS": str(settings.partitions + 1),
+        **environment,
+    }
+    command = [sys.executable, "-m", "tracker", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def wait_until_committed(processor: Processor) -> None:
+    """Commands learn from the group's commits how the processors spread keys."""
+    group = f"{processor.settings.topic_prefix}process"
+    processor.wait_until(lambda: bool(asyncio.run(committed_offsets(processor.settings, group))), "a commit")
+
+
 def keys_of(partitions: int) -> dict[int, str]:
     """A key for each partition."""
     return {partition_for_key(str(n).encode(), partitions): str(n) for n in range(100)}
 
 
 def test_partitions_that_are_added_to_the_source_are_forwarded_from_once_all_topics_have_them(start) -> None:
-    processor = start()
+    processor = start(TRACKER_GROUP_COMMIT_INTERVAL_MS="100")
     homes = processor.settings.partitions
     keys = keys_of(homes)
     processor.send(*(click(key, f"{key}-0") for key in keys.values()))
@@ -150,12 +178,26 @@ def test_partitions_that_are_added_to_the_source_are_forwarded_from_once_all_top
         found = [(e["event_id"], e["session_event_sequence"]) for e in processor.events() if e["session_id"] == key]
         assert {event_id for event_id, _ in found} == {f"{key}-{n}" for n in range(3)}
         assert sorted(number for _, number in found) == [1, 2, 3]
+    # Commands look for a key where it is, not where the new number of partitions would have it.
+    moved_key = next(key for key in keys_of(homes + 1).values() if key in keys.values() and is_moved(key, homes))
+    shown = tracker(processor, "session", moved_key, "--json", TRACKER_PARTITIONS=str(homes))
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) == 1 + 3
+    wait_until_committed(processor)
+    again = tracker(processor, "session", moved_key, "--json")
+    assert again.stdout.splitlines()[1:] == shown.stdout.splitlines()[1:], again.stderr
+
+
+def is_moved(key: str, homes: int) -> bool:
+    """Whether another partition more would have a key in another partition."""
+    return partition_for_key(key.encode(), homes) != partition_for_key(key.encode(), homes + 1)
 
 
 def test_another_number_of_partitions_in_the_settings_is_refused_and_the_one_of_the_line_works(start) -> None:
-    processor = start()
+    processor = start(TRACKER_GROUP_COMMIT_INTERVAL_MS="100")
     processor.send(click("s"))
     processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 1, "the first event")
+    wait_until_committed(processor)
     assert processor.stage.stop() == 0
     homes = processor.settings.partitions
     grow(processor.settings, homes + 1)
@@ -165,6 +207,12 @@ def test_another_number_of_partitions_in_the_settings_is_refused_and_the_one_of_
     assert processor.stage.exit_status(WAIT_SECONDS) == 1
     line = re.search(r"which would number live sessions from 1 again: set it to (\d+)", last_log(processor))
     assert line is not None
+    for command in (["topics", "create"], ["replay", "--name", "again"]):
+        refused = tracker(processor, *command)
+        assert (refused.returncode, f"set it to {line[1]} " in refused.stderr) == (1, True), refused.stderr
+    checked = tracker(processor, "topics", "check", "--json")
+    assert (checked.returncode, f'"set TRACKER_PARTITIONS={line[1]}"' in checked.stdout) == (1, True), checked.stdout
+    assert tracker(processor, "topics", "check", TRACKER_PARTITIONS=line[1]).returncode == 0
     processor.stage.set_environment(TRACKER_PARTITIONS=line[1])
     processor.stage.start()
     processor.send((*click("s")[:2], partition_for_key(b"s", homes)))

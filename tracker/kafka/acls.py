@@ -67,6 +67,7 @@ def _sink(prefix: str) -> Iterator[Need]:
 def _topics(prefix: str) -> Iterator[Need]:
     for topic in CATALOG:
         yield _topic(prefix, topic, ("Create", "Alter", "Describe", "DescribeConfigs"), "create, grow, check")
+    yield _group(prefix, "process", ("Describe",), "among how many partitions keys are spread")
 
 
 def _replay(prefix: str) -> Iterator[Need]:
@@ -74,7 +75,7 @@ def _replay(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, HISTORY, READ, "what operators have decided about the log", optional=True)
     for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
         yield _topic(prefix, topic, READ, "what --compare holds against", optional=True)
-    yield _group(prefix, "process", ("Describe",), "how far live has come, for --compare", optional=True)
+    yield _group(prefix, "process", ("Describe",), "how far live has come, and how it spreads keys")
     yield _own(prefix, "replay.", "the outputs of generations")
     yield _idempotence()
 
@@ -104,6 +105,7 @@ def _verify(prefix: str) -> Iterator[Need]:
 
 def _session(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SEQUENCED, READ, "a session's numbered events")
+    yield _group(prefix, "process", ("Describe",), "among how many partitions keys are spread")
 
 
 def _skip(prefix: str) -> Iterator[Need]:

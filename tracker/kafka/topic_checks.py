@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from topics.catalog import CATALOG, MIN_IN_SYNC, SOURCE, TIMESTAMP_TYPE, Topic
 from tracker.errors import ConfigurationError
 from tracker.kafka.admin import BrokerTopic, describe_broker
+from tracker.kafka.spread import require_spread, spread_of
 from tracker.settings import Settings
 
 
@@ -27,17 +28,24 @@ async def check_topics(settings: Settings) -> list[Drift]:
         RetryableError: Kafka can't be reached.
     """
     found = await describe_broker(settings, configs=True)
-    return [drift for topic in CATALOG for drift in _compare(topic, settings, found)]
+    spread = await spread_of(settings) if found else settings.partitions
+    drifts = [drift for topic in CATALOG for drift in _compare(topic, settings, found, spread)]
+    if spread != settings.partitions:
+        mend, name = f"set TRACKER_PARTITIONS={spread}", SOURCE.name(settings.topic_prefix)
+        drifts.append(Drift(name, "TRACKER_PARTITIONS", str(spread), str(settings.partitions), mend))
+    return drifts
 
 
 async def require_usable_topics(settings: Settings) -> None:
-    """Look at what no stage can work with, however it is set.
+    """Look at what no stage can work with.
 
     Raises:
-        ConfigurationError: the broker does not stamp the source's records, or it has too few partitions.
+        ConfigurationError: the broker does not stamp the source's records, it has too few partitions, or the processors
+            spread keys among another number of them than TRACKER_PARTITIONS.
         RetryableError: Kafka can't be reached.
     """
     found = await describe_broker(settings, configs=True)
+    await require_spread(settings)
     require_partitions(settings, found)
     source = found.get(SOURCE.name(settings.topic_prefix))
     if source is not None:
@@ -84,13 +92,13 @@ def require_log_time(settings: Settings, source: BrokerTopic) -> None:
         )
 
 
-def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic]) -> Iterable[Drift]:
+def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic], spread: int) -> Iterable[Drift]:
     name = topic.name(settings.topic_prefix)
     on_broker = found.get(name)
     if on_broker is None:
         yield Drift(name, "topic", "exists", "missing", "tracker topics create")
         return
-    yield from _compare_partitions(topic, on_broker, settings, found)
+    yield from _compare_partitions(topic, on_broker, settings, found, spread)
     if on_broker.replicas < settings.replication_factor:
         mend = "kafka-reassign-partitions.sh with a longer replica list for each partition"
         yield Drift(name, "replicas", str(settings.replication_factor), str(on_broker.replicas), mend)
@@ -103,12 +111,12 @@ def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic])
 
 
 def _compare_partitions(
-    topic: Topic, on_broker: BrokerTopic, settings: Settings, found: Mapping[str, BrokerTopic]
+    topic: Topic, on_broker: BrokerTopic, settings: Settings, found: Mapping[str, BrokerTopic], spread: int
 ) -> Iterable[Drift]:
     """Yield what is wrong with a topic's partitions. None is ever taken away, so the settings follow the source."""
     source = found.get(SOURCE.name(settings.topic_prefix))
     if topic is SOURCE or source is None:
-        expected, mend = settings.partitions, f"set TRACKER_PARTITIONS={on_broker.partitions}"
+        expected, mend = spread, f"set TRACKER_PARTITIONS={on_broker.partitions}"
     else:
         expected, mend = source.partitions, "tracker topics create"
     if on_broker.partitions < expected:

@@ -36,7 +36,8 @@ class LogId:
         if mark.partitions and self.partitions and mark.partitions != self.partitions:
             raise ConfigurationError(
                 f"the sessions of {topic} are spread among {mark.partitions} partitions, TRACKER_PARTITIONS is "
-                f"{self.partitions}, which would number live sessions from 1 again: set it to {mark.partitions}"
+                f"{self.partitions}, which would number live sessions from 1 again: set it to {mark.partitions} "
+                "(docs/decisions/0043-the-spread-of-keys-stays.md)"
             )
 
 

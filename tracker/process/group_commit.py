@@ -1,4 +1,4 @@
-"""Committing W + 1 for the group: for lag tools only. Nobody here ever reads from it."""
+"""Committing W + 1 for the group: for lag tools and commands. No processor ever goes on from it."""
 
 import asyncio
 
@@ -7,6 +7,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from tracker import clock
+from tracker.kafka.spread import encode_spread
 from tracker.process import metrics
 from tracker.process.lease import SessionLease
 from tracker.streaming.app import ChunkApp
@@ -25,7 +26,10 @@ async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
         if not fresh:
             continue
         marks = {number: lease.watermark for number, lease in fresh.items()}
-        offsets = {lease.tp: OffsetAndMetadata(marks[number] + 1, "") for number, lease in fresh.items()}
+        offsets = {
+            lease.tp: OffsetAndMetadata(marks[number] + 1, encode_spread(lease.mark.partitions))
+            for number, lease in fresh.items()
+        }
         try:
             if await app.chunk_consumer.thread.commit_group(offsets):
                 committed.update(marks)

@@ -11,6 +11,7 @@ from topics.catalog import SOURCE
 from tracker.errors import ConfigurationError
 from tracker.kafka import admin
 from tracker.kafka.log_reader import LogRange, first_record
+from tracker.kafka.spread import require_spread
 from tracker.replay.plan import PartitionPlan, Plan, Request
 from tracker.settings import Settings
 
@@ -26,9 +27,10 @@ async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsum
     """Return the plan of a request as the log stands now.
 
     Raises:
-        ConfigurationError: the topic is missing, the range is empty or can't be read.
+        ConfigurationError: the topic is missing, the range is empty or can't be read, or live spreads keys otherwise.
     """
     topic = SOURCE.name(settings.topic_prefix)
+    await require_spread(settings)
     tps = _selected(topic, await _partitions(settings, topic), request.partitions)
     starts: dict[TopicPartition, int] = await reader.beginning_offsets(tps)
     ends: dict[TopicPartition, int] = await reader.end_offsets(tps)

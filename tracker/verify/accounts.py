@@ -64,7 +64,8 @@ class Ledger:
     """What became of the records, and what is left to find."""
 
     workspace_id: str | None
-    partitions: int
+    #: Among how many partitions keys are spread.
+    spread: int
     counts: Counter[Reason] = field(default_factory=Counter)
     #: Offsets that hold no record: transaction markers, and what was compacted away.
     empty_offsets: int = 0
@@ -88,6 +89,8 @@ class SourceLog:
     ranges: Mapping[int, LogRange]
     folded: Mapping[int, int]
     rules: Rules
+    #: Among how many partitions keys are spread.
+    spread: int
 
     def judged(self, partition: int, outputs: Outputs) -> LogRange:
         """Return the records that are judged: all, or those from where the log of numbered events begins."""
@@ -105,7 +108,7 @@ async def account(log: SourceLog, outputs: Outputs, workspace_id: str | None) ->
         RetryableError: the broker gives nothing any more.
     """
     check = Check(ACCOUNTS, ACCOUNTED)
-    ledger = Ledger(workspace_id, len(log.ranges))
+    ledger = Ledger(workspace_id, log.spread)
     for partition in log.ranges:
         await _read_partition(log, partition, outputs, ledger, check)
     _settle_misplaced(log, ledger, check)
@@ -165,7 +168,7 @@ def _judge(
         ledger.counts["forwarded again"] += 1
     elif isinstance(decoded, Event) and decoded.passive:
         ledger.counts["passive"] += 1
-    elif partition_for_key(record.key, ledger.partitions) != record.partition:
+    elif partition_for_key(record.key, ledger.spread) != record.partition:
         ledger.misplaced.append(found)
     else:
         _settle(found, log_name=record.topic, ledger=ledger, check=check)

@@ -18,6 +18,7 @@ from tracker.dead_letters.letters import place_of, read_mark
 from tracker.kafka.access import require_access
 from tracker.kafka.admin import committed_offsets
 from tracker.kafka.log_reader import LogReader, open_log_reader
+from tracker.kafka.spread import spread_of
 from tracker.settings import Settings
 from tracker.tinybird.sql import QueryApi, quoted
 from tracker.tinybird_clients import query_api
@@ -109,7 +110,8 @@ async def _account(settings: Settings, reader: LogReader, scope: Scope, events: 
         return Check(ACCOUNTS, ACCOUNTED, notes=["not looked at with --from or --to: a log has no order by event time"])
     folded = await _committed(settings, "process", SOURCE)
     ranges = await reader.ranges(SOURCE)
-    log = SourceLog(reader, SOURCE.name(settings.topic_prefix), ranges, folded, settings.session_rules)
+    spread = await spread_of(settings)
+    log = SourceLog(reader, SOURCE.name(settings.topic_prefix), ranges, folded, settings.session_rules, spread)
     outputs = Outputs(events.sources, letters.rejected, is_whole=events.is_whole)
     return await account(log, outputs, scope.workspace_id)
 

@@ -8,17 +8,19 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.new_partitions import NewPartitions
+from aiokafka.structs import OffsetAndMetadata
 from typer.testing import CliRunner
 
 from tests.fixtures.tinybird import LocalTinybird
 from tests.sessions_log import Log
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
-from topics.headers import Headers
 from tracker.cli.app import app
 from tracker.clock import new_id
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.record_batches import send_batches
+from tracker.kafka.spread import encode_spread
 from tracker.local.kafka import LocalKafka
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.settings import Settings
@@ -56,7 +58,6 @@ class Deployment:
         asyncio.run(admin.create_topics(self.settings))
         home_of: Callable[[bytes], int] = lambda key: partition_for_key(key, PARTITIONS)  # noqa: E731
         self.logs = [Log(number=number, partition_of=home_of) for number in range(PARTITIONS)]
-        self._records: list[list[tuple[bytes | None, bytes | None, Headers]]] = [[], []]
         self._write_history()
 
     def _write_history(self) -> None:
@@ -72,21 +73,26 @@ class Deployment:
         log.expire(home, **named)
         log.tick(at=log.records[-1].timestamp)
 
+    def add_a_partition(self) -> None:
+        """As an administrator does it; keys stay where they are."""
+
+        async def add() -> None:
+            async with admin.connect(self.settings) as client:
+                name = SOURCE.name(self.settings.topic_prefix)
+                await client.create_partitions({name: NewPartitions(PARTITIONS + 1)})
+            await admin.create_topics(self.settings)
+
+        asyncio.run(add())
+        self.logs.append(Log(number=PARTITIONS, partition_of=self.logs[0].partition_of))
+
     def run(self, change: Callable[[int, Outputs], None] = lambda partition, outputs: None) -> None:
         """Fold both logs, put everything on the broker and the rows into Tinybird."""
-        forwards = []
-        for partition, log in enumerate(self.logs):
+        # Forwards go to partition 1 only, so it is the last one.
+        for log in sorted(self.logs, key=lambda log: log.number == 1):
             result = log.fold()
-            forwards += result.forwards
-            self._put(
-                partition,
-                log,
-                _outputs_of(result),
-                change,
-            )
-            if partition == 0:
-                for forward in forwards:
-                    self.logs[forward.partition].raw(forward.key, forward.value, headers=forward.headers)
+            self._put(log.number, log, _outputs_of(result), change)
+            for forward in result.forwards:
+                self.logs[forward.partition].raw(forward.key, forward.value, headers=forward.headers)
 
     def _put(self, partition: int, log: Log, outputs: Outputs, change: Callable[[int, Outputs], None]) -> None:
         change(partition, outputs)
@@ -114,11 +120,15 @@ class Deployment:
             bootstrap_servers=self.settings.kafka_bootstrap, group_id=f"{prefix}{stage}", enable_auto_commit=False
         )
         async with consumer:
-            found = {TopicPartition(prefix + topic, partition): offset for topic, offset in offsets.items()}
+            said = encode_spread(PARTITIONS) if stage == "process" else ""
+            found = {
+                TopicPartition(prefix + topic, partition): OffsetAndMetadata(offset, said)
+                for topic, offset in offsets.items()
+            }
             consumer.assign(list(found))
             await consumer.commit(found)
 
-    def accounts(self, *arguments: str) -> dict[str, Any]:
+    def accounts(self, *arguments: str, **environment: str) -> dict[str, Any]:
         """The check, as ``--json`` shows it."""
         env = {
             "TRACKER_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap,
@@ -126,6 +136,7 @@ class Deployment:
             "TRACKER_PARTITIONS": str(PARTITIONS),
             "TRACKER_TINYBIRD_URL": self.tinybird.url,
             "TRACKER_TINYBIRD_TOKEN": self.tinybird.token,
+            **environment,
         }
         result = CliRunner(env=env).invoke(app, ["verify", "--json", *arguments])
         assert result.exit_code in {0, 3}, result.output
@@ -196,3 +207,17 @@ def test_what_the_processor_has_not_come_to_yet_waits(deployment: Deployment) ->
     check = deployment.accounts()
     assert check["faults"] == []
     assert check["notes"][0].endswith("1 waiting")
+
+
+@pytest.mark.parametrize("partitions", ["2", "3"])
+def test_records_in_an_added_partition_are_accounted_for_whatever_the_setting_is(deployment: Deployment, partitions):
+    deployment.add_a_partition()
+    names = (f"moved-{number}" for number in range(100))
+    keys = [key_in(1, name) for name in names]
+    moved = next(key for key in keys if partition_for_key(key.encode(), PARTITIONS + 1) == PARTITIONS)
+    for event_id in ("m", "n", "m"):
+        deployment.logs[PARTITIONS].event(moved, event_id=event_id, workspace_id=deployment.workspace)
+    deployment.run()
+    check = deployment.accounts(TRACKER_PARTITIONS=partitions)
+    assert check["faults"] == []
+    assert "4 forwarded" in check["notes"][0]

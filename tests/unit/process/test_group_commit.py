@@ -11,7 +11,9 @@ from aiokafka.structs import OffsetAndMetadata
 from tests.sessions_log import START_MS
 from tests.unit.process.one_partition import TP, OnePartition
 from tracker import clock
+from tracker.kafka.spread import decode_spread
 from tracker.process import metrics
+from tracker.process.assumptions import LogId
 from tracker.process.group_commit import commit_forever
 from tracker.streaming.lease import Lease
 
@@ -78,6 +80,20 @@ def test_the_offset_after_w_is_committed_once_and_again_when_it_has_moved(commit
     assert committing.offsets == [5, 10]
     assert committing.commits == [{TP: OffsetAndMetadata(5, "")}, {TP: OffsetAndMetadata(10, "")}]
     assert committing.committed_at[1] - committing.committed_at[0] == pytest.approx(2 * INTERVAL_MS / 1_000, abs=1e-6)
+
+
+def test_a_commit_says_among_how_many_partitions_keys_are_spread(committing):
+    def know(partition: OnePartition) -> None:
+        partition.lease._log_id = LogId(partitions=12)
+        partition.lease.watermark = 4
+
+    run(committing, [know])
+    assert [decode_spread(offsets[TP].metadata) for offsets in committing.commits] == [12]
+
+
+@pytest.mark.parametrize("metadata", ["", "12", "partitions=", "partitions=x", "partitions=-1", "17:3"])
+def test_a_commit_that_does_not_say_it_is_passed_over(metadata):
+    assert decode_spread(metadata) == 0
 
 
 @pytest.mark.parametrize("answer", [False, KafkaTimeoutError()])
