@@ -118,9 +118,15 @@ def test_local_state_of_a_changelog_that_was_made_again_is_not_trusted(start) ->
 
 
 def grow(settings: Settings, partitions: int) -> None:
+    name = SOURCE.name(settings.topic_prefix)
+
+    async def shows() -> bool:
+        return (await describe_broker(settings))[name].partitions == partitions
+
     async def grow_source() -> None:
         async with connect(settings) as admin:
-            await admin.create_partitions({SOURCE.name(settings.topic_prefix): NewPartitions(partitions)})
+            await admin.create_partitions({name: NewPartitions(partitions)})
+        await until("the new partition", WAIT_SECONDS, shows)
 
     asyncio.run(grow_source())
 

@@ -356,8 +356,8 @@ REFUSALS = {
             "topics check": "secured.events",
         }.items()
     },
-    "import: denied topic": (
-        "import --name no OLD", NOBODY, {}, "refuses to create secured.import.no.events: .*tracker topics acls"
+    "import: denied group": (
+        "import --name no OLD", NOBODY, {}, "Read/Describe group secured.import.: see tracker topics acls"
     ),
     "topics create: denied topic": (
         "topics create", NOBODY, {}, "refuses to create secured.events: .*tracker topics acls"

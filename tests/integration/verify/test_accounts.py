@@ -22,10 +22,12 @@ from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.record_batches import send_batches
 from tracker.kafka.spread import encode_spread
 from tracker.local.kafka import LocalKafka
+from tracker.local.stack import wait_until
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.settings import Settings
 
 PARTITIONS = 2
+WAIT_SECONDS = 20
 #: By the suffixes of their topics.
 Outputs = dict[str, list[Output]]
 
@@ -76,10 +78,15 @@ class Deployment:
     def add_a_partition(self) -> None:
         """As an administrator does it; keys stay where they are."""
 
+        name = SOURCE.name(self.settings.topic_prefix)
+
+        async def shows() -> bool:
+            return (await admin.describe_broker(self.settings))[name].partitions > PARTITIONS
+
         async def add() -> None:
             async with admin.connect(self.settings) as client:
-                name = SOURCE.name(self.settings.topic_prefix)
                 await client.create_partitions({name: NewPartitions(PARTITIONS + 1)})
+            await wait_until("the new partition", WAIT_SECONDS, shows)
             await admin.create_topics(self.settings)
 
         asyncio.run(add())
