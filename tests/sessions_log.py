@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from topics.dead_letter import LOG_APPEND_TIME
+from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.layouts import decode_state, decode_watermark, encode_state, encode_watermark, offset_of
@@ -47,8 +48,13 @@ class Log:
     """Appends records with stream time START_MS unless told otherwise; ``fold`` folds what is new."""
 
     def __init__(
-        self, rules: Rules | None = None, number: int = 3, partition_of: Callable[[bytes], int] | None = None
+        self,
+        rules: Rules | None = None,
+        number: int = 3,
+        partition_of: Callable[[bytes], int] | None = None,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
+        self.schemas = schemas
         self.number = number
         self.partition_of = partition_of or (lambda _: number)
         self.records: list[Record] = []
@@ -68,6 +74,7 @@ class Log:
             read_pages=lambda keys: [self.pages.get(key) for key in keys],
             deadlines=Deadlines(),
             mark=mark,
+            schemas=self.schemas,
         )
 
     def _lookup(self, key: bytes) -> Row | None:

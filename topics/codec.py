@@ -7,14 +7,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from topics.control import ExpireRecord, FlushRecord, TickRecord
 from topics.dead_letter import RejectReason
-from topics.event import EventData, EventRecord
+from topics.event import EventData, EventRecord, OwnEventRecord
+from topics.metadata import UnfitObject, canonical
 from topics.session import SessionRecord, SessionRow
 
 #: Everything that may stand in the source topic, told apart by ``type``.
 SourceRecord = Annotated[
     EventRecord | SessionRecord | ExpireRecord | FlushRecord | TickRecord, Field(discriminator="type")
 ]
-KeyedRecord = EventRecord | SessionRecord | ExpireRecord | FlushRecord
+KeyedRecord = EventRecord | OwnEventRecord | SessionRecord | ExpireRecord | FlushRecord
 
 #: The largest value of a source record in bytes; larger ones become dead letters unread.
 MAX_SOURCE_VALUE_BYTES: Final = 65_536
@@ -24,6 +25,10 @@ MAX_DETAIL_ERRORS: Final = 5
 MAX_DETAIL_CHARS: Final = 1_000
 
 source_adapter: Final[TypeAdapter[SourceRecord]] = TypeAdapter(SourceRecord)
+#: An own event is a record of the same type that names its schema.
+_own_event_adapter: Final[TypeAdapter[OwnEventRecord]] = TypeAdapter(OwnEventRecord)
+#: Whatever names a schema has this in its bytes.
+SCHEMA_NAME: Final = b'"schema"'
 _JSON_OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
@@ -47,7 +52,8 @@ def decode_source(key: bytes | None, value: bytes | None) -> KeyedRecord | TickR
     if len(value) > MAX_SOURCE_VALUE_BYTES:
         raise RejectedRecord("oversized", f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}")
     try:
-        record = source_adapter.validate_json(value)
+        own = _own_event(value) if SCHEMA_NAME in value else None
+        record: KeyedRecord | TickRecord = own or source_adapter.validate_json(value)
     except ValidationError as error:
         raise rejection(error) from None
     if record["type"] == "tick":
@@ -61,6 +67,29 @@ def decode_source(key: bytes | None, value: bytes | None) -> KeyedRecord | TickR
     named = record.get("workspace_id")
     if named and (record.get("data", {}).get("workspace_id") or named) != named:
         raise RejectedRecord("invalid", "workspace_id: the record names one workspace and its data another")
+    return record
+
+
+def _own_event(value: bytes) -> OwnEventRecord | None:
+    """Decode an event that names its schema; None if the record names none.
+
+    Raises:
+        ValidationError: it can't be taken, whatever its schema says.
+        RejectedRecord: likewise.
+    """
+    try:
+        envelope = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(envelope, dict) or envelope.get("type") != "event" or "schema" not in envelope:
+        return None
+    record = _own_event_adapter.validate_json(value)
+    if record["data"].get("metadata") is not None:
+        raise RejectedRecord("invalid", "data.metadata: an event of your own type has properties instead")
+    try:
+        canonical(record["data"]["properties"])
+    except UnfitObject as unfit:
+        raise RejectedRecord("invalid", f"data.properties: {unfit}") from None
     return record
 
 

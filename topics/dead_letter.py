@@ -25,6 +25,7 @@ RejectReason = Literal[
     "empty_value",  # a tombstone or an empty value
     "no_position",  # in an output topic, but without the headers that every output of ours carries
     "misrouted",  # forwarded to the partition of its key once already, and still not in it
+    "unknown_schema",  # it names an event type, or a version of one, that is not in the folder of schemas
     "skipped",  # an operator has decided so, with tracker skip; the record was not read
     "untimed",  # it has its producer's time, by which sessions can't be ended: the topic was not as it must be
     "undecodable",  # no Kafka client can read it as it is; the detail says why, and what was cut

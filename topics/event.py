@@ -1,12 +1,14 @@
 """Events: what a producer sends in an ``event`` record, and the numbered row that comes out of it.
 
+An event is of one of the plan's types, or of one of the user's own, which names the version of its schema.
+
 Records are TypedDicts validated by pydantic (docs/decisions/0001): what was validated is the very dict that is
 filled, numbered and serialised, which costs a third less than going through model instances.
 """
 
-from typing import Final, Literal, NotRequired, get_args
+from typing import Annotated, Any, Final, Literal, NotRequired, get_args
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from topics.fields import (
@@ -28,15 +30,18 @@ from topics.visitor import Visitor
 EventType = Literal["pageview", "click", "scroll", "form_submit", "conversion"]
 EVENT_TYPES: Final = get_args(EventType)
 
+#: The name of an event type of the user's own; none of the plan's.
+OwnEventType = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+#: The version of its schema, as SchemaVer has it: model-revision-addition.
+SchemaVersion = Annotated[
+    str, StringConstraints(max_length=20, pattern=r"^[1-9][0-9]*-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$")
+]
+
 
 @with_config(OUTSIDE)
-class EventInput(TypedDict):
-    """The ``data`` of an ``event`` record: what happened. Context that is left out is filled from the session.
+class EventContent(TypedDict):
+    """What all events may say. Context that is left out is filled from the session."""
 
-    ``session_event_sequence`` and ``id`` are ours alone.
-    """
-
-    event_type: EventType
     event_id: NotRequired[Id]
     event_value: NotRequired[Text]
     event_value_type: NotRequired[Id]
@@ -68,8 +73,26 @@ class EventInput(TypedDict):
 
 
 @with_config(OUTSIDE)
-class EventRecord(TypedDict):
-    """The value of a source record that carries one event. Its key is ``session_id`` in UTF-8.
+class EventInput(EventContent):
+    """The ``data`` of an ``event`` record: what happened. Context that is left out is filled from the session.
+
+    ``session_event_sequence`` and ``id`` are ours alone.
+    """
+
+    event_type: EventType
+
+
+@with_config(OUTSIDE)
+class OwnEventInput(EventContent):
+    """The same for an event of the user's own type: its properties become its metadata, so it has no other."""
+
+    event_type: OwnEventType
+    properties: dict[str, Any]
+
+
+@with_config(OUTSIDE)
+class EventEnvelope(TypedDict):
+    """What the records of all events have around their ``data``.
 
     ``client_timestamp`` is the time of the client's own clock, where ``timestamp`` is the corrected time. A session
     belongs to a workspace: ``workspace_id`` names it for the record, so that ``data`` need not. A ``passive`` event,
@@ -84,7 +107,21 @@ class EventRecord(TypedDict):
     passive: NotRequired[bool]
     retry_count: NotRequired[Count]
     visitor: NotRequired[Visitor]
+
+
+@with_config(OUTSIDE)
+class EventRecord(EventEnvelope):
+    """The value of a source record that carries one event. Its key is ``session_id`` in UTF-8."""
+
     data: EventInput
+
+
+@with_config(OUTSIDE)
+class OwnEventRecord(EventEnvelope):
+    """The same for an event of the user's own type, with the version of the schema that its properties fit."""
+
+    schema: SchemaVersion
+    data: OwnEventInput
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -96,7 +133,7 @@ class EventData(TypedDict):
     event_id: Id
     event_value: Text
     event_value_type: Id
-    event_type: EventType
+    event_type: EventType | OwnEventType
 
     user_id: Id
     campaign_id: Id

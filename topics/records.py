@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal, Union, cast
 
 import msgspec
 
-from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
+from topics.codec import MAX_SOURCE_VALUE_BYTES, SCHEMA_NAME, decode_source
 from topics.control import ExpireRecord, ExpireScope, FlushRecord, TickRecord
-from topics.event import EventInput, EventRecord
+from topics.event import EventInput, EventRecord, OwnEventInput, OwnEventRecord
 from topics.fields import MAX_ID_CHARS
 from topics.metadata import MAX_METADATA_CHARS, UnfitObject, as_text
 from topics.session import SessionInput, SessionRecord
@@ -41,6 +41,13 @@ class EventFields(Scope, kw_only=True):
     event_id: str = ""
     #: An object becomes a text as soon as it is decoded.
     metadata: _MetadataInput = msgspec.UNSET
+
+
+class OwnEventFields(EventFields, kw_only=True):
+    """An ``OwnEventInput``. Once it is decoded, its metadata is the canonical JSON of its properties."""
+
+    event_type: str
+    properties: dict[str, Any] | msgspec.UnsetType
 
 
 class SessionFields(Scope, kw_only=True):
@@ -77,6 +84,13 @@ class Event(Told, kw_only=True):
     data: EventFields
 
 
+class OwnEvent(Event, kw_only=True):
+    """An ``OwnEventRecord``."""
+
+    schema: str
+    data: OwnEventFields
+
+
 class Session(Told, kw_only=True):
     """A ``SessionRecord``."""
 
@@ -100,13 +114,17 @@ _BASES: Final = {
     ExpireRecord: Expire,
     ExpireScope: Scope,
     FlushRecord: Flush,
+    OwnEventInput: OwnEventFields,
+    OwnEventRecord: OwnEvent,
     SessionInput: SessionFields,
     SessionRecord: Session,
     TickRecord: Tick,
 }
 _event: Final = struct_of(EventRecord, _BASES)
 _others: Final = [struct_of(each, _BASES) for each in (SessionRecord, ExpireRecord, FlushRecord, TickRecord)]
+_own_event: Final = struct_of(OwnEventRecord, _BASES)
 _any_record: Final = Union[(_event, *_others)]
+_decode_own: Final = cast("Callable[[bytes], OwnEvent]", msgspec.json.Decoder(_own_event).decode)
 _decode: Final[Callable[[bytes], Keyed | Tick]] = msgspec.json.Decoder(_any_record).decode
 # One of a union, too, names its type; msgspec takes a struct that stands alone without it.
 _decode_many: Final[Callable[[bytes], list[Keyed | Tick]]] = msgspec.json.Decoder(list[_any_record]).decode  # type: ignore[valid-type]
@@ -123,26 +141,32 @@ def decode_record(key: bytes | None, value: bytes | None) -> Keyed | Tick:
         try:
             record = _decode(value)
         except (ValueError, RecursionError):  # msgspec's own errors, and that of a text that is not UTF-8
-            pass
+            own = _own(value) if SCHEMA_NAME in value else None
+            if own is not None and _is_right(own, key):
+                return own
         else:
             if isinstance(record, Keyed) and _is_right(record, key):
                 return record
     judged: dict[str, Any] = dict(decode_source(key, value))
     if "timestamp" in judged:
         judged["timestamp"] = _text_of(judged["timestamp"])
+    if "schema" in judged:
+        return _with_metadata(cast("OwnEvent", msgspec.convert(judged, _own_event)))
     return cast("Keyed | Tick", msgspec.convert(judged, _any_record))
 
 
 def are_valid_events(values: Sequence[bytes]) -> bool:
     """Say whether all of these values, as orjson wrote them, surely are events that ``decode_record`` takes.
 
-    It says nothing of their keys. If it is False, ``decode_source`` says which one is not, and why, if any. About
-    1 us an event.
+    It says nothing of their keys, nor whether own events fit their schemas. If it is False, ``decode_source`` says
+    which one is not, and why, if any. About 1 us an event.
     """
     if any(len(value) > MAX_SOURCE_VALUE_BYTES for value in values):
         return False
+    own = [value for value in values if SCHEMA_NAME in value]
+    others = [value for value in values if SCHEMA_NAME not in value] if own else values
     try:
-        records = _decode_many(b"[" + b",".join(values) + b"]")
+        records = [*_decode_many(b"[" + b",".join(others) + b"]"), *map(_own, own)]
     except ValueError:
         return False
     return all(isinstance(record, Event) and _is_right(record, record.session_id.encode()) for record in records)
@@ -169,6 +193,23 @@ def kind_of(record: Keyed) -> Kind:
 def workspace_of(record: Keyed) -> str:
     """Return the workspace that a record names, in its envelope or in its data; empty if it names none."""
     return record.workspace_id or _workspace_in_data(record)
+
+
+def _own(value: bytes) -> OwnEvent | None:
+    """Decode an own event; None: can't tell."""
+    try:
+        event = _decode_own(value)
+        has_metadata = event.data.metadata not in (msgspec.UNSET, None)
+        return None if has_metadata else _with_metadata(event)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _with_metadata(event: OwnEvent) -> OwnEvent:
+    """Put an own event's properties where rows have them."""
+    event.data.metadata = as_text(event.data.properties)
+    event.data.properties = msgspec.UNSET
+    return event
 
 
 def _is_right(record: Keyed, key: bytes) -> bool:

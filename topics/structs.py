@@ -119,6 +119,8 @@ def _shape(hint: Any, bases: Bases) -> Any:
         return struct_of(hint, bases)
     if origin in {Union, UnionType}:
         return Union[tuple(_shape(each, bases) for each in get_args(hint))]  # noqa: UP007 - of as many as there are
+    if origin is dict:
+        return hint
     if origin is Annotated:
         base, *annotations = get_args(hint)
         return Annotated[_shape(base, bases), msgspec.Meta(**limits(annotations))]

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiokafka import TopicPartition
 
+from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.process.assumptions import LogId
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
@@ -84,6 +85,7 @@ class SessionLease(Lease):
         lifetimes: Lifetimes,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         watermark, mark = store.watermark()
         #: W: the last source offset folded. The next chunk must begin right after it.
@@ -106,6 +108,7 @@ class SessionLease(Lease):
             deadlines=lifetimes.deadlines,
             mark=mark,
             seal=seal,
+            schemas=schemas,
         )
 
     @property

@@ -25,6 +25,7 @@ from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.processes.lock import lock_directory
+from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
@@ -177,6 +178,7 @@ def _recovery(
         open_store=partial(SessionStore, cluster_id=log_id.cluster, topic_id=log_id.changelog),
         log_id=log_id,
         seal=settings.forward_seal,
+        schemas=read_schemas(settings.schemas_dir),
         history_topic=HISTORY.name(settings.topic_prefix),
         standbys=standbys,
     )

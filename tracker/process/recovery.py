@@ -13,6 +13,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
 from tracker.kafka.log_history import read_skips
@@ -51,6 +52,7 @@ class SessionRecovery:
         standbys: Callable[[], frozenset[int]] = frozenset,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
+        schemas: Schemas = NO_SCHEMAS,
         history_topic: str = "",
     ) -> None:
         self._state_dir = state_dir
@@ -63,6 +65,7 @@ class SessionRecovery:
         self._standbys = standbys
         self._log_id = log_id
         self._seal = seal
+        self._schemas = schemas
         self._history_topic = history_topic
         self._stores: dict[int, SessionStore] = {}
         self._lag_rows: dict[int, int] = {}
@@ -133,6 +136,7 @@ class SessionRecovery:
             generation,
             log_id=self._log_id,
             seal=self._seal,
+            schemas=self._schemas,
             store=store,
             partition_of=self._partition_of,
             rules=self._rules,

@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiolimiter import AsyncLimiter
 
+from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.kafka.log_history import Skips, put_in
 from tracker.replay.plan import PartitionPlan
 from tracker.replay.selection import from_offset, of_workspace
@@ -64,6 +65,7 @@ class PartitionReplay:
     target: Target
     report: Report
     limiter: AsyncLimiter | None = None
+    schemas: Schemas = NO_SCHEMAS
 
     async def run(self, reader: AIOKafkaConsumer, stopping: Callable[[], bool]) -> bool:
         """Fold up to the plan's end; False if it was told to stop before. Costs about 20 us an event."""
@@ -110,6 +112,7 @@ class PartitionReplay:
             deadlines=deadlines,
             mark=mark,
             seal=self.seal,
+            schemas=self.schemas,
         )
 
     def _chunk_max_records(self) -> int:

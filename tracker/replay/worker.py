@@ -25,6 +25,7 @@ from tracker.replay.partition import PartitionReplay, Progress
 from tracker.replay.plan import PartitionPlan, Plan
 from tracker.replay.source import FETCH_MAX_BYTES
 from tracker.replay.targets import CompareTarget, DatasourceTarget, Ingest, Target, TopicTarget
+from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
 from tracker.table.store import SessionStore
 
@@ -42,6 +43,7 @@ async def run_worker(
     if plan is None:
         raise NotFoundError(f"there is no generation {name!r}")
     stopping = stop_event().is_set
+    schemas = read_schemas(settings.schemas_dir)
     limiter = None if max_rate is None else AsyncLimiter(max_rate, 1)
     async with AsyncExitStack() as stack:
         new_target = await _targets(settings, generation, plan, ingest, stack)
@@ -62,6 +64,7 @@ async def run_worker(
                 rules=plan.rules,
                 seal=settings.forward_seal,
                 skips=skips.get(number, {}),
+                schemas=schemas,
                 workspace=plan.request.workspace,
                 store=store,
                 target=target,

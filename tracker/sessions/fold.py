@@ -14,7 +14,8 @@ the first event or session record that names one: its session ends, and that of 
     any               stub, now > deadline forgets its event ids; at its second deadline it is forgotten: as if the key
                                            had never been used. But stale writes can't win.
     any               forgotten, likewise  gone
-    not one of ours   any                  as it was: dead letter (so is one that can't be decoded, or is skipped)
+    not one of ours   any                  as it was: dead letter (so is one that can't be decoded, is skipped, or
+                                           does not fit the schema that it names)
     its producer's    any                  as it was, and no time passes: dead letter (in the log of an import, every
       time                                 record has the time of its file)
     tick              any                  only time has passed
@@ -51,7 +52,8 @@ from heapq import heappop, heappush
 from topics.codec import RejectedRecord
 from topics.dead_letter import LOG_APPEND_TIME
 from topics.headers import LogPlace, read_forwarded_from, read_unreadable
-from topics.records import Event, Expire, Keyed, Session, decode_record, details_of, workspace_of
+from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
+from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
 from tracker.sessions.context import context_of, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
@@ -92,8 +94,10 @@ class PartitionFold:
         deadlines: Deadlines,
         mark: Watermark,
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         self._partition = partition
+        self._schemas = schemas
         self._partition_of = partition_of
         self._rules = rules
         # The log of an import has the times of its files.
@@ -146,6 +150,8 @@ class PartitionFold:
             return
         try:
             record = decode_record(source.key, source.value)
+            if isinstance(record, OwnEvent):
+                self._schemas.check(record.data.event_type, record.schema, str(record.data.metadata))
         except RejectedRecord as rejected:
             self._outbox.reject(source, rejected)
             return

@@ -9,6 +9,9 @@ class SharedSettings(BaseModel):
     """Local state, the worker's name, dead letters, tracing and logs."""
 
     data_dir: Path = Field(default=Path(".data"), description="local state: RocksDB, and the local stack's files")
+    schemas_dir: Path | None = Field(
+        default=None, description="folder with the schemas of your own event types, NAME/VERSION.json; default: none"
+    )
     worker_id: str = Field(
         default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
     )

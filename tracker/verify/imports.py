@@ -14,6 +14,7 @@ from tracker.imports.run import import_settings
 from tracker.kafka.admin import partition_counts
 from tracker.kafka.clients import partition_for_key
 from tracker.kafka.log_reader import open_log_reader
+from tracker.schemas.files import read_schemas
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.outputs import FoldResult
@@ -94,6 +95,7 @@ class _ImportFold:
             read_pages=lambda keys: [self._pages.get(key) for key in keys],
             deadlines=Deadlines(),
             mark=Watermark(stream_time_ms=0),
+            schemas=read_schemas(what.settings.schemas_dir),
         )
 
     def fold(self, records: Sequence[object]) -> FoldResult:

@@ -19,6 +19,7 @@ from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.json_body import decode_body
 from tracker.collect.records.source_records import EncodedRecord, take_sent_at
 from tracker.collect.records.visitor import Browser, browser_fields
+from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
 
 
@@ -39,7 +40,7 @@ class WritePath:
         self._producer = producer
         self._record_headers = record_headers
         self._metrics = metrics
-        self._rules = RecordRules(settings.session_timeout_seconds)
+        self._rules = RecordRules(settings.session_timeout_seconds, read_schemas(settings.schemas_dir))
         self._cookie = SessionCookie(
             settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
         )

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from topics.schemas import NO_SCHEMAS, Schemas
+
 #: The range that the API allows for a session's inactivity gap; a default outside of it extends the range.
 MIN_TIMEOUT_SECONDS: Final = 300
 MAX_TIMEOUT_SECONDS: Final = 1_800
@@ -13,6 +15,7 @@ class RecordRules(NamedTuple):
     """What the settings say about records; the same for all requests."""
 
     default_timeout_seconds: int = MAX_TIMEOUT_SECONDS
+    schemas: Schemas = NO_SCHEMAS
 
     @property
     def timeout_range_seconds(self) -> tuple[int, int]:

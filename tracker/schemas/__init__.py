@@ -1,0 +1,1 @@
+"""The folder with the schemas of the user's own event types."""
