@@ -5,7 +5,6 @@ from typing import Final
 from event_tracker_client.checks import Integer, Number, OneOf, Rule, Text, TextOrObject
 
 EVENT_RULES: Final[dict[str, Rule]] = {
-    "event_type": OneOf(("pageview", "click", "scroll", "form_submit", "conversion")),
     "event_id": Text(128),
     "event_value": Text(2_048),
     "event_value_type": Text(128),
@@ -31,6 +30,7 @@ EVENT_RULES: Final[dict[str, Rule]] = {
     "campaign_environment": Text(128),
     "page_url": Text(4_096),
     "referrer_url": Text(4_096, takes_null=True),
+    "event_type": OneOf(("pageview", "click", "scroll", "form_submit", "conversion")),
 }
 
 SESSION_RULES: Final[dict[str, Rule]] = {
