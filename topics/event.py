@@ -133,7 +133,8 @@ class EventData(TypedDict):
     event_id: Id
     event_value: Text
     event_value_type: Id
-    event_type: EventType | OwnEventType
+    #: One of the plan's, or an own one; both are written alike.
+    event_type: OwnEventType
 
     user_id: Id
     campaign_id: Id
