@@ -9,7 +9,8 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks.bench import Bench, Figure
+from benchmarks.bench import Bench, Figure, figure
+from benchmarks.machine import CpuTimes
 from benchmarks.measure import WorkerFailedError
 from benchmarks.parts import PARTS
 from benchmarks.report import OUT_FILE, print_table, write_lines
@@ -30,11 +31,13 @@ def main() -> int:
     # Piped into a file there is no width to fit, and rich would squeeze the figures away.
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH_CHARS)
     names = arguments.only or list(PARTS)
+    began = CpuTimes.now()
     try:
         figures = asyncio.run(_measure(names, arguments.events, arguments.runs, console))
     except (TrackerError, WorkerFailedError) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return 1
+    figures.append(figure("machine.steal", "%", [CpuTimes.now().steal_percent_since(began)]))
     print_table(console, figures)
     write_lines(figures)
     console.print(f"{len(figures)} figures in {OUT_FILE.relative_to(_PROJECT_DIR)}", highlight=False)

@@ -30,12 +30,19 @@ class Usage:
 
 
 class Worker:
-    """A Python process of ours under measurement. Its output goes to a log file, which errors quote."""
+    """A process under measurement. Its output goes to a log file, which errors quote."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], work_dir: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        work_dir: Path,
+        program: str = sys.executable,
+    ) -> None:
         self.name = name
         self._log_file = work_dir / f"{name}.log"
-        self._command = [sys.executable, *arguments]
+        self._command = [program, *arguments]
         self._environment = {**os.environ, "PYTHONPATH": str(PROJECT_DIR), **environment}
         self._work_dir = work_dir
 

@@ -5,9 +5,11 @@ from typing import Final
 
 from benchmarks import collect, hot_key, process_stage, recovery, replay, sink_stage, takeover
 from benchmarks.bench import Part
+from benchmarks.peers import measure as peers
 
 PARTS: Final[Mapping[str, Part]] = {
     "process": process_stage.measure,
+    "peers": peers.measure,
     "recovery": recovery.measure,
     "memory": recovery.measure_memory,
     "takeover": takeover.measure,

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,6 +19,14 @@ STALL_TIMEOUT_SECONDS: Final = 120.0
 #: How long a worker's topics stand still before its work counts as done, checkpoints and all.
 QUIET_SECONDS: Final = 1.0
 READ_TIMEOUT_MS: Final = 5_000
+
+
+class Sample(NamedTuple):
+    """How far a worker was at a moment: the CPU time that it had used, and the outputs that it had written."""
+
+    at_seconds: float
+    cpu_seconds: float
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +43,24 @@ class Pace:
 
 
 async def wait_for_outputs(reader: AIOKafkaConsumer, worker: Worker, topic: str, partitions: int, count: int) -> Pace:
-    """Wait until a topic's ends add up to ``count``.
+    """Wait until a topic's ends add up to ``count``. Raises what ``follow_outputs`` raises."""
+    samples = await follow_outputs(reader, worker, topic, partitions, count)
+    first, last = samples[0], samples[-1]
+    return Pace(last.at_seconds - first.at_seconds or POLL_SECONDS, last.events - first.events)
+
+
+async def follow_outputs(
+    reader: AIOKafkaConsumer, worker: Worker, topic: str, partitions: int, count: int, *, has_markers: bool = False
+) -> list[Sample]:
+    """Wait until a topic's ends add up to ``count``; return a sample each time that there were more outputs.
+
+    ``has_markers``: the ends of transactions are among the offsets, so there may be more, and the last outputs come
+    a little later.
 
     Raises:
         WorkerFailedError: the worker ended or stands still, or there are more records than there should be.
     """
-    first: tuple[float, int] | None = None
+    samples: list[Sample] = []
     seen, since = 0, time.monotonic()
     while seen < count:
         await asyncio.sleep(POLL_SECONDS)
@@ -49,12 +69,12 @@ async def wait_for_outputs(reader: AIOKafkaConsumer, worker: Worker, topic: str,
         end = await end_of(reader, [topic], partitions)
         if end > seen:
             seen, since = end, now
-            first = first or (now, end)
+            samples.append(Sample(now, worker.cpu_seconds(), end))
         elif now - since > STALL_TIMEOUT_SECONDS:
             raise WorkerFailedError(f"{worker.name} stands still at {seen} of {count}\n{worker.last_words()}")
-    if seen > count or first is None:
+    if seen > count and not has_markers:
         raise WorkerFailedError(f"{worker.name} wrote {seen} records to {topic} instead of {count}")
-    return Pace(since - first[0] or POLL_SECONDS, seen - first[1])
+    return samples
 
 
 async def wait_until_quiet(reader: AIOKafkaConsumer, worker: Worker, topics: Sequence[str], partitions: int) -> None:

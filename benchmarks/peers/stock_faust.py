@@ -5,15 +5,12 @@ duplicates, expire sessions, write session rows, derive ids or await acks before
 """
 
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import faust
 from faust.types import StreamT
 
 PARTITIONS: Final = int(os.environ["BENCH_PARTITIONS"])
-#: Written once the worker has its partitions and its tables, for whoever waits.
-READY_FILE: Final = Path(os.environ["BENCH_READY_FILE"])
 
 app = faust.App(
     os.environ["BENCH_APP_ID"],
@@ -45,12 +42,6 @@ async def number_events(events: StreamT[dict[str, Any]]) -> None:
         sequences[session_id] += 1
         row = {**event["data"], "session_id": session_id, "session_event_sequence": sequences[session_id]}
         await sequenced.send(key=session_id, value=row)
-
-
-@app.on_rebalance_complete.connect
-async def tell_ready(*_: Any, **__: Any) -> None:
-    """Leave a sign that partitions and tables are there."""
-    READY_FILE.touch()
 
 
 if __name__ == "__main__":
