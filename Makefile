@@ -130,7 +130,7 @@ arbitrary: setup ## whatever records a broker takes, and then a replay of them: 
 	  $(BIN)/pytest -s tests/integration/test_arbitrary_records.py
 
 .PHONY: bench
-bench: setup ## measure; make bench ONLY=process picks a part
+bench: setup java ## measure; ONLY=process picks a part, ONLY=peers compares with other engines
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 # Java for the local broker, and Maven for its jars; a broker that answers already will do.

@@ -18,8 +18,9 @@ from topics.catalog import SEQUENCED, SOURCE
 from tracker.kafka.admin import connect
 from tracker.settings import Settings
 
-#: How often the others make their state durable: Quix Streams' default. We do so with every chunk.
-COMMIT_INTERVAL_MS: Final = 5_000
+#: How often the others make their state durable: what Kafka Streams itself takes for exactly-once. We do so with every
+#: chunk, which is more often. Quix Streams' own default is 5 s; that saves it a quarter of its CPU.
+COMMIT_INTERVAL_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
