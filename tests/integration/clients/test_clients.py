@@ -1,8 +1,10 @@
 """The clients against a real collector and processor, with the network cut meanwhile: in order, each event once."""
 
 import asyncio
+import urllib.request
+from asyncio.subprocess import PIPE
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -11,7 +13,6 @@ from event_tracker_client import Client, Limits, Undelivered
 from event_tracker_client.kafka import KafkaClient
 
 from tests.fixtures.proxy import Proxy
-from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tests.source_log import read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
@@ -44,23 +45,30 @@ def settings(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def processor(settings: Settings) -> Iterator[None]:
+def stack(settings: Settings) -> Iterator[None]:
+    """A processor and a collector that is ready."""
     environment = {
         "TRACKER_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
         "TRACKER_TOPIC_PREFIX": settings.topic_prefix,
         "TRACKER_PARTITIONS": str(PARTITIONS),
         "TRACKER_PROCESS_PORT": str(settings.process_port),
+        "TRACKER_COLLECT_PORT": str(settings.collect_port),
     }
-    stage = Stage("process", settings.data_dir / "processor", environment)
-    stage.start()
+    stages = [Stage(name, settings.data_dir / name, environment) for name in ("process", "collect")]
+    for stage in stages:
+        stage.start()
+    wait_until(lambda: is_ready(settings), "a collector that is ready", WAIT_SECONDS)
     yield
-    stage.end()
+    for stage in stages:
+        stage.end()
 
 
-@pytest.fixture
-async def collector(settings: Settings, tmp_path: Path) -> AsyncIterator[CollectorProcess]:
-    async with running_collector(settings, tmp_path / "collect.log") as running:
-        yield running
+def is_ready(settings: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{settings.collect_port}/readyz", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def numbered(settings: Settings, sessions: list[str]) -> dict[str, list[tuple[int, str]]]:
@@ -84,9 +92,7 @@ def until_numbered(settings: Settings, told: dict[str, list[str]]) -> None:
     assert numbered(settings, list(told)) == expected
 
 
-async def test_over_http_each_event_is_numbered_once_although_the_network_is_cut(
-    settings: Settings, collector: CollectorProcess
-):
+async def test_over_http_each_event_is_numbered_once_although_the_network_is_cut(settings: Settings):
     failures: list[Undelivered] = []
     told: dict[str, list[str]] = {clock.new_id(): [] for _ in range(SESSIONS)}
     limits = Limits(max_batch_events=10, flush_interval_ms=10, max_retry_wait_ms=50)
@@ -113,6 +119,49 @@ async def test_over_http_each_event_is_numbered_once_although_the_network_is_cut
     assert failures == []
     assert client.delivered == 2 * EVENTS * SESSIONS
     await asyncio.to_thread(until_numbered, settings, told)
+
+
+async def lines_until(output: asyncio.StreamReader, wanted: list[str], said: list[bytes] | None = None) -> list[bytes]:
+    """Read lines until each of these words is in one."""
+    lines = list(said or [])
+    while not all(any(word.encode() in line for line in lines) for word in wanted):
+        lines.append(await output.readline())
+        assert lines[-1], lines
+    return lines
+
+
+async def test_from_node_each_event_is_numbered_once_although_the_network_is_cut(settings: Settings):
+    port = free_port()
+    command = [
+        "node",
+        str(Path(__file__).with_name("tell.mjs")),
+        f"http://{LOOPBACK}:{port}",
+        str(SESSIONS),
+        str(EVENTS),
+    ]
+    with Proxy(port, settings.collect_port) as network:
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                process.stdin.write(b"tell\n")
+                said = await lines_until(process.stdout, ["waiting"])
+                network.cut()
+                process.stdin.write(b"tell\n")
+                said = await lines_until(process.stdout, ["waiting", "the tracker takes nothing now"], said[:-1])
+                assert orjson.loads(next(line for line in said if b"waiting" in line))["waiting"] > 0
+                network.mend()
+                process.stdin.close()
+                *_, last = (await process.stdout.read()).splitlines()
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    result = orjson.loads(last)
+    assert (result["failures"], result["delivered"]) == ([], 2 * EVENTS * SESSIONS)
+    await asyncio.to_thread(until_numbered, settings, result["told"])
 
 
 def test_over_kafka_a_session_is_where_it_belongs_and_numbered_in_order(settings: Settings):

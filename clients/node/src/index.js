@@ -1,0 +1,2 @@
+export { Client } from "./client.js";
+export { newId } from "./ids.js";
