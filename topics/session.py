@@ -33,6 +33,17 @@ Traits = Annotated[str, StringConstraints(max_length=MAX_TRAITS_CHARS)]
 #: What a visitor has answered when asked for consent. Where there is no answer there is no field.
 Consent = Literal["granted", "denied"]
 
+#: What tells one campaign from another: of a visitor's fields, those that an advertiser puts into a link.
+CAMPAIGN_FIELDS: Final = (
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "click_id",
+    "click_id_type",
+)
+
 #: The longest inactivity gap. Well below the changelog's MIN_COMPACTION_LAG_MS, which has to outlast any silence.
 MAX_TIMEOUT_SECONDS: Final = 3_600
 
@@ -40,7 +51,8 @@ MAX_TIMEOUT_SECONDS: Final = 3_600
 IDENTITY_FIELDS: Final = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
 
 #: Why a session ended. ``claimed``: it belonged to no workspace until a record named one, whose session then began.
-CloseReason = Literal["timeout", "max_length", "expired", "cap", "claimed"]
+#: ``campaign``: its visitor came by another campaign, and a deployment's rule begins a session then.
+CloseReason = Literal["timeout", "max_length", "expired", "cap", "claimed", "campaign"]
 
 
 @with_config(OUTSIDE)
@@ -88,7 +100,9 @@ class SessionRow(TypedDict):
 
     ``version`` is ``4 * source offset + stage``; the stage is 0 for an open session, 1 for one that was closed, and 2
     for a closed one that took a passive event. The highest version wins, also where one record gives several rows.
-    Times are ISO 8601 in UTC, stream time (the log's clock), not the client's.
+    Times are ISO 8601 in UTC, stream time (the log's clock), not the client's. ``touches`` is a JSON array in text: for
+    each campaign by which the visitor came during the session, an object with ``at`` and those of ``CAMPAIGN_FIELDS``
+    that are known.
     """
 
     session_id: str
@@ -126,6 +140,7 @@ class SessionRow(TypedDict):
     click_id: ClickId
     click_id_type: Id
     ip: Ip
+    touches: str
     created_at: Timestamp
     last_activity_at: Timestamp
     closed_at: NotRequired[Timestamp | None]

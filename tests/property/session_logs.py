@@ -23,6 +23,7 @@ TIGHT_RULES = st.builds(
     duplicate_window_ms=st.sampled_from([1_000, MINUTE_MS, 10 * MINUTE_MS]),
     passive_grace_ms=st.sampled_from([0, MINUTE_MS, 10 * MINUTE_MS]),
     renewal_context=st.sampled_from(["all", "identity", "none"]),
+    campaign_change=st.sampled_from(["keep", "split"]),
     page_events=st.sampled_from([1, 2, 64]),
     keys_are_used=st.booleans(),
     max_events=st.sampled_from([1, 3, 100_000]),
@@ -50,7 +51,12 @@ SESSION_CONTEXT = st.builds(
     st.fixed_dictionaries({}, optional={"consent_analytics": st.sampled_from(["granted", "denied"])}),
 )
 VISITORS = st.none() | st.fixed_dictionaries(
-    {}, optional={"city": st.sampled_from(["Köln", ""]), "is_bot": st.booleans(), "utm_source": st.just("mail")}
+    {},
+    optional={
+        "city": st.sampled_from(["Köln", ""]),
+        "is_bot": st.booleans(),
+        "utm_source": st.sampled_from(["mail", "ads", ""]),
+    },
 )
 #: A record may name its workspace itself; then its data names the same one, or none.
 ENVELOPES = st.just({}) | st.fixed_dictionaries(

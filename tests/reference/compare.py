@@ -83,6 +83,7 @@ def _remembered(state: SessionState) -> dict[str, Any]:
         "events": state.sequence,
         "context": state.context,
         "visitor": state.visitor,
+        "touches": [(touch.at_ms, touch.campaign) for touch in state.touches],
         "closed_ms": state.closed_ms,
         "reason": state.close_reason,
     }

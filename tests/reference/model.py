@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tests.reference.rows import (
+    campaign_of,
     content_of,
     context_of,
     derived_id,
     event_row,
     inherited,
+    is_split,
     judged,
+    learns,
     letter_key_of,
     origin_of,
     owner_of,
@@ -107,17 +110,16 @@ class Model:
         return (key, "" if is_at_home else workspace), workspace
 
     def _event(self, row: Row, workspace: str, record: Any, place: tuple[int, int], headers: Any) -> None:
-        data, session, visitor = record["data"], self.sessions.get(row), visitor_of(record)
+        data, session = record["data"], self.sessions.get(row)
         if session and self._is_repeated(data, session):
             return
         event_id = data.get("event_id") or row_id("event_id", record["session_id"], *place)
-        if not self._is_open(session, workspace):
+        if not self._is_open(session, workspace) or is_split(session, record, self.rules):
             if not record.get("passive"):
                 session = self._open(row, workspace, record, event_id)
             elif not self._takes_late(session, workspace):
                 return
-        elif visitor and not session["visitor"]:
-            session["visitor"] = visitor
+        elif learns(session, visitor_of(record), self.now):
             self._session_row(row, session)
         session["events"] += 1
         if not record.get("passive"):
@@ -138,16 +140,15 @@ class Model:
 
     def _session(self, row: Row, workspace: str, record: Any) -> None:
         session = self.sessions.get(row)
-        if not self._is_open(session, workspace):
+        if not self._is_open(session, workspace) or is_split(session, record, self.rules):
             session = self._open(row, workspace, record, "")
         else:
             before = dict(session)
             if not record.get("open_only"):
                 session["context"] = session["context"] | context_of(record["data"])
                 session["timeout_ms"] = record["data"].get("timeout_seconds", 0) * 1000 or session["timeout_ms"]
-                session["visitor"] = session["visitor"] or visitor_of(record)
-            is_changed = session != before
-            session["active_ms"] = self.now
+                learns(session, visitor_of(record), self.now)
+            is_changed, session["active_ms"] = session != before, self.now
             if is_changed:
                 self._session_row(row, session)
         self._close_if_full(row, session)
@@ -176,7 +177,8 @@ class Model:
     def _open(self, row: Row, workspace: str, record: Any, first_event_id: str) -> dict[str, Any]:
         name, stub = row[0].decode(), self.sessions.get(row, {})
         if stub and not stub["reason"]:
-            self._close(row, stub, "claimed", self.now)
+            self._close(row, stub, "campaign" if owner_of(stub) or not workspace else "claimed", self.now)
+        visitor = visitor_of(record) or stub.get("visitor", {})
         context = inherited(stub, self.rules) | context_of(record["data"])
         context |= {"workspace_id": workspace} if workspace else {}
         owner = context.get("workspace_id", "")
@@ -192,7 +194,8 @@ class Model:
             "timeout_ms": record["data"].get("timeout_seconds", 0) * 1000 or self.rules.timeout_ms,
             "events": 0,
             "context": context,
-            "visitor": visitor_of(record) or stub.get("visitor", {}),
+            "visitor": visitor,
+            "touches": [(self.now, campaign_of(visitor))] if campaign_of(visitor) else [],
             "remembered": stub.get("remembered", []),
             "closed_ms": 0,
             "reason": "",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
+import orjson
 from xxhash import xxh3_128_intdigest
 
 from topics.codec import RejectedRecord, decode_source
@@ -22,6 +23,7 @@ CONTEXT_FIELDS = SessionInput.__annotations__.keys() - {"timeout_seconds"}
 EVENT_FIELDS = EventData.__annotations__.keys()
 #: Context that says whose session it is.
 IDENTITY = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
+CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "click_id", "click_id_type")
 #: What an event row holds where neither the event nor its session says anything.
 EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type", "session_event_sequence"}
 
@@ -46,6 +48,7 @@ def session_row(key: bytes, session: dict[str, Any], offset: int, stage: int) ->
     """A session as it is after the record at this offset."""
     row = dict.fromkeys(SessionRow.__annotations__, "") | {"is_bot": False}
     return row | session["context"] | session["visitor"] | {
+        "touches": orjson.dumps([{"at": text_of_ms(at)} | campaign for at, campaign in session["touches"]]).decode(),
         "session_id": session["id"],
         "session_key": key.decode(),
         "created_at": text_of_ms(session["created_ms"]),
@@ -90,6 +93,37 @@ def visitor_of(record: Any) -> dict[str, Any]:
     return {field: value for field, value in record.get("visitor", {}).items() if value}
 
 
+def campaign_of(visitor: dict[str, Any]) -> dict[str, str]:
+    """The campaign that brought a visitor, in the order in which its parts are told."""
+    return {name: visitor[name] for name in CAMPAIGN if visitor.get(name)}
+
+
+def latest_campaign(session: dict[str, Any]) -> dict[str, str] | None:
+    """The campaign by which a session's visitor came last."""
+    return session["touches"][-1][1] if session["touches"] else None
+
+
+def is_split(session: Any, record: Any, rules: Any) -> bool:
+    """Whether a record comes by another campaign than the open session's visitor did, and that begins a session."""
+    if rules.campaign_change == "keep" or record.get("passive") or record.get("open_only"):
+        return False
+    campaign = campaign_of(visitor_of(record))
+    return bool(campaign) and bool(session["visitor"]) and campaign != latest_campaign(session)
+
+
+def learns(session: dict[str, Any], visitor: Any, now: int) -> bool:
+    """A session keeps its first visitor, and of all campaigns that differ the first and the latest nine."""
+    campaign, is_told = campaign_of(visitor), False
+    if campaign and campaign != latest_campaign(session):
+        touches = [*session["touches"], (now, campaign)]
+        session["touches"] = touches[:1] + touches[1:][-9:]
+        is_told = True
+    if visitor and not session["visitor"]:
+        session["visitor"] = visitor
+        is_told = True
+    return is_told
+
+
 def owner_of(session: dict[str, Any]) -> str:
     """The workspace that a session belongs to; empty if none has been named, or there is no session."""
     return session.get("context", {}).get("workspace_id", "")
@@ -99,6 +133,8 @@ def inherited(stub: dict[str, Any], rules: Any) -> dict[str, str]:
     """The context that a session has from the one before it: by policy, or less where that would fill it at once."""
     context = stub.get("context", {})
     identity = {name: value for name, value in context.items() if name in IDENTITY}
+    if stub.get("reason") == "campaign":  # the rest is of the campaign before
+        context = identity
     workspace = {name: value for name, value in context.items() if name == "workspace_id"}
     for kept in {"all": [context, identity], "identity": [identity], "none": []}[rules.renewal_context]:
         if sum(len(value.encode()) for value in kept.values()) < rules.max_context_bytes:

@@ -62,6 +62,7 @@ def plan_of(rng: Random) -> Plan:
             duplicate_window_ms=rng.choice((3, 20, 600)) * SECOND_MS,
             passive_grace_ms=rng.choice((0, 20, 600)) * SECOND_MS,
             renewal_context=rng.choice(("all", "identity", "none")),
+            campaign_change=rng.choice(("keep", "split")),
             page_events=rng.choice((1, 2, 64)),
             max_events=rng.choice((4, 15, 100_000)),
             max_context_bytes=rng.choice((5, 8_192)),

@@ -19,6 +19,7 @@ KIND_WEIGHTS = (5, 7, 3, 2, 8, 5, 70)
 RESENT = 40
 #: Of the repeats, the share that comes again under its id with another content: another event.
 REUSED_SHARE = 0.2
+VISITOR_SHARE = 0.2
 
 
 @dataclass(slots=True)
@@ -111,7 +112,9 @@ def _workspace(rng: Random) -> dict[str, Any]:
 
 
 def _visitor(rng: Random) -> dict[str, Any]:
-    return {"visitor": {"city": rng.choice(("Köln", "Bonn", ""))}} if rng.random() < 0.2 else {}
+    if rng.random() >= VISITOR_SHARE:
+        return {}
+    return {"visitor": {"city": rng.choice(("Köln", "Bonn", "")), "utm_source": rng.choice(("mail", "ads", ""))}}
 
 
 def _value(kind: str, key: str, data: dict[str, Any], envelope: dict[str, Any] | None = None) -> bytes:

@@ -1,14 +1,20 @@
-"""What a session keeps of its records: context, given once and filled into its events, and who the visitor is."""
+"""What a session keeps of its records: context, given once and filled into its events, the visitor, and touches."""
 
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
-from topics.records import EventFields, SessionFields, Told
-from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS
-from tracker.sessions.state import SessionState
+from topics.records import Event, EventFields, Session, SessionFields, Told
+from topics.session import CAMPAIGN_FIELDS, CONTEXT_FIELDS, SESSION_ONLY_FIELDS, CloseReason
+from tracker.sessions.layouts import LAYOUT
+from tracker.sessions.rules import Rules
+from tracker.sessions.state import SessionState, Touch
 
 _GIVEN_ONCE: Final = (*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS)
+_read_campaign: Final = attrgetter(*CAMPAIGN_FIELDS)
+#: Touches that a session keeps: the first one, and the latest of the others. Each is at most about 3 KiB.
+MAX_TOUCHES: Final = 10
 
 
 def context_of(data: EventFields | SessionFields, workspace_id: str) -> dict[str, str]:
@@ -27,9 +33,49 @@ def visitor_of(record: Told) -> dict[str, str | bool]:
     return {name: value for name, value in told.items() if value}
 
 
-def learn_visitor(state: SessionState, record: Told) -> bool:
-    """Keep the visitor of the first record that carries one; say whether this is it."""
-    if state.visitor or record.visitor is msgspec.UNSET:
+def learn_visitor(state: SessionState, record: Told, now_ms: int, rules: Rules) -> bool:
+    """Keep the visitor of the first record that carries one, and each new campaign; say whether this brought any."""
+    if record.visitor is msgspec.UNSET:
         return False
+    campaign = _campaign_of(record)
+    is_touched = bool(campaign) and rules.layout >= LAYOUT and campaign != _latest(state)
+    if is_touched:
+        later = state.touches[1:][-(MAX_TOUCHES - 2) :]
+        state.touches = [*state.touches[:1], *later, Touch(at_ms=now_ms, campaign=campaign)]
+    if state.visitor:
+        return is_touched
     state.visitor = visitor_of(record)
     return bool(state.visitor)
+
+
+def first_touches(visitor: dict[str, str | bool], now_ms: int, rules: Rules) -> list[Touch]:
+    """Return the touches of a session that begins with a visitor."""
+    campaign: dict[str, str] = {name: str(visitor[name]) for name in CAMPAIGN_FIELDS if name in visitor}
+    return [Touch(at_ms=now_ms, campaign=campaign)] if campaign and rules.layout >= LAYOUT else []
+
+
+def ended_by(state: SessionState, workspace_id: str, record: Event | Session, rules: Rules) -> CloseReason | None:
+    """Return why a record ends the open session that it finds and begins the next one; None: it belongs to it.
+
+    A session whose visitor is not known yet takes any campaign.
+    """
+    if state.is_claimed_by(workspace_id, rules):
+        return "claimed"
+    if rules.campaign_change == "keep" or rules.layout < LAYOUT or not state.visitor:
+        return None
+    if record.passive if isinstance(record, Event) else record.open_only:
+        return None
+    campaign = _campaign_of(record)
+    return "campaign" if campaign and campaign != _latest(state) else None
+
+
+def _latest(state: SessionState) -> dict[str, str] | None:
+    return state.touches[-1].campaign if state.touches else None
+
+
+def _campaign_of(record: Told) -> dict[str, str]:
+    """Return what a record tells of the campaign that brought its visitor. About 0.3 us where it tells nothing."""
+    if record.visitor is msgspec.UNSET or not any(told := _read_campaign(record.visitor)):
+        return {}
+    campaign: dict[str, str] = dict(zip(CAMPAIGN_FIELDS, told, strict=True))
+    return {name: value for name, value in campaign.items() if value}

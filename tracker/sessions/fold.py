@@ -26,6 +26,8 @@ the first event or session record that names one: its session ends, and that of 
     event             any, remembered      as it was: nothing (a duplicate takes no number)
     event             open, of no          closed (claimed): session row. Then as for none.
       or session        workspace
+    event             open, of another     with ``Rules.campaign_change`` = split: closed (campaign): session row. Then
+      or session        campaign           as for a stub.
     event             none, or stub        open, sequence 1: session row, event row
     event             open                 sequence + 1, touched: event row; a session row first, if the visitor is new
     passive event     open                 sequence + 1: event row
@@ -55,7 +57,7 @@ from topics.headers import LogPlace, read_forwarded_from, read_unreadable
 from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
 from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
-from tracker.sessions.context import context_of, learn_visitor, visitor_of
+from tracker.sessions.context import context_of, ended_by, first_touches, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
 from tracker.sessions.ids import looks_used, missing_event_id, renewed_session_id
@@ -70,8 +72,6 @@ from tracker.sessions.working_table import At, Lookup, Row, WorkingTable
 
 #: Says which partition a key belongs to.
 PartitionOf = Callable[[bytes], int]
-
-
 #: What is due: deadline, key and row, the earliest first.
 _Due = list[tuple[int, bytes, Row]]
 
@@ -119,11 +119,6 @@ class PartitionFold:
         """What has to be written down with W."""
         forwarded = self._forwards.snapshot()
         return Watermark(stream_time_ms=self.stream_time_ms, layout=self._rules.layout, forwarded=forwarded)
-
-    @property
-    def layout(self) -> int:
-        """The layout in which its states are to be written."""
-        return self._rules.layout
 
     def fold(self, records: Iterable[SourceInput]) -> FoldResult:
         """Apply consecutive records and return all that they gave. About 12 us an event, most of it decoding."""
@@ -207,8 +202,8 @@ class PartitionFold:
         else:
             event_id = missing_event_id(record.session_id, *place)
         is_told = False
-        if state is not None and state.is_open and not state.is_claimed_by(workspace_id, self._rules):
-            is_told = learn_visitor(state, record)
+        if state is not None and state.is_open and ended_by(state, workspace_id, record, self._rules) is None:
+            is_told = learn_visitor(state, record, self.stream_time_ms, self._rules)
         elif not record.passive:
             state = self._open(row, workspace_id, record, first_event_id=event_id)
             is_told = True
@@ -238,7 +233,7 @@ class PartitionFold:
 
     def _session(self, row: Row, workspace_id: str, record: Session) -> None:
         state, timeout_ms, is_told = row.session, record.data.timeout_seconds * 1000, True
-        if state is None or not state.is_open or state.is_claimed_by(workspace_id, self._rules):
+        if state is None or not state.is_open or ended_by(state, workspace_id, record, self._rules):
             state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
         else:
             state.touch(self.stream_time_ms)
@@ -255,7 +250,8 @@ class PartitionFold:
         before = (state.context, state.timeout_ms)
         state.context = {**state.context, **context_of(record.data, workspace_id)}
         state.timeout_ms = timeout_ms or state.timeout_ms
-        return learn_visitor(state, record) or (state.context, state.timeout_ms) != before
+        is_told = learn_visitor(state, record, self.stream_time_ms, self._rules)
+        return is_told or (state.context, state.timeout_ms) != before
 
     def _expire(self, row: Row, workspace_id: str) -> None:
         state = row.session
@@ -272,9 +268,10 @@ class PartitionFold:
         inherited: dict[str, str] = {}
         if stub is not None:
             if stub.is_open:
-                self._close(row, stub, "claimed", self.stream_time_ms)
+                self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", self.stream_time_ms)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
         context = {**inherited, **context_of(record.data, workspace_id)}
+        visitor = visitor_of(record) or (stub.visitor if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
         is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)
@@ -288,8 +285,9 @@ class PartitionFold:
             timeout_ms=timeout_ms or rules.timeout_ms,
             context=context,
             recent=stub.recent if stub else b"",
-            visitor=visitor_of(record) or (stub.visitor if stub else {}),
+            visitor=visitor,
             pages=stub.pages if stub else None,
+            touches=first_touches(visitor, now, rules),
         )
         self._result.counts.opened += 1
         self.deadlines.arm(row.key, state.deadline_ms(rules))

@@ -112,6 +112,7 @@ def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = F
         **_NOTHING_KNOWN,
         **state.context,
         **state.visitor,
+        "touches": _touches(state),
         "session_id": state.session_id,
         "session_key": key,
         "created_at": _time(state.created_ms),
@@ -124,6 +125,11 @@ def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = F
         "version": VERSIONS_PER_OFFSET * offset + (not state.is_open) + is_late,
     }
     return encode(cast("SessionRow", row))  # likewise
+
+
+def _touches(state: SessionState) -> str:
+    touches = [{"at": _time(touch.at_ms), **touch.campaign} for touch in state.touches]
+    return orjson.dumps(touches, option=orjson.OPT_UTC_Z).decode() if touches else "[]"
 
 
 def dead_letter(source: SourceInput, topic: str, partition: int, rejected: RejectedRecord) -> bytes:

@@ -9,6 +9,9 @@ from topics.catalog import MIN_COMPACTION_LAG_MS
 #: (``topics.session.IDENTITY_FIELDS``), or nothing but its workspace.
 RenewalContext = Literal["all", "identity", "none"]
 
+#: What another campaign within a session does: nothing but leave a touch, or end the session and begin the next one.
+CampaignChange = Literal["keep", "split"]
+
 SECOND_MS: Final = 1_000
 DAY_MS: Final = 24 * 3_600_000
 
@@ -31,6 +34,7 @@ class Rules:
     #: How long after its end a session still takes passive events, such as a page that is left.
     passive_grace_ms: int = DAY_MS
     renewal_context: RenewalContext = "all"
+    campaign_change: CampaignChange = "keep"
     #: Event ids that a state remembers itself, before they go to a page.
     page_events: int = 64
     #: No key is new: every session has a derived id. For logs beside the live one, whose keys may be used there.

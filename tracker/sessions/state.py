@@ -64,6 +64,13 @@ class Pages(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     end: int
 
 
+class Touch(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
+    """A campaign by which the visitor came during a session, and when; ``campaign`` holds what is known of it."""
+
+    at_ms: int
+    campaign: dict[str, str]
+
+
 class SessionState(Lifetime, array_like=True, kw_only=True):
     """One session, open or closed. Mutable: the fold touches it once per event, and nobody else holds it."""
 
@@ -73,6 +80,8 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
     recent: bytes = b""
     visitor: dict[str, str | bool] = msgspec.field(default_factory=dict)
     pages: Pages | None = None
+    #: The campaigns by which the visitor came, in their order, each that differs from the one before.
+    touches: list[Touch] = msgspec.field(default_factory=list)
 
     @property
     def workspace_id(self) -> str:
@@ -111,9 +120,12 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
             self.visitor = {}
 
     def inherited(self, policy: RenewalContext, max_bytes: int) -> dict[str, str]:
-        """Return the context of the session that follows; less than the policy says if that would fill it at once."""
+        """Return the context of the session that follows; less than the policy says if that would fill it at once.
+
+        After another campaign, only whose session it is: the rest belongs to the campaign before.
+        """
         kept = self.context
-        if policy != "all" or _size_bytes(kept) >= max_bytes:
+        if policy != "all" or self.close_reason == "campaign" or _size_bytes(kept) >= max_bytes:
             kept = {name: value for name, value in self.context.items() if name in IDENTITY_FIELDS}
         if policy == "none" or _size_bytes(kept) >= max_bytes:
             kept = {name: value for name, value in self.context.items() if name == "workspace_id"}

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.sessions.forwards import ForwardSeal
-from tracker.sessions.rules import RenewalContext, Rules
+from tracker.sessions.rules import CampaignChange, RenewalContext, Rules
 
 
 class ProcessSettings(BaseModel):
@@ -47,6 +47,11 @@ class ProcessSettings(BaseModel):
         default="all",
         description="context that a session inherits from the one before it under its key: all; identity: user, "
         "workspace, project and environments; none: the workspace alone",
+    )
+    campaign_change: CampaignChange = Field(
+        default="keep",
+        description="what a visitor who comes by another campaign within a session does; keep: the session goes on "
+        "and keeps both in its touches; split: it ends, and the next one begins",
     )
     upgrade_from: Literal["", "0.1.0"] = Field(
         default="",
@@ -92,6 +97,7 @@ class ProcessSettings(BaseModel):
             duplicate_window_ms=min(self.duplicate_window_seconds * 1000, retention_ms),
             passive_grace_ms=min(self.passive_grace_seconds * 1000, retention_ms),
             renewal_context=self.renewal_context,
+            campaign_change=self.campaign_change,
             layout=2 if self.upgrade_from else 3,
             max_events=self.session_max_events,
             max_context_bytes=self.session_max_context_bytes,
