@@ -226,6 +226,23 @@ def test_another_number_of_partitions_in_the_settings_is_refused_and_the_one_of_
     assert numbers(processor) == [1, 2]
 
 
+def test_topics_that_are_all_made_again_may_have_another_number_of_partitions(start) -> None:
+    processor = start(TRACKER_GROUP_COMMIT_INTERVAL_MS="100")
+    processor.send(click("t"))
+    wait_until_committed(processor)
+    assert processor.stage.stop() == 0
+    asyncio.run(delete_topics(processor.settings, [topic.name(processor.settings.topic_prefix) for topic in CATALOG]))
+    wait_until(lambda: not asyncio.run(describe_broker(processor.settings)), "the deletion", WAIT_SECONDS)
+    more = str(processor.settings.partitions + 1)
+    created = tracker(processor, "topics", "create", TRACKER_PARTITIONS=more)
+    assert created.returncode == 0, created.stderr
+    processor.stage.set_environment(TRACKER_PARTITIONS=more)
+    processor.stage.start()
+    processor.send(click("t"))
+    processor.wait_until(lambda: len(processor.events()) == 1, "the event of the new log")
+    assert numbers(processor) == [1]
+
+
 def test_fewer_partitions_than_the_setting_are_refused_and_the_number_of_the_line_works(start) -> None:
     processor = start(create=False)
     asyncio.run(create_topics(processor.settings))

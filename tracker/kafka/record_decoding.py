@@ -26,6 +26,8 @@ UNPACKED_MAX_BYTES: Final = 32 * 1_048_576
 #: Of a batch that unpacks to more than this, the rest is not decoded: it takes a second to get so far, in which the
 #: consumer's thread does nothing else.
 DECODED_MAX_BYTES: Final = 256 * 1_048_576
+#: Records of a batch that are not decoded are handed on one by one; where more are left, one stands for all of them.
+LEFT_RECORDS_MAX: Final = 1_000
 #: What is kept of a key, a value or a header's value where a batch is decoded record by record.
 KEPT_PART_BYTES: Final = 65_536
 #: Headers of one record that are kept there.
@@ -130,7 +132,8 @@ class AnyBatch:
 def decode_one_by_one(raw: memoryview) -> Iterator[DecodedRecord]:
     """Yield the records of a batch, whatever they hold, in bounded memory. About 10 us a record.
 
-    If the batch itself is broken, one record with the header ``undecodable`` stands for all that is left of it.
+    If the batch itself is broken or too large, what is left of it are records with nothing but the header
+    ``undecodable``; of very many one stands for all.
     """
     header = _HEADER.unpack_from(raw)
     base_offset, attributes, last_delta, first_ms, last_ms, count = (*header[:1], *header[5:9], header[12])
@@ -141,14 +144,22 @@ def decode_one_by_one(raw: memoryview) -> Iterator[DecodedRecord]:
         try:
             offset_delta, time_delta, record = _decode(stream)
         except (BrokenPackingError, EOFError) as error:
-            if next_offset <= base_offset + last_delta:
-                words = f"offsets {next_offset} to {base_offset + last_delta} can't be decoded: {error}"
-                yield DecodedRecord(next_offset, last_ms, int(is_log_time), None, None, [(UNDECODABLE, words.encode())])
+            for offset, words in _left(range(next_offset, base_offset + last_delta + 1)):
+                reason = f"{words} can't be decoded: {error}".encode()
+                yield DecodedRecord(offset, last_ms, int(is_log_time), None, None, [(UNDECODABLE, reason)])
             return
         offset = base_offset + offset_delta
         timestamp = last_ms if is_log_time else min(max(first_ms + time_delta, -1), _MAX_INT64)
         next_offset = offset + 1
         yield DecodedRecord(offset, timestamp, int(is_log_time), *record)
+
+
+def _left(offsets: range) -> Iterator[tuple[int, str]]:
+    """Yield what stands for the records that are left of a batch: an offset, and which offsets are meant."""
+    if len(offsets) > LEFT_RECORDS_MAX:
+        yield offsets.start, f"offsets {offsets.start} to {offsets.stop - 1}"
+    else:
+        yield from ((offset, f"offset {offset}") for offset in offsets)
 
 
 Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]

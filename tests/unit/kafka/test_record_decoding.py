@@ -122,6 +122,18 @@ def test_of_a_batch_without_end_the_rest_is_one_record(monkeypatch):
     assert reason.decode().startswith(f"offsets {found[-1][0]} to {BASE_OFFSET + 4_999} can't be decoded: more than")
 
 
+@pytest.mark.parametrize("codec", PACK)
+def test_what_follows_a_record_that_is_too_large_to_get_past_is_marked_and_not_lost(codec, monkeypatch):
+    monkeypatch.setattr(record_decoding, "DECODED_MAX_BYTES", 100_000)
+    good, bomb = (b"k", b"v", []), (b"k", bytes(3_000_000), [])
+    raw = memoryview(batch([good, bomb, good], codec=codec))
+    found = list(decode_one_by_one(raw))
+    assert [record[0] for record in found] == [BASE_OFFSET, BASE_OFFSET + 1, BASE_OFFSET + 2]
+    assert found[0][5] == []
+    for record in found[1:]:
+        assert record[5][0][1].startswith(b"offset %d can't be decoded: more than" % record[0])
+
+
 def test_of_very_many_headers_the_first_ones_are_kept():
     records = [(b"k", b"v", [(f"n{n}", b"") for n in range(20_000)] + [("bad", b"")]), (b"next", b"v", [])]
     first, second = decoded(batch(records, spoil=lambda plain: plain.replace(b"bad", b"b\xffd")))
@@ -132,16 +144,17 @@ def test_of_very_many_headers_the_first_ones_are_kept():
 
 
 @pytest.mark.parametrize("codec", PACK)
-def test_a_batch_whose_records_are_broken_gives_one_record_for_all_that_is_left(codec):
+def test_of_a_batch_whose_records_are_broken_each_that_is_left_is_marked(codec):
     def spoil(plain: bytes) -> bytes:
         at = plain.index(b"second") - 1
         return plain[:at] + b"\xff" * 11 + plain[at + 11 :]
 
     records = [(b"first", b"v", []), (b"second", b"v" * 20, []), (b"third", b"v", [])]
-    first, rest = decoded(batch(records, codec=codec, spoil=spoil))
+    first, *left = decoded(batch(records, codec=codec, spoil=spoil))
     assert first[3:] == (b"first", b"v", [])
-    assert (rest[0], rest[3], rest[4]) == (BASE_OFFSET + 1, None, None)
-    assert rest[5][0][1].startswith(b"offsets 41 to 42 can't be decoded: ")
+    assert [(record[0], record[3], record[4]) for record in left] == [(41, None, None), (42, None, None)]
+    for record in left:
+        assert record[5][0][1].startswith(b"offset %d can't be decoded: " % record[0])
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4, 7])
