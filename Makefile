@@ -121,8 +121,8 @@ faults-sink: setup ## half an hour of Tinybird failing in every way, outage of t
 	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/sink/test_sink_faults.py
 
 .PHONY: faults-collect
-faults-collect: setup ## a minute without Kafka under load, the collector killed meanwhile: every 202 is a row
-	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/test_spill_kills.py
+faults-collect: setup ## Kafka away and the collector killed under load; attacks beside honest visitors
+	TRACKER_TEST_FAULTS=long $(BIN)/pytest -s tests/integration/test_spill_kills.py tests/integration/collect/test_collect_attacks.py
 
 .PHONY: arbitrary
 arbitrary: setup ## whatever records a broker takes, and then a replay of them: make arbitrary RECORDS=100000 SEED=7

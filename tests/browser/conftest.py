@@ -32,6 +32,7 @@ async def collector(
         topic_prefix=f"browser-{clock.new_id()}.",
         partitions=4,
         collect_port=free_port(),
+        cookie_foreign_ids=True,  # sessions of a server have ids that it has chosen
         process_url=f"http://127.0.0.1:{free_port()}",
         data_dir=directory,
     )

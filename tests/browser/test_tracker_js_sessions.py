@@ -65,7 +65,9 @@ async def test_what_a_closed_tab_left_is_sent_by_the_tab_that_stays(context, gat
 
 
 async def test_a_session_that_the_server_opened_goes_on(page, context, gate, logged):
-    await context.add_cookies([{"name": "session_id", "value": "opened-upstream", "url": gate.url, "httpOnly": True}])
+    await context.add_cookies(
+        [{"name": "tracker_session", "value": "opened-upstream", "url": gate.url, "httpOnly": True}]
+    )
     await page.goto(f"/page/first?{CONTEXT}")
     await track(page, "a")
     await settled(page)
@@ -80,7 +82,7 @@ async def test_a_session_that_the_server_opens_later_is_told_the_context(page, c
     await page.goto(f"/page/first?{CONTEXT}")
     await settled(page)
     await context.clear_cookies()
-    await context.add_cookies([{"name": "session_id", "value": "opened-later", "url": gate.url, "httpOnly": True}])
+    await context.add_cookies([{"name": "tracker_session", "value": "opened-later", "url": gate.url, "httpOnly": True}])
     await track(page, "a")
     await page.wait_for_function("tracker.sessionId === 'opened-later' && tracker.pending === 0")
     records = await logged(

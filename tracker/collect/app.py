@@ -1,47 +1,38 @@
-"""The collector's application: its parts, its routes, and the guard around every request."""
+"""The collector's application: its parts, and the routes to its endpoints."""
 
 import contextlib
+import math
 from collections.abc import Callable
-from functools import partial
-from typing import Final
-
-import structlog
 
 from topics.headers import Headers as RecordHeaders
 from tracker.collect.access.admission import Admission
+from tracker.collect.access.client_address import counted_as
 from tracker.collect.access.keys import KeyRing, read_keys
 from tracker.collect.api import responses
+from tracker.collect.api.dispatch import PROBES, Dispatcher
 from tracker.collect.api.events import EventEndpoints
 from tracker.collect.api.operations import OperationsEndpoints
 from tracker.collect.api.pages import described, static
 from tracker.collect.api.readiness import Readiness
 from tracker.collect.api.reports import ReportEndpoints
-from tracker.collect.api.routes import PIXEL, SESSION, TRACK, UNKNOWN, Endpoint, Route, Routes
+from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Endpoint, Route, Routes
 from tracker.collect.api.session_queries import SessionQueries, new_http_session
 from tracker.collect.api.sessions import SessionEndpoints
-from tracker.collect.api.write_path import WritePath
+from tracker.collect.api.write_path import Take, WritePath
 from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.delivery.record_batch import NO_HEADERS
 from tracker.collect.delivery.topic_router import TopicRouter
 from tracker.collect.errors import RequestError
-from tracker.collect.http.error_response import error_response
-from tracker.collect.http.messages import Headers, Request, Response
-from tracker.collect.http.reply import Reply
+from tracker.collect.http.connection_limits import ConnectionLimits
+from tracker.collect.http.reply import Handler
 from tracker.collect.live.feed import LiveFeed
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.records.visitor import read_tables
+from tracker.collect.records.browser import read_tables
 from tracker.collect.reports.pipes import ReportPipes, new_report_session
 from tracker.migration.flags import Flags, read_flags
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
 from tracker.settings import Settings
-
-#: Requests to the API that are served at the same time; more are answered 503 at once.
-MAX_INFLIGHT_REQUESTS: Final = 2_000
-
-_API: Final = "/api/"
-
-log = structlog.get_logger()
 
 
 class Collector:
@@ -56,17 +47,19 @@ class Collector:
         self._settings = settings
         self.metrics = CollectMetrics()
         self._keys_file = self._watched_keys(settings)
-        self._admission = Admission(settings, None if self._keys_file is None else self._keys_file.value)
+        keys = None if self._keys_file is None else self._keys_file.value
+        self._admission = Admission(settings, keys, self.metrics.access)
         self._flags_file, self._router = watched_flags(settings)
         self._producer = SourceProducer(settings, self._router, self.metrics)
         self._readiness = Readiness(self._producer, self._flags_file)
         self._live = LiveFeed(settings)
         self._reports = ReportEndpoints(self._admission)
         self._resources = contextlib.AsyncExitStack()
-        self._inflight_requests = 0
         path = WritePath(settings, self._admission, self._producer, self.metrics, record_headers)
         self._sessions = SessionEndpoints(settings, path, self._admission)
-        self.routes = self._routes(EventEndpoints(settings, path, self.metrics))
+        self.routes = self._routes(EventEndpoints(settings, path, self.metrics), path.endpoint)
+        #: Replies to a request.
+        self.handle: Handler = Dispatcher(self.routes, self._admission, self.metrics).handle
         self._use_keys()
 
     async def start(self, tasks: SupervisedTasks) -> None:
@@ -99,25 +92,30 @@ class Collector:
         await self._resources.aclose()
         self._admission.close()
 
-    def handle(self, request: Request) -> Reply:
-        """Reply to any request, with a response also for errors, and count it."""
-        route = self.routes.find(request.path)
-        try:
-            reply = self._endpoint(route, request)(request)
-        except Exception as error:  # noqa: BLE001 - one broken request must not look like a broken server
-            return Reply.now(self._finished(self._failed(request, error), request, route, None))
-        if reply.ready is None:
-            return Reply.now(self._respond(reply, request, route))
-        self._inflight_requests += 1
-        return Reply(reply.ready, partial(self._respond_later, reply, request, route))
+    def connection_limits(self) -> ConnectionLimits:
+        """Return the limits of the server's connections. Those of our own proxies have none by address."""
+        processes = max(1, self._settings.collect_processes)
+        return ConnectionLimits(
+            self._settings.collect_max_connections,
+            math.ceil(self._settings.collect_ip_max_connections / processes),
+            lambda peer: None if self._admission.proxies.trusts(peer) else counted_as(peer),
+            self._admission.limits.must_wait,
+            PROBES,
+        )
 
-    def _routes(self, events: EventEndpoints) -> Routes:
+    def count_refused(self, error: RequestError) -> None:
+        """Count a request or a connection that the server has refused by itself."""
+        self.metrics.count_request("refused", error.status)
+        if error.code == "rate_limited":
+            self.metrics.access.count_limited("address_connections")
+
+    def _routes(self, events: EventEndpoints, writing: Callable[[Take], Endpoint]) -> Routes:
         sessions = self._sessions
         operations = OperationsEndpoints(self._admission, self._readiness, self._live)
         fixed = (
-            Route(TRACK, {"POST": events.track}),
-            Route(SESSION, {"POST": sessions.open_session}),
-            Route(PIXEL, {"GET": events.pixel}, responses.as_pixel),
+            Route(TRACK, {"POST": writing(events.track)}),
+            Route(SESSION, {"POST": writing(sessions.open_session)}),
+            Route(PIXEL, {"GET": writing(events.pixel)}, responses.as_pixel),
             Route("/healthz", {"GET": operations.health}),
             Route("/readyz", {"GET": operations.ready}),
             Route("/tracker.js", {"GET": static("tracker.js", "text/javascript")}),
@@ -133,8 +131,8 @@ class Collector:
         )
         return Routes(
             fixed,
-            session={"GET": sessions.session_state, "DELETE": sessions.expire_session},
-            flush={"POST": sessions.flush_session},
+            session={"GET": sessions.session_state, "DELETE": writing(sessions.expire_session)},
+            flush={"POST": writing(sessions.flush_session)},
         )
 
     def _watched_keys(self, settings: Settings) -> WatchedFile[KeyRing] | None:
@@ -145,49 +143,9 @@ class Collector:
     def _use_keys(self) -> None:
         if self._keys_file is None:
             return
-        self._admission.keys = self._keys_file.value
-        self.metrics.keys.set(len(self._keys_file.value))
-        self.metrics.keys_file_valid.set(self._keys_file.problem is None)
-
-    def _endpoint(self, route: Route, request: Request) -> Endpoint:
-        if route is UNKNOWN:
-            raise RequestError("not_found", "there is nothing at this address")
-        is_api = request.path.startswith(_API)
-        endpoint = route.endpoint(request.method)
-        if endpoint is None:
-            return self._preflight if is_api and request.method == "OPTIONS" else partial(_wrong_method, route)
-        if is_api and self._inflight_requests >= MAX_INFLIGHT_REQUESTS:
-            raise RequestError("overloaded", "too many requests at once")
-        return endpoint
-
-    def _preflight(self, request: Request) -> Reply:
-        return Reply.now(self._admission.preflight(request))
-
-    def _respond_later(self, reply: Reply, request: Request, route: Route) -> Response:
-        self._inflight_requests -= 1
-        return self._respond(reply, request, route)
-
-    def _respond(self, reply: Reply, request: Request, route: Route) -> Response:
-        try:
-            response = reply.respond()
-        except Exception as error:  # noqa: BLE001 - as in handle()
-            response = self._failed(request, error)
-        return self._finished(response, request, route, reply.cors_headers)
-
-    def _finished(self, response: Response, request: Request, route: Route, cors_headers: Headers | None) -> Response:
-        if route.form is not None:
-            response = route.form(response)
-        if "Origin" in request.headers and request.path.startswith(_API):
-            response.headers += self._admission.cors_headers(request) if cors_headers is None else cors_headers
-        self.metrics.count_request(route.pattern, response.status)
-        return response
-
-    def _failed(self, request: Request, error: Exception) -> Response:
-        if isinstance(error, RequestError):
-            return error_response(error)
-        # The error's text may repeat values of the request; the renderer keeps control characters out of the log.
-        log.error("a request failed", method=request.method, path=request.path, exc_info=error)
-        return error_response(RequestError("internal", "this is a fault of ours; it has been logged"))
+        self._admission.use_keys(self._keys_file.value)
+        self.metrics.access.keys.set(len(self._keys_file.value))
+        self.metrics.access.keys_file_valid.set(self._keys_file.problem is None)
 
 
 def watched_flags(settings: Settings) -> tuple[WatchedFile[Flags] | None, TopicRouter]:
@@ -204,9 +162,3 @@ def watched_flags(settings: Settings) -> tuple[WatchedFile[Flags] | None, TopicR
     )
     use_flags()
     return file, router
-
-
-def _wrong_method(route: Route, _: Request) -> Reply:
-    response = error_response(RequestError("method_not_allowed", "this address does not take this method"))
-    response.headers.append(("Allow", ", ".join(route.methods)))
-    return Reply.now(response)

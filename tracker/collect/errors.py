@@ -18,6 +18,7 @@ ErrorCode = Literal[
     "body_timeout",  # the body did not arrive in time
     "oversized",  # the body, or the record made from it, is larger than allowed
     "headers_too_large",  # the head of the request, or a line of it
+    "http_version",  # the request line names another version than HTTP/1.0 or HTTP/1.1
     "rate_limited",  # more than the key or the address may send
     "unsupported_media_type",  # neither JSON nor the text/plain that sendBeacon sends
     "internal",  # a bug of ours
@@ -45,6 +46,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "rate_limited": 429,
     "headers_too_large": 431,
     "internal": 500,
+    "http_version": 505,
     "kafka_unavailable": 503,
     "spill_full": 503,
     "overloaded": 503,

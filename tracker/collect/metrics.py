@@ -64,12 +64,37 @@ class SpillMetrics(_Metrics):
         self.draining = self._gauge("spill_draining", "1 while Kafka takes records from the local disk")
 
 
+class AccessMetrics(_Metrics):
+    """Who may send what."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.keys = self._gauge("keys", "Write and read keys in use", "livemin")
+        self.keys_file_valid = self._gauge(
+            "keys_file_valid",
+            "1 if the keys in use are the file's, 0 if the file has become invalid since",
+            "livemin",
+        )
+        self.foreign_cookies = self._counter(
+            "foreign_cookies",
+            "Requests whose session cookie has an id that is not taken, because nobody of us minted it",
+        )
+        self._limited = self._counter(
+            "rate_limited", "Requests answered 429, by the limit that they exceed", ("limit",)
+        )
+
+    def count_limited(self, limit: str) -> None:
+        """Count a request that exceeds a limit."""
+        self._limited.labels(limit).inc()
+
+
 class CollectMetrics(_Metrics):
     """All metrics of a collector."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         super().__init__(self.registry)
+        self.access = AccessMetrics(self.registry)
         self.delivery = DeliveryMetrics(self.registry)
         self.spill = SpillMetrics(self.registry)
         self._requests = self._counter(
@@ -80,12 +105,6 @@ class CollectMetrics(_Metrics):
         )
         self.events_dropped = self._counter(
             "events_dropped", "Events not taken because their visitor objects to tracking", ("signal",)
-        )
-        self.keys = self._gauge("keys", "Write and read keys in use", "livemin")
-        self.keys_file_valid = self._gauge(
-            "keys_file_valid",
-            "1 if the keys in use are the file's, 0 if the file has become invalid since",
-            "livemin",
         )
         self.task_failures = self._counter(
             "background_task_failures", "Times that a background task failed and was started again", ("task",)
@@ -98,10 +117,6 @@ class CollectMetrics(_Metrics):
         if child is None:
             child = self._children[endpoint, status] = self._requests.labels(endpoint, str(status))
         child.inc()
-
-    def count_refused(self, status: int) -> None:
-        """Count a request that was refused before its address was known."""
-        self.count_request("refused", status)
 
     def count_task_failure(self, task: str) -> None:
         """Count a failure of a background task."""

@@ -91,6 +91,12 @@ class SupervisedTasks:
         task.add_done_callback(self._ended)
         return task
 
+    def report(self, name: str, error: BaseException) -> None:
+        """Note that something failed for good, also if it is no task of this group: the process has to stop."""
+        log.error("a background task failed; the process has to stop", task=name, exc_info=error)
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
     async def until(self, event: asyncio.Event) -> None:
         """Wait until an event is set, or until a task has failed for good."""
         is_set = asyncio.ensure_future(event.wait())
@@ -125,11 +131,8 @@ class SupervisedTasks:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        log.error("a background task failed; the process has to stop", task=task.get_name(), exc_info=error)
-        if not self.failed.done():
-            self.failed.set_exception(error)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.report(task.get_name(), error)
 
 
 def _retrieve(failed: "asyncio.Future[None]") -> None:

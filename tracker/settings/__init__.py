@@ -5,16 +5,26 @@ A module per group; ``Settings`` has them all, and each stage reads what it need
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tracker.settings.access import AccessSettings
 from tracker.settings.collect import CollectSettings
 from tracker.settings.kafka import KafkaSettings
 from tracker.settings.local import LocalSettings
 from tracker.settings.process import ProcessSettings
+from tracker.settings.records import RecordSettings
 from tracker.settings.shared import SharedSettings
 from tracker.settings.sink import SinkSettings
 
 
 class Settings(
-    LocalSettings, SinkSettings, ProcessSettings, CollectSettings, SharedSettings, KafkaSettings, BaseSettings
+    LocalSettings,
+    SinkSettings,
+    ProcessSettings,
+    RecordSettings,
+    AccessSettings,
+    CollectSettings,
+    SharedSettings,
+    KafkaSettings,
+    BaseSettings,
 ):
     """Settings of all stages; each reads what it needs. Durations and sizes carry their unit in the name."""
 

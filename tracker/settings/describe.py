@@ -11,11 +11,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from tracker.settings import Settings
+from tracker.settings.access import AccessSettings
 from tracker.settings.collect import CollectSettings
 from tracker.settings.environment import is_secret, variable
 from tracker.settings.kafka import KafkaSettings
 from tracker.settings.local import LocalSettings
 from tracker.settings.process import ProcessSettings
+from tracker.settings.records import RecordSettings
 from tracker.settings.shared import SharedSettings
 from tracker.settings.sink import SinkSettings
 
@@ -36,6 +38,8 @@ GROUPS: Final = (
     Group("Kafka and its topics", KafkaSettings, STAGES),
     Group("Shared by the stages", SharedSettings, STAGES),
     Group("Collector", CollectSettings, ("collect",)),
+    Group("Collector: access and limits", AccessSettings, ("collect",)),
+    Group("Collector: what is stored", RecordSettings, ("collect",)),
     Group("Processor", ProcessSettings, ("process",)),
     Group("Sink and Tinybird", SinkSettings, ("sink",)),
     Group("Local stack", LocalSettings, ("local",)),

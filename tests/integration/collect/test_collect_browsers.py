@@ -107,7 +107,12 @@ async def test_the_visitor_is_worked_out_at_the_edge_and_travels_in_the_record(c
         assert status == 202
         objecting = {**headers, "Sec_GPC": "1"}
         status, _, answered = await send(
-            collector, "POST", TRACK, event(user_id="u"), **objecting, Cookie="session_id=s9"
+            collector,
+            "POST",
+            TRACK,
+            event(user_id="u"),
+            **objecting,
+            Cookie="tracker_session=01a20bc4-6db1-7727-96d7-27d374d76c47",
         )
         assert status == 202
         assert "Set-Cookie" not in answered
@@ -124,14 +129,19 @@ async def test_the_visitor_is_worked_out_at_the_edge_and_travels_in_the_record(c
         "utm_source": "mail",
         "referrer_host": "search.example",
     }
-    assert anonymous["session_id"] != "s9"
+    assert anonymous["session_id"] != "01a20bc4-6db1-7727-96d7-27d374d76c47"
     assert "user_id" not in anonymous["data"]
     assert not {"ip", "user_agent"} & anonymous["visitor"].keys()
 
 
 async def test_cookies_objections_and_clocks_follow_the_settings(collect_settings, tmp_path):
     settings = with_changes(
-        collect_settings, cookie_name="sid", cookie_domain="shop.example", dnt_policy="drop", gpc_policy="ignore"
+        collect_settings,
+        cookie_name="sid",
+        cookie_foreign_ids=True,
+        cookie_domain="shop.example",
+        dnt_policy="drop",
+        gpc_policy="ignore",
     )
     await create_topics(settings)
     async with running_collector(settings, tmp_path / "collect.log") as collector:

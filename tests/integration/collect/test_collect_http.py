@@ -60,7 +60,7 @@ async def test_each_of_many_concurrent_events_is_in_the_topic_once(collector):
 async def test_a_batch_is_taken_in_order_and_shares_a_minted_session(collector):
     events = [{"event_type": "click", "event_id": f"e{number}"} for number in range(20)]
     status, body, headers = await post(collector, TRACK, {"batch": events})
-    minted = cookie_of(headers)["session_id"].value
+    minted = cookie_of(headers)["tracker_session"].value
     assert status == 202
     assert body["results"] == [
         {"index": index, "status": "accepted", "session_id": minted, "event_id": event["event_id"]}
@@ -75,16 +75,16 @@ async def test_a_batch_is_taken_in_order_and_shares_a_minted_session(collector):
 async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
     status, body, headers = await post(collector, SESSION, {"user_id": "u1"})
     assert status == 202
-    minted = cookie_of(headers)["session_id"]
+    minted = cookie_of(headers)["tracker_session"]
     assert minted.value == body["session_id"]
     assert (minted["httponly"], minted["samesite"], minted["path"]) == (True, "Lax", "/")
     assert minted["max-age"] == str(collector.settings.session_timeout_seconds)
 
     status, again, headers = await post(
-        collector, TRACK, {"event_type": "click"}, headers={"Cookie": f"session_id={minted.value}"}
+        collector, TRACK, {"event_type": "click"}, headers={"Cookie": f"tracker_session={minted.value}"}
     )
     assert (status, again["session_id"]) == (202, minted.value)
-    assert cookie_of(headers)["session_id"].value == minted.value
+    assert cookie_of(headers)["tracker_session"].value == minted.value
     types = [orjson.loads(record.value)["type"] for record in await read_source(collector.settings)]
     assert types == ["session", "event"]
 
@@ -98,10 +98,17 @@ async def test_a_session_can_be_closed_and_flushed_in_the_log(collector):
 
 
 async def test_a_cookie_that_makes_no_sense_is_as_good_as_none(collector):
-    for cookie in ('session_id="a b"', "session_id=a\xff", "session_id=", ";;=;", "x" * 4_000):
+    for cookie in (
+        'tracker_session="a b"',
+        "tracker_session=a\xff",
+        "tracker_session=",
+        "tracker_session=null",
+        ";;=;",
+        "x" * 4_000,
+    ):
         status, body, headers = await post(collector, TRACK, {"event_type": "click"}, headers={"Cookie": cookie})
         assert status == 202, cookie
-        assert cookie_of(headers)["session_id"].value == body["session_id"], cookie
+        assert cookie_of(headers)["tracker_session"].value == body["session_id"], cookie
         assert len(body["session_id"]) == 36, cookie
 
 

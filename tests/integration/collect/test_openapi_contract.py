@@ -32,7 +32,7 @@ EXAMPLES = os.environ.get("TRACKER_TEST_CONTRACT_EXAMPLES", "8")
 SEED = os.environ.get("TRACKER_TEST_CONTRACT_SEED", "1")
 METHODS = {"get", "post", "delete"}
 #: Answers to a broken network or clock, to too much of something, or to a fault of ours: other tests make those.
-NEED_A_FAULT = {"408", "413", "429", "431", "500", "503"}
+NEED_A_FAULT = {"408", "413", "429", "431", "500", "503", "505"}
 TIMEOUT_SECONDS = 30 + 4 * int(EXAMPLES) * 20
 
 

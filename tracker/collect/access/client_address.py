@@ -1,4 +1,4 @@
-"""Whose address a request comes from: the peer's, unless the peer is a proxy that we trust to say."""
+"""The address of a client: that of the connection, unless a trusted proxy names another one."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -7,14 +7,14 @@ from typing import Any, Final, Literal
 
 from tracker.errors import ConfigurationError
 
-#: Addresses that are remembered with what became of them: ipaddress is pure Python (6 us).
+#: Addresses that are remembered with their results: ipaddress is pure Python (6 us).
 CACHE_ENTRIES: Final = 8_192
 #: Proxies in a row that are believed at most.
 MAX_HOPS: Final = 32
 
 IpPolicy = Literal["keep", "truncate", "drop"]
 
-#: What is left of an address that is truncated: the network of a street or a company, not of a household.
+#: The bits of a truncated address: the network of a street or a company, not of a household.
 _KEPT_BITS_V4: Final = 24
 _KEPT_BITS_V6: Final = 48
 
@@ -26,7 +26,7 @@ class TrustedProxies:
         """Read the networks in CIDR notation.
 
         Raises:
-            ConfigurationError: one of them is none.
+            ConfigurationError: one of them is not a network.
         """
         try:
             self._networks = tuple(ip_network(network, strict=False) for network in networks)
@@ -35,14 +35,17 @@ class TrustedProxies:
         self.trusts: Callable[[str], bool] = lru_cache(maxsize=CACHE_ENTRIES)(self._trusts)
         self._client: Callable[[str, str], str] = lru_cache(maxsize=CACHE_ENTRIES)(self._find_client)
 
+    def __len__(self) -> int:
+        return len(self._networks)
+
     def client(self, peer: str, forwarded_for: str | None) -> str:
-        """Return the address of the last machine on the way that is no proxy of ours."""
+        """Return the address of the last machine before our proxies. ``forwarded_for`` has all lines of the header."""
         if not forwarded_for or not self._networks or not self.trusts(peer):
             return peer
         return self._client(peer, forwarded_for)
 
     def _find_client(self, peer: str, forwarded_for: str) -> str:
-        # Each proxy appends whom it has heard from; what stands left of the first stranger is the stranger's own word.
+        # Each proxy appends the address of its peer. Everything left of the first stranger is the stranger's own claim.
         client = peer
         for hop in reversed(forwarded_for.split(",")[-MAX_HOPS:]):
             address = _address(hop)
@@ -59,14 +62,14 @@ class TrustedProxies:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address as proxies write it: bare, with a port, or in brackets."""
+    """Parse an address as proxies write it: bare, with a port, or in brackets. A zone (``%eth0``) is left out."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ip_address(text)
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -75,8 +78,8 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @lru_cache(maxsize=CACHE_ENTRIES)
-def rate_limited_as(address: str) -> str:
-    """Return what an address is counted under: a household has a whole IPv6 /64 to itself."""
+def counted_as(address: str) -> str:
+    """Return the name that limits count an address under. A household has a whole IPv6 /64 to itself."""
     if ":" not in address:
         return address
     parsed = _address(address)
@@ -85,7 +88,7 @@ def rate_limited_as(address: str) -> str:
 
 @lru_cache(maxsize=CACHE_ENTRIES)
 def kept_ip(address: str, policy: IpPolicy) -> str:
-    """Return what may be stored of an address: all of it, its network, or nothing."""
+    """Return the part of an address that may be stored: all of it, its network, or nothing."""
     parsed: Any = None if policy == "drop" else _address(address)
     if parsed is None:
         return ""

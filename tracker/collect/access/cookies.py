@@ -1,4 +1,4 @@
-"""The session cookie: read with suspicion, written with a sliding age."""
+"""The session cookie, and the session that a request proposes in its query."""
 
 import re
 from typing import Final, Literal, NamedTuple
@@ -7,12 +7,19 @@ from topics.fields import MAX_ID_CHARS
 
 SameSite = Literal["lax", "strict", "none"]
 
-#: What RFC 6265 lets stand in a cookie without quotes; ids that we mint are well inside it.
+#: What RFC 6265 allows in a cookie without quotes; ids that we mint are well inside it.
 _COOKIE_SESSION_ID: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_ID_CHARS}}}")
+#: UUIDv7, as the collector and tracker.js mint them.
+_MINTED_ID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-def session_from_cookie(header: str | None, name: str) -> str | None:
-    """Return the session id in the request's ``Cookie`` header; a value that can't be one counts as no cookie.
+def is_minted(session_id: str) -> bool:
+    """Return whether an id has the form of those that the collector and tracker.js mint."""
+    return _MINTED_ID.fullmatch(session_id) is not None
+
+
+def cookie_value(header: str | None, name: str) -> str | None:
+    """Return the value of a cookie in the request's ``Cookie`` header; None if it can't be a session id.
 
     Of several cookies of this name the first counts: browsers put the one of the closest path there.
     """
@@ -29,7 +36,7 @@ def session_from_cookie(header: str | None, name: str) -> str | None:
 def proposed_session(value: str | None) -> str | None:
     """Return the session id that a request proposes in its query as ``session``; it counts where there is no cookie.
 
-    So tabs agree on a session before the first answer, and where cookies are blocked.
+    So tabs agree on a session before the first response, and where cookies are blocked.
     """
     return value if value and _COOKIE_SESSION_ID.fullmatch(value) else None
 
@@ -46,7 +53,7 @@ class SessionCookie(NamedTuple):
     def header(self, session_id: str, max_age_seconds: int) -> str | None:
         """Return the ``Set-Cookie`` value that keeps a session id for as long as the session may be silent.
 
-        None if the id can't stand in a cookie: the client has chosen it and will name it again.
+        None if the id has characters that a cookie can't have. The client has chosen it and will name it again.
         """
         if not _COOKIE_SESSION_ID.fullmatch(session_id):
             return None

@@ -1,9 +1,9 @@
-"""Which pages may post here and read the response: the write key's origins, and pages of the collector itself."""
+"""The CORS headers of responses and preflights: which pages may read a response, and with which requests."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from tracker.collect.access.keys import OriginVerdict
+from tracker.collect.access.origins import OriginVerdict, is_same_origin
 
 #: How long a browser may remember a preflight.
 PREFLIGHT_MAX_AGE_SECONDS: Final = 7_200
@@ -13,19 +13,6 @@ _ALLOWED_HEADERS: Final = "Authorization, Content-Encoding, Content-Type, Tracep
 #: Scripts of other origins see few headers unless they are named here.
 _EXPOSED_HEADERS: Final = ("Access-Control-Expose-Headers", "Retry-After")
 _PLAIN_HEADERS: Final = (("Access-Control-Allow-Origin", "*"), _EXPOSED_HEADERS)
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
-
-
-def is_same_origin(origin: str, host: str | None) -> bool:
-    """Return whether a page posts to where it came from: browsers name the origin then too."""
-    return host is not None and origin.partition("://")[2] == host
-
-
-def open_verdict(origin: str) -> OriginVerdict:
-    """Say how origins may use a collector without keys: pages of this machine with cookies, others without."""
-    host = origin.partition("://")[2]
-    name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return "credentials" if name in _LOOPBACK else "plain"
 
 
 def response_headers(origin: str, host: str | None, verdict: OriginVerdict) -> Sequence[tuple[str, str]]:

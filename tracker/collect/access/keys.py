@@ -7,14 +7,15 @@ the time of a look-up tells an attacker nothing: the hash of a guess can't be ch
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from topics.fields import MAX_ID_CHARS
+from tracker.collect.access.origins import OriginVerdict
 from tracker.processes.config_file import read_config
 
 MIN_KEY_CHARS: Final = 16
@@ -22,12 +23,7 @@ MAX_KEY_CHARS: Final = 256
 MAX_ORIGINS: Final = 1_000
 #: Far above any sane list of keys.
 MAX_KEYS_FILE_BYTES: Final = 16 * 1024 * 1024
-#: Answers to "may this origin use this key" that are remembered.
-ORIGIN_CACHE_ENTRIES: Final = 8_192
 ANY_ORIGIN: Final = "*"
-
-#: How a page of another origin may use a key: with cookies, without, or not at all.
-OriginVerdict = Literal["credentials", "plain", "refused"]
 
 _ORIGIN: Final = r"^(\*|https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?)$"
 Origin = Annotated[str, StringConstraints(pattern=_ORIGIN)]
@@ -81,7 +77,7 @@ class WriteKey(_Key):
     #: False for services that don't pass their visitors' headers on.
     enrich: bool = True
 
-    @property
+    @cached_property
     def is_public(self) -> bool:
         """Whether everybody may know the key."""
         return self.scope == "public" or (self.scope is None and bool(self.origins))
@@ -122,8 +118,6 @@ class KeyRing:
         self.write_keys = file.write_keys
         self._write = {bytes.fromhex(key.key_sha256): key for key in file.write_keys}
         self._read = {bytes.fromhex(key.key_sha256): key for key in file.read_keys}
-        #: How pages of an origin may use any key at all: a preflight does not tell which.
-        self.any_verdict: Callable[[str], OriginVerdict] = lru_cache(maxsize=ORIGIN_CACHE_ENTRIES)(self._any_verdict)
 
     def __len__(self) -> int:
         return len(self._write) + len(self._read)
@@ -136,7 +130,12 @@ class KeyRing:
         """Return the read key that was presented, if it is one."""
         return _find(self._read, presented)
 
-    def _any_verdict(self, origin: str) -> OriginVerdict:
+    def write_key_of(self, key_sha256: str) -> WriteKey | None:
+        """Return the write key that has this hash, if there is one."""
+        return self._write.get(bytes.fromhex(key_sha256))
+
+    def any_verdict(self, origin: str) -> OriginVerdict:
+        """Say how pages of an origin may use any key at all. A look at each key: the caller remembers the result."""
         verdicts = {key.origin_verdict(origin) for key in self.write_keys}
         order: tuple[OriginVerdict, ...] = ("credentials", "plain")
         return next((verdict for verdict in order if verdict in verdicts), "refused")
@@ -165,7 +164,6 @@ def _find(keys: Mapping[bytes, _K], presented: str) -> _K | None:
     return key
 
 
-@lru_cache(maxsize=ORIGIN_CACHE_ENTRIES)
 def _verdict(origins: tuple[str, ...], origin: str) -> OriginVerdict:
     origin = origin.lower()
     for allowed in origins:

@@ -16,21 +16,19 @@ from tracker.settings import Settings
 
 
 class EventEndpoints:
-    """The endpoints for events."""
+    """The endpoints for events. Each takes the request of a sender who has been admitted."""
 
     def __init__(self, settings: Settings, path: WritePath, metrics: CollectMetrics) -> None:
         self._path = path
         self._metrics = metrics
         self._max_age_seconds = settings.session_timeout_seconds
 
-    def track(self, request: Request) -> Reply:
+    def track(self, request: Request, sender: Sender) -> Reply:
         """Take the events in the body."""
-        sender = self._path.admit(request)
         return self._track(request, sender, self._path.decode(request))
 
-    def pixel(self, request: Request) -> Reply:
+    def pixel(self, request: Request, sender: Sender) -> Reply:
         """Take the events in the query, from pages without scripts."""
-        sender = self._path.admit(request)
         return self._track(request, sender, parse_object(from_base64url(query_field(request.query, "d"))))
 
     def _track(self, request: Request, sender: Sender, fields: dict[str, Any]) -> Reply:
@@ -39,11 +37,12 @@ class EventEndpoints:
 
     def _track_one(self, request: Request, sender: Sender, fields: dict[str, Any]) -> Reply:
         path = self._path
-        path.charge(sender, 1)
         if sender.policy == "drop":
+            path.count(sender, 1, ())
             path.count_dropped(sender, 1)
             return Reply.now(responses.dropped(sender.signal, None))
         record = event_record(fields, path.context(request, sender, fields))
+        path.count(sender, 1, (record.session_id,))
 
         def respond() -> Response:
             return path.keep_session(responses.accepted(record), record, sender, self._max_age_seconds)
@@ -53,13 +52,15 @@ class EventEndpoints:
     def _track_batch(self, request: Request, sender: Sender, fields: dict[str, Any]) -> Reply:
         path = self._path
         events = events_in(fields)
-        path.charge(sender, len(events))
         if sender.policy == "drop":
+            path.count(sender, len(events), ())
             path.count_dropped(sender, len(events))
             return Reply.now(responses.dropped(sender.signal, len(events)))
         results = event_list(events, path.context(request, sender, fields))
         records = results.records
-        self._metrics.events_rejected.inc(len(events) - len(records))
+        refused = len(events) - len(records)
+        path.count(sender, len(records), {record.session_id for record in records}, refused=refused)
+        self._metrics.events_rejected.inc(refused)
         if not records:
             return Reply.now(responses.verdicts(results.results))
 

@@ -26,16 +26,16 @@ _ANYWHERE: Final[tuple[ErrorCode, ...]] = (
     "body_timeout",
     "oversized",
     "headers_too_large",
+    "http_version",
+    "rate_limited",
     "internal",
     "overloaded",
 )
-_WRITING: Final[tuple[ErrorCode, ...]] = (
-    *_ANYWHERE, "unauthorized", "forbidden", "rate_limited", "kafka_unavailable", "spill_full",
-)  # fmt: skip
+_WRITING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden", "kafka_unavailable", "spill_full")
 _BODY: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid", "unsupported_media_type")
 _PIXEL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid")
 _CONTROL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "bad_session_id")
-_WATCHING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden", "rate_limited")
+_WATCHING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden")
 _READING: Final[tuple[ErrorCode, ...]] = (*_WATCHING, "bad_session_id", "unknown_session", "processor_unavailable")
 _REPORTING: Final[tuple[ErrorCode, ...]] = (*_WATCHING, "invalid", "tinybird_unavailable")
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -32,8 +32,13 @@ def accepted(record: EncodedRecord) -> Response:
 
 def verdicts(results: Sequence[EncodedRecord | RequestError]) -> Response:
     """Respond with a verdict for each event of a batch: 202, or 400 if none of them was accepted."""
-    listed = [_verdict(index, result) for index, result in enumerate(results)]
-    if not all(isinstance(result, RequestError) for result in results):
+    listed = [
+        {"index": index, "status": "accepted", "session_id": result.session_id, "event_id": result.event_id}
+        if isinstance(result, EncodedRecord)
+        else {"index": index, "status": "rejected", "reasons": result.reasons}
+        for index, result in enumerate(results)
+    ]
+    if any(isinstance(result, EncodedRecord) for result in results):
         return Response(202, orjson.dumps({"results": listed}))
     error = RequestError("invalid", "none of these events is valid")
     return Response(error.status, orjson.dumps({"error": error_fields(error), "results": listed}))
@@ -51,9 +56,3 @@ def as_pixel(response: Response) -> Response:
     """Turn any response into the image that a pixel's page expects; the status stays, except 202, which is 200."""
     status = 200 if response.status == _ACCEPTED else response.status
     return Response(status, PIXEL, "image/gif", [*response.headers, ("Cache-Control", "no-store")])
-
-
-def _verdict(index: int, result: EncodedRecord | RequestError) -> dict[str, Any]:
-    if isinstance(result, RequestError):
-        return {"index": index, "status": "rejected", "reasons": result.reasons}
-    return {"index": index, "status": "accepted", "session_id": result.session_id, "event_id": result.event_id}

@@ -24,7 +24,7 @@ class Route(NamedTuple):
 
     def endpoint(self, method: str) -> Endpoint | None:
         """Return the endpoint of a method. HEAD is GET; the connection leaves the body out."""
-        return self.methods.get("GET" if method == "HEAD" else method)
+        return self.methods.get(method) or (self.methods.get("GET") if method == "HEAD" else None)
 
 
 #: Stands for every address that does not exist.

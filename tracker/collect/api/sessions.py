@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tracker import clock
-from tracker.collect.access.admission import Admission
+from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.api import responses
 from tracker.collect.api.routes import SESSION
 from tracker.collect.api.session_queries import SessionQueries
@@ -25,16 +25,16 @@ class SessionEndpoints:
         self._default_timeout_seconds = settings.session_timeout_seconds
         self.queries: SessionQueries | None = None
 
-    def open_session(self, request: Request) -> Reply:
+    def open_session(self, request: Request, sender: Sender) -> Reply:
         """Open a session, or add to its context."""
         path = self._path
-        sender = path.admit(request)
         fields = path.decode(request)
-        path.charge(sender, 1)
         if sender.policy == "drop":
+            path.count(sender, 1, ())
             path.count_dropped(sender, 1)
             return Reply.now(responses.dropped(sender.signal, None))
         record = session_record(fields, path.context(request, sender, fields))
+        path.count(sender, 1, (record.session_id,))
         max_age_seconds = fields.get("timeout_seconds", self._default_timeout_seconds)
 
         def respond() -> Response:
@@ -42,13 +42,13 @@ class SessionEndpoints:
 
         return path.deliver(sender, [record], respond)
 
-    def expire_session(self, request: Request) -> Reply:
+    def expire_session(self, request: Request, sender: Sender) -> Reply:
         """Close a session at this place in the log, if it belongs to the key's workspace."""
-        return self._control("expire", request, request.path.removeprefix(SESSION + "/"))
+        return self._control("expire", sender, request.path.removeprefix(SESSION + "/"))
 
-    def flush_session(self, request: Request) -> Reply:
+    def flush_session(self, request: Request, sender: Sender) -> Reply:
         """Have the numbered events of a session shipped now, although their batch is not full."""
-        return self._control("flush", request, request.path.removeprefix(SESSION + "/").removesuffix("/flush"))
+        return self._control("flush", sender, request.path.removeprefix(SESSION + "/").removesuffix("/flush"))
 
     def session_state(self, request: Request) -> Reply:
         """Respond with a session's state; a read key sees its own workspace's sessions only."""
@@ -59,13 +59,12 @@ class SessionEndpoints:
         workspace_id = None if reader is None else reader.workspace_id
         return Reply.when_done(_state(self.queries, session_id, workspace_id))
 
-    def _control(self, type_: Literal["expire", "flush"], request: Request, raw_id: str) -> Reply:
-        sender = self._path.admit(request)
-        self._path.charge(sender, 1)
+    def _control(self, type_: Literal["expire", "flush"], sender: Sender, raw_id: str) -> Reply:
         session_id = session_id_from_path(raw_id)
         if not sender.owns(session_id):
             message = "a public key acts on a session with its cookie only: send it, or use a secret key"
             raise RequestError("forbidden", message)
+        self._path.count(sender, 1, ())
         workspace_id = "" if sender.key is None else sender.key.workspace_id
         record = control_record(type_, session_id, clock.now_ms(), workspace_id)
         return self._path.deliver(sender, [record], lambda: responses.accepted(record))

@@ -3,24 +3,40 @@
 parse (``http``), admit, decode, validate and build records (``records``), deliver, respond.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any, Final
 
 from topics.headers import Headers
 from tracker import clock
 from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.access.client_address import kept_ip
 from tracker.collect.access.cookies import SessionCookie
+from tracker.collect.access.geo import Place
+from tracker.collect.api.routes import Endpoint
 from tracker.collect.delivery.producer import SourceProducer
+from tracker.collect.errors import ErrorCode, RequestError
 from tracker.collect.http.messages import Request, Response
 from tracker.collect.http.reply import Reply
 from tracker.collect.metrics import CollectMetrics
+from tracker.collect.records.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
+from tracker.collect.records.campaign import CampaignReader, read_parameters
 from tracker.collect.records.context import RecordContext, RecordRules
+from tracker.collect.records.event_time import TimeLimits
 from tracker.collect.records.json_body import decode_body
+from tracker.collect.records.page import PageReader
 from tracker.collect.records.source_records import EncodedRecord, take_sent_at
-from tracker.collect.records.visitor import Browser, browser_fields
+from tracker.errors import ConfigurationError
 from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
+
+#: A request that is refused for one of these reasons has cost work, and is counted as an invalid event.
+_INVALID: Final[frozenset[ErrorCode]] = frozenset(
+    {"not_json", "invalid", "bad_request", "bad_session_id", "oversized", "unsupported_media_type"}
+)
+
+#: Takes the events of a request whose sender has been admitted.
+Take = Callable[[Request, Sender], Reply]
 
 
 class WritePath:
@@ -34,32 +50,47 @@ class WritePath:
         metrics: CollectMetrics,
         record_headers: Callable[[], Headers],
     ) -> None:
-        """Share the collector's parts; ``record_headers`` returns the headers of the current request's records."""
+        """Share the collector's parts; ``record_headers`` returns the headers of the current request's records.
+
+        Raises:
+            ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS or a schema is not valid.
+        """
         self._settings = settings
         self._admission = admission
+        self._limits = admission.limits
         self._producer = producer
         self._record_headers = record_headers
         self._metrics = metrics
-        self._rules = RecordRules(settings.session_timeout_seconds, read_schemas(settings.schemas_dir))
+        self._rules = record_rules(settings)
+        self._browser_fields = lru_cache(maxsize=BROWSER_CACHE_ENTRIES)(self._browser)
         self._cookie = SessionCookie(
             settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
         )
 
-    def admit(self, request: Request) -> Sender:
-        """Return who sends a request, if they may write.
+    def endpoint(self, take: Take) -> Endpoint:
+        """Return an endpoint that admits the sender first, and counts a request that is refused as invalid."""
+
+        def handle(request: Request) -> Reply:
+            sender = self._admission.sender(request)
+            try:
+                return take(request, sender)
+            except RequestError as error:
+                if error.code in _INVALID:
+                    self._limits.invalid(sender.account, 1)
+                raise
+
+        return handle
+
+    def count(self, sender: Sender, events: int, session_ids: Collection[str], *, refused: int = 0) -> None:
+        """Count valid events and their sessions against the limits of their sender, and those that were refused.
 
         Raises:
-            RequestError: they may not.
+            RequestError: ``rate_limited``: none of them may be accepted.
         """
-        return self._admission.sender(request)
-
-    def charge(self, sender: Sender, events: int) -> None:
-        """Count events against the limits of their sender.
-
-        Raises:
-            RequestError: a limit is exceeded.
-        """
-        self._admission.charge(sender.key, events)
+        if refused:
+            self._limits.invalid(sender.account, refused)
+        if events:
+            self._limits.accept(sender.account, events, session_ids)
 
     def decode(self, request: Request) -> dict[str, Any]:
         """Return the JSON object in the request's body.
@@ -79,18 +110,18 @@ class WritePath:
         """
         key = sender.key
         is_anonymous = sender.policy == "anonymous"
-        context = RecordContext(
+        return RecordContext(
             self._rules,
             clock.now_ms(),
             clock.new_id,
             sender.session_id,
             "" if key is None else key.workspace_id,
             "" if key is None else key.project_id,
-            self._browser(request, sender, is_anonymous=is_anonymous) if sender.is_visitor else None,
+            self._of_browser(request, sender, is_anonymous=is_anonymous) if sender.is_visitor else None,
             is_anonymous,
-            owns=sender.owns,
+            take_sent_at(fields),
+            sender.owns,
         )
-        return take_sent_at(fields, context)
 
     def deliver(self, sender: Sender, records: list[EncodedRecord], respond: Callable[[], Response]) -> Reply:
         """Reply once the records are safe: in Kafka, or on disk.
@@ -107,8 +138,8 @@ class WritePath:
         return Reply(delivery.ended, respond_if_safe, sender.cors_headers)
 
     def keep_session(self, response: Response, record: EncodedRecord, sender: Sender, max_age_seconds: int) -> Response:
-        """Set or prolong the session cookie, unless the body named the session or the visitor has objected."""
-        if record.sets_cookie and sender.policy == "ignore" and self._settings.cookie_write:
+        """Set or prolong the session cookie, unless the body named the session or the sender may not keep one."""
+        if record.sets_cookie and sender.keeps_cookie and self._settings.cookie_write:
             cookie = self._cookie.header(record.session_id, max_age_seconds)
             if cookie is not None:
                 response.headers.append(("Set-Cookie", cookie))
@@ -118,12 +149,33 @@ class WritePath:
         """Count events that are dropped because their visitor has objected to tracking."""
         self._metrics.events_dropped.labels(sender.signal).inc(events)
 
-    def _browser(self, request: Request, sender: Sender, *, is_anonymous: bool) -> bytes:
+    def _of_browser(self, request: Request, sender: Sender, *, is_anonymous: bool) -> bytes:
         headers = request.headers
-        browser = Browser(
-            headers.get("User-Agent", ""),
-            headers.get("Accept-Language", ""),
-            *sender.place,
-            kept_ip(sender.address, self._settings.ip_policy),
-        )
+        user_agent, language = headers.get("User-Agent", ""), headers.get("Accept-Language", "")
+        return self._browser_fields(user_agent, language, sender.place, sender.address, is_anonymous)
+
+    def _browser(
+        self,
+        user_agent: str,
+        language: str,
+        place: Place,
+        address: str,
+        is_anonymous: bool,  # noqa: FBT001 - cached
+    ) -> bytes:
+        browser = Browser(user_agent, language, *place, kept_ip(address, self._settings.ip_policy))
         return browser_fields(browser, is_anonymous=is_anonymous)
+
+
+def record_rules(settings: Settings) -> RecordRules:
+    """Return what the settings say about records.
+
+    Raises:
+        ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS or a schema is not valid.
+    """
+    try:
+        campaigns = CampaignReader(read_parameters(settings.campaign_parameters))
+    except ValueError as error:
+        raise ConfigurationError(f"TRACKER_CAMPAIGN_PARAMETERS: {error}") from None
+    limits = TimeLimits(settings.collect_max_event_age_seconds, settings.collect_max_event_ahead_seconds)
+    schemas = read_schemas(settings.schemas_dir)
+    return RecordRules(settings.session_timeout_seconds, schemas, limits, PageReader(campaigns))

@@ -52,13 +52,13 @@ a second time, with the same ``event_id``, and the processor drops the repetitio
 """
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 from tracker.errors import InvariantError
 
 
-class Mode(Enum):
+class Mode(IntEnum):
     """Where new records go."""
 
     SPILLING = auto()
@@ -66,7 +66,7 @@ class Mode(Enum):
     DIRECT = auto()
 
 
-class ModeEvent(Enum):
+class ModeEvent(IntEnum):
     """What changes the mode."""
 
     LITTLE_LEFT = auto()
@@ -74,7 +74,7 @@ class ModeEvent(Enum):
     TROUBLE = auto()
 
 
-class ModeAction(Enum):
+class ModeAction(IntEnum):
     """What is done at a change of mode."""
 
     NONE = auto()
@@ -92,7 +92,7 @@ MODES: Final[Mapping[tuple[Mode, ModeEvent], tuple[Mode, ModeAction]]] = {
 }
 
 
-class BatchState(Enum):
+class BatchState(IntEnum):
     """Where the records of a batch are."""
 
     WAITING = auto()
@@ -106,7 +106,7 @@ class BatchState(Enum):
     FAILED = auto()
 
 
-class BatchEvent(Enum):
+class BatchEvent(IntEnum):
     """What happens to a batch."""
 
     HANDED_OVER = auto()
@@ -118,7 +118,7 @@ class BatchEvent(Enum):
     NOT_WRITTEN = auto()
 
 
-class BatchAction(Enum):
+class BatchAction(IntEnum):
     """What a batch does when its state changes."""
 
     NONE = auto()
@@ -161,7 +161,7 @@ def next_mode(mode: Mode, event: ModeEvent) -> tuple[Mode, ModeAction]:
     try:
         return MODES[mode, event]
     except KeyError:
-        raise InvariantError(f"{event} in mode {mode}") from None
+        raise InvariantError(f"{event.name} in mode {mode.name}") from None
 
 
 def next_batch_state(state: BatchState, event: BatchEvent) -> tuple[BatchState, BatchAction]:
@@ -173,4 +173,4 @@ def next_batch_state(state: BatchState, event: BatchEvent) -> tuple[BatchState, 
     try:
         return BATCHES[state, event]
     except KeyError:
-        raise InvariantError(f"{event} for a batch that is {state}") from None
+        raise InvariantError(f"{event.name} for a batch that is {state.name}") from None

@@ -7,8 +7,9 @@ the order in which they were accepted.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import structlog
 
 from topics.headers import Headers
@@ -36,7 +37,7 @@ WATCH_INTERVAL_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
-class Delivery(NamedTuple):
+class Delivery(msgspec.Struct, frozen=True):
     """Records on their way. Requests share the futures, so nobody may cancel them."""
 
     #: Ends when it is known of all records whether they are safe.

@@ -209,9 +209,10 @@ class BatchSender:
         # All partitions at once, so that their batches share a request to the broker.
         for queue in touched:
             if queue.shipping is None and queue.waiting:
-                queue.shipping = self._tasks.run(f"ship {queue.topic}[{queue.partition}]", self._ship(queue))
+                queue.shipping = self._loop.create_task(self._ship(queue))
 
     async def _ship(self, queue: _PartitionQueue) -> None:
+        """Send the batches of a partition, one after the other. A task for each batch: it reports its bugs itself."""
         try:
             while queue.waiting and not self._is_held and self.broken is None:
                 queue.sending = batch = queue.waiting.popleft()
@@ -223,6 +224,8 @@ class BatchSender:
                 else:
                     self._acked(batch)
                 queue.sending = None
+        except Exception as error:  # noqa: BLE001 - it is reported
+            self._tasks.report(f"sending to {queue.topic}[{queue.partition}]", error)
         finally:
             queue.shipping = None
 

@@ -14,6 +14,7 @@ RETRY_STATUS: Final = frozenset({429, 503})
 def error_response(error: RequestError) -> Response:
     """Return the response that reports an error."""
     response = Response(error.status, orjson.dumps({"error": error_fields(error)}))
+    response.slows_down = error.code == "rate_limited"
     if error.status in RETRY_STATUS:
         response.headers.append(("Retry-After", str(error.retry_after_seconds)))
     return response

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from multidict import CIMultiDictProxy
 
 from tracker.errors import InvariantError
@@ -14,7 +15,7 @@ JSON: Final = "application/json"
 Headers = Sequence[tuple[str, str]]
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request with its whole body, as the client sent it: nothing is unpacked or decoded yet."""
 
     method: str
@@ -27,13 +28,19 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Response:
-    """One response. ``close`` ends the connection after it."""
+    """One response.
+
+    Attributes:
+        close: The connection ends after it.
+        slows_down: The connection's next request is read about a second later.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
     close: bool = False
+    slows_down: bool = False
 
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}

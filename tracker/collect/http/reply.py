@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
+
+import msgspec
 
 from tracker.collect.http.messages import Headers, Request, Response
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """The one kind of value that a handler returns.
 
     Attributes:

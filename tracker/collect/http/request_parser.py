@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from multidict import CIMultiDictProxy
 
 from tracker.collect.errors import RequestError
 
@@ -35,9 +36,11 @@ _NO_FLOW_CONTROL: Final = cast("Any", _NoFlowControl())
 
 
 class WholeRequest(NamedTuple):
-    """A request that has arrived: the parser's head, and the complete body."""
+    """A request that has arrived: the parser's head, the parts of its target, and the complete body."""
 
     head: Any
+    path: str
+    query: str
     body: bytes
 
 
@@ -80,6 +83,16 @@ class RequestReader:
         """Whether a part of a request has arrived."""
         return self._head is not None or self._unread_head_bytes > 0
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much of an unfinished body is kept."""
+        return self._body_bytes
+
+    def drop(self) -> None:
+        """Forget the part of a body that is here: nobody will read the rest."""
+        self._body = []
+        self._body_bytes = 0
+
     def consumed(self) -> None:
         """Let the next ``feed`` read the request behind the last one."""
         self._parser.message_consumed()
@@ -115,6 +128,8 @@ class RequestReader:
             raise _head_too_large()
         if is_upgraded or self._head.upgrade:
             raise RequestError("bad_request", "this server speaks HTTP/1.1 only")
+        if self._head.version.major != 1:  # the parser refuses 1.2 and later
+            raise RequestError("http_version", "this server speaks HTTP/1.0 and HTTP/1.1")
         if self._payload.is_eof():
             return
         headers = self._head.headers
@@ -132,7 +147,10 @@ class RequestReader:
             self._body.append(data)
             return None
         # Nearly always the body arrives together with its head.
-        whole = WholeRequest(self._head, b"".join([*self._body, data]) if self._body else data)
+        path, _, query = self._head.path.partition("?")
+        if not path.startswith("/"):
+            path = _without_authority(path, self._head.headers)
+        whole = WholeRequest(self._head, path, query, b"".join([*self._body, data]) if self._body else data)
         self._head = self._payload = None
         self._body = []
         self._body_bytes = 0
@@ -140,6 +158,21 @@ class RequestReader:
 
     def _body_too_large(self) -> RequestError:
         return RequestError("oversized", f"the body is larger than {self._max_body_bytes} bytes")
+
+
+def _without_authority(target: str, headers: CIMultiDictProxy[str]) -> str:
+    """Return the path of a target in absolute form, as clients send it to proxies (RFC 9112, 3.2.2).
+
+    Raises:
+        RequestError: it names another host than the header ``Host``.
+    """
+    scheme, is_absolute, rest = target.partition("://")
+    if not is_absolute or scheme.lower() not in ("http", "https"):
+        return target
+    authority, slash, path = rest.partition("/")
+    if authority.lower() != headers.get("Host", authority).lower():
+        raise RequestError("bad_request", "the request line names another host than the header Host")
+    return slash + path or "/"
 
 
 def _head_too_large() -> RequestError:

@@ -9,7 +9,9 @@ from typing import Any, Final
 import structlog
 
 from tracker import clock
+from tracker.collect.errors import RequestError
 from tracker.collect.http.connection import HttpConnection
+from tracker.collect.http.connection_limits import ConnectionLimits
 from tracker.collect.http.reply import Handler
 
 #: Between two requests, and before the first.
@@ -28,15 +30,20 @@ class HttpServer:
     """All connections of one collector. Run ``sweep`` while it listens."""
 
     def __init__(
-        self, handle: Handler, *, max_connections: int, max_body_bytes: int, on_refused: Callable[[int], None]
+        self,
+        handle: Handler,
+        *,
+        limits: ConnectionLimits,
+        max_body_bytes: int,
+        on_refused: Callable[[RequestError], None],
     ) -> None:
-        """Use ``handle`` for all requests; call ``on_refused`` with the status of those that never reach it."""
+        """Use ``handle`` for all requests; call ``on_refused`` with the error of those that never reach it."""
         self.handle = handle
         self.on_refused = on_refused
         self.max_body_bytes = max_body_bytes
         self.date = _http_date()
         self.is_stopping = False
-        self._max_connections = max_connections
+        self.limits = limits
         self._connections: set[HttpConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._empty = asyncio.Event()
@@ -75,12 +82,9 @@ class HttpServer:
             self._check_times(time.monotonic())
             await asyncio.sleep(SWEEP_SECONDS)
 
-    def joined(self, connection: HttpConnection) -> bool:
-        """Count a new connection; False if there are too many."""
-        if len(self._connections) >= self._max_connections:
-            return False
+    def joined(self, connection: HttpConnection) -> None:
+        """Watch over the times of a new connection."""
         self._connections.add(connection)
-        return True
 
     def left(self, connection: HttpConnection) -> None:
         """Forget a connection that is closed."""
@@ -95,7 +99,7 @@ class HttpServer:
         idle_seconds = IDLE_TIMEOUT_SECONDS
         if self.is_stopping:
             idle_seconds = STOP_IDLE_SECONDS
-        elif len(self._connections) >= self._max_connections:
+        elif self.limits.is_crowded:
             idle_seconds = CROWDED_IDLE_TIMEOUT_SECONDS
         for connection in list(self._connections):
             connection.check_time(now, idle_seconds)

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import msgspec
+
 from topics.schemas import NO_SCHEMAS, Schemas
+from tracker.collect.records.event_time import TimeLimits
+from tracker.collect.records.page import PageReader
 
 #: The range that the API allows for a session's inactivity gap; a default outside of it extends the range.
 MIN_TIMEOUT_SECONDS: Final = 300
@@ -16,6 +20,8 @@ class RecordRules(NamedTuple):
 
     default_timeout_seconds: int = MAX_TIMEOUT_SECONDS
     schemas: Schemas = NO_SCHEMAS
+    time_limits: TimeLimits = TimeLimits()
+    page_reader: PageReader = PageReader()
 
     @property
     def timeout_range_seconds(self) -> tuple[int, int]:
@@ -26,7 +32,7 @@ class RecordRules(NamedTuple):
         )
 
 
-class RecordContext(NamedTuple):
+class RecordContext(msgspec.Struct, frozen=True, gc=False):
     """What one request adds to its records."""
 
     rules: RecordRules

@@ -2,10 +2,12 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from topics.records import are_valid_events
 from tracker.collect.errors import RequestError
 from tracker.collect.records.context import RecordContext
-from tracker.collect.records.source_records import EncodedRecord, check, event_page, unchecked_event, with_visitor
+from tracker.collect.records.source_records import EncodedRecord, add_visitor, check, event_page, unchecked_event
 
 #: Events in one request.
 MAX_BATCH_EVENTS: Final = 500
@@ -45,23 +47,20 @@ def event_list(events: list[Any], context: RecordContext) -> EventList:
     first event of each session carries the visitor (docs/decisions/0033).
     """
     if context.offered_session_id is None:
-        context = context._replace(offered_session_id=context.new_id())
-    drafts = [_draft(event, context) for event in events]
-    are_valid = are_valid_events([draft.value for draft in drafts if isinstance(draft, EncodedRecord)])
-    with_known_visitor: set[str] = set()
-    results: list[EncodedRecord | RequestError] = []
-    for draft, event in zip(drafts, events, strict=True):
-        result = draft
-        if isinstance(result, EncodedRecord):
+        context = msgspec.structs.replace(context, offered_session_id=context.new_id())
+    results = [_draft(event, context) for event in events]
+    are_valid = are_valid_events([result.value for result in results if isinstance(result, EncodedRecord)])
+    with_visitor: set[str] = set()
+    for index, result in enumerate(results):
+        if isinstance(result, EncodedRecord) and not (are_valid and result.session_id in with_visitor):
             try:
                 if not are_valid:
                     check(result, "event")
-                if result.session_id not in with_known_visitor:
-                    result = with_visitor(result, event_page(event), context, "event")
-                    with_known_visitor.add(result.session_id)
+                if result.session_id not in with_visitor:
+                    add_visitor(result, event_page(events[index]), context, "event")
+                    with_visitor.add(result.session_id)
             except RequestError as error:
-                result = error
-        results.append(result)
+                results[index] = error
     return EventList(results)
 
 

@@ -5,6 +5,7 @@ A record is serialised first and then checked as bytes, by the same types that t
 accepted there. Only the visitor is added after the check. We make it ourselves, to fit its fields.
 """
 
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,15 +15,15 @@ from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source
 from topics.metadata import UnfitObject, canonical
 from topics.records import are_valid_events
 from topics.schemas import SchemaId
+from tracker.collect.bug_ids import has_bug, is_bug
 from tracker.collect.errors import RequestError
 from tracker.collect.records.context import RecordContext
-from tracker.collect.records.event_time import corrected, iso_time, parse_time
-from tracker.collect.records.visitor import page_fields, visitor_json
+from tracker.collect.records.event_time import is_storable, iso_time, parse_time
 
 _ControlType = Literal["expire", "flush"]
 
 
-class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
+class EncodedRecord(msgspec.Struct, gc=False):
     """A source record as bytes, with the ids that its sender is told."""
 
     key: bytes
@@ -33,25 +34,26 @@ class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
     sets_cookie: bool
 
 
-def take_sent_at(fields: dict[str, Any], context: RecordContext) -> RecordContext:
-    """Move ``sent_at``, the client's clock when it sent the request, from the fields to the context.
+def take_sent_at(fields: dict[str, Any]) -> datetime | None:
+    """Take ``sent_at``, the client's clock when it sent the request, out of the fields; None if it is not there.
 
     Raises:
         RequestError: it is not a time.
     """
     if "sent_at" not in fields:
-        return context
+        return None
     sent_at = parse_time(fields.pop("sent_at"))
     if sent_at is None:
         raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
-    return context._replace(sent_at=sent_at)
+    return sent_at
 
 
 def event_record(fields: dict[str, Any], context: RecordContext) -> EncodedRecord:
     """Make the record of one event from its flat fields. Ids that are missing are minted."""
     record = unchecked_event(fields, context)
     check(record, "event")
-    return with_visitor(record, event_page(fields), context, "event")
+    add_visitor(record, event_page(fields), context, "event")
+    return record
 
 
 def session_record(fields: dict[str, Any], context: RecordContext) -> EncodedRecord:
@@ -62,11 +64,11 @@ def session_record(fields: dict[str, Any], context: RecordContext) -> EncodedRec
     """
     page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
     if not page_url:
-        context = context._replace(browser=None)
+        context = msgspec.structs.replace(context, browser=None)
     page = tuple(url if isinstance(url, str) else "" for url in (page_url, referrer_url))
     record = _unchecked("session", fields, context, None)
     check(record, "session")
-    record = with_visitor(record, page, context, "session")
+    add_visitor(record, page, context, "session")
     low, high = context.rules.timeout_range_seconds
     if not low <= fields.get("timeout_seconds", low) <= high:
         reason = f"timeout_seconds: must be from {low} to {high}"
@@ -140,19 +142,25 @@ def check(record: EncodedRecord, type_: Literal["event", "session"]) -> None:
         raise _rejection(rejected, type_) from None
 
 
-def with_visitor(record: EncodedRecord, page: tuple[Any, ...], context: RecordContext, type_: str) -> EncodedRecord:
-    """Add the visitor to a record that has been checked: its page and its referrer are texts, or missing."""
+def add_visitor(record: EncodedRecord, page: tuple[Any, ...], context: RecordContext, type_: str) -> None:
+    """Add the visitor to a record that has been checked: its page and its referrer are texts, or missing.
+
+    Raises:
+        RequestError: ``oversized``.
+    """
     if context.browser is None:
-        return record
+        return
     page_url, referrer_url = page
-    visitor = visitor_json(context.browser, page_fields(page_url or "", referrer_url or ""))
-    if not visitor:
-        return record
-    value = b"".join((record.value[:-1], b',"visitor":', visitor, b"}"))
+    of_page = context.rules.page_reader.fields(page_url or "", referrer_url or "", context.is_anonymous)
+    of_browser = context.browser
+    if not of_page and not of_browser:
+        return
+    comma = b"," if of_page and of_browser else b""
+    value = b"".join((record.value[:-1], b',"visitor":{', of_browser, comma, of_page, b"}}"))
     if len(value) > MAX_SOURCE_VALUE_BYTES:
         detail = f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}"
         raise RequestError("oversized", f"this {type_} is too large", reasons=[detail])
-    return EncodedRecord(record.key, value, record.session_id, record.event_id, record.sets_cookie)
+    record.value = value
 
 
 def _unchecked(
@@ -162,6 +170,8 @@ def _unchecked(
     in_body = "session_id" in fields
     # A null in the body is not replaced: the client meant to name a session. The check refuses it.
     session_id = fields.pop("session_id") if in_body else context.offered_session_id or context.new_id()
+    if has_bug(session_id, event_id or "", fields.get("user_id") or ""):
+        raise _bug_ids(type_, session_id=session_id, event_id=event_id, user_id=fields.get("user_id"))
     envelope: dict[str, Any] = {"type": type_, "session_id": session_id}
     _set_times(envelope, fields, context)
     if type_ == "event" and "schema" in fields:
@@ -189,24 +199,38 @@ def _unchecked(
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:
-    """Set when it happened: by the client's clock, corrected where ``sent_at`` shows how wrong that clock is."""
+    """Set when it happened; where that is not what the client says, keep the client's own time beside it."""
     timestamp = fields.pop("timestamp", None)
     if timestamp is None:
         envelope["timestamp"] = iso_time(context.now_ms)
         return
     envelope["timestamp"] = timestamp
+    if not isinstance(timestamp, str):
+        return  # the check refuses it
     if context.sent_at is None:
+        envelope["timestamp"] = context.rules.time_limits.clamped(timestamp, context.now_ms)
+        if envelope["timestamp"] is not timestamp:
+            envelope["client_timestamp"] = timestamp
         return
     time = parse_time(timestamp)
     if time is not None:
-        envelope["timestamp"] = corrected(time, sent_at=context.sent_at, received_ms=context.now_ms)
-        envelope["client_timestamp"] = timestamp
+        envelope["timestamp"] = context.rules.time_limits.corrected(time, context.sent_at, context.now_ms)
+        if is_storable(time):  # the clock of a device without a battery may be in 1970
+            envelope["client_timestamp"] = timestamp
 
 
 def _require_own(given: Any, name: str, owner: str, type_: str) -> None:
     """Make sure that a body only repeats the write key's workspace or project, if it names one."""
     if (given or owner) != owner:
         raise RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
+
+
+def _bug_ids(type_: str, **ids: Any) -> RequestError:
+    """Return the error that names the ids which a program has made by mistake."""
+    reasons = [
+        f"{name}: is no id but a mistake of the sender, such as a missing value" for name in ids if is_bug(ids[name])
+    ]
+    return RequestError("invalid", f"this is not a valid {type_}", reasons=reasons)
 
 
 #: The codec names a field by its place in the record (``event.data.form_id``); clients know it as ``form_id``.

@@ -76,9 +76,9 @@ async def _serve_until(
     handle = collector.handle if tracing is None else traced(collector.handle, collector.routes.pattern, tracing)
     server = HttpServer(
         handle,
-        max_connections=settings.collect_max_connections,
+        limits=collector.connection_limits(),
         max_body_bytes=settings.collect_max_body_bytes,
-        on_refused=collector.metrics.count_refused,
+        on_refused=collector.count_refused,
     )
     tasks = SupervisedTasks(on_failure=collector.metrics.count_task_failure)
     await collector.start(tasks)

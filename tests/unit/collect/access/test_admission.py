@@ -1,73 +1,184 @@
-"""Who a request comes from and how much they may send, decided before its body is looked at."""
+"""Who a request comes from and what they may do, decided before its body is looked at."""
 
 import contextlib
 import functools
 import gc
+from typing import Any
 
 import orjson
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tracker.collect.access.admission import Admission
+from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.access.keys import read_keys
 from tracker.collect.errors import RequestError
 from tracker.collect.http.messages import Request
+from tracker.collect.metrics import CollectMetrics
 from tracker.settings import Settings
 
 KEY = "write-key-of-w1-0123"
+SERVICE_KEY = "service-key-of-w1-0123"
+SHOP = "https://shop.example"
+MINTED = "01a20bc4-6db1-7727-96d7-27d374d76c47"
+OTHER = "01a20bc4-6db1-7727-96d7-27d374d76c48"
 
 
-def request(query: str = "", **headers: str) -> Request:
-    return Request("POST", "/", query, CIMultiDictProxy(CIMultiDict(headers)), b"", "198.51.100.1")
+def request(
+    method: str = "POST", query: str = "", lines: list[tuple[str, str]] | None = None, **headers: str
+) -> Request:
+    named = [*(lines or []), *((name.replace("_", "-"), value) for name, value in headers.items())]
+    return Request(method, "/", query, CIMultiDictProxy(CIMultiDict(named)), b"", "198.51.100.1")
 
 
 @pytest.fixture
 def keys_file(tmp_path):
     path = tmp_path / "keys.json"
-    write_key = {"name": "k", "key": KEY, "workspace_id": "w1", "events_per_second": 8}
-    path.write_bytes(orjson.dumps({"write_keys": [write_key]}))
+    page = {"name": "page", "key": KEY, "workspace_id": "w1", "origins": [SHOP]}
+    service = {"name": "service", "key": SERVICE_KEY, "workspace_id": "w1"}
+    path.write_bytes(orjson.dumps({"write_keys": [page, service]}))
     return path
 
 
-def allowed(admission: Admission, call, limit: int = 1_000) -> int:
-    """How often in a row a call is let through."""
-    for number in range(limit):
-        try:
-            call(admission)
-        except RequestError as error:
-            if error.code != "rate_limited":
-                raise
-            return number
-    return limit
+def admission(keys_file=None, **changes: Any) -> Admission:
+    settings = Settings(_env_file=None, keys_file=keys_file, **changes)
+    keys = None if keys_file is None else read_keys(keys_file)
+    return Admission(settings, keys, CollectMetrics().access)
 
 
-@pytest.mark.parametrize(("processes", "share"), [(0, 1), (1, 1), (4, 4)])
-def test_all_processes_of_a_port_together_allow_what_is_configured(keys_file, processes: int, share: int):
-    settings = Settings(
-        _env_file=None,
-        keys_file=keys_file,
-        collect_processes=processes,
-        collect_ip_requests_per_second=0.4,
-        collect_key_events_per_second=0.8,
-        collect_burst_seconds=100,
+def refused(admit: Admission, asked: Request) -> str:
+    with pytest.raises(RequestError) as caught:
+        admit.sender(asked)
+    return caught.value.code
+
+
+# -- Addresses
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        # A proxy that adds a line of its own, as HAProxy does: the client's own line counts for nothing.
+        (["1.2.3.4", "203.0.113.7"], "203.0.113.7"),
+        (["1.2.3.4, 5.6.7.8", "203.0.113.7, 198.51.100.9"], "203.0.113.7"),
+        (["203.0.113.7"], "203.0.113.7"),
+    ],
+)
+def test_all_lines_of_x_forwarded_for_count(lines, address):
+    admit = admission(trusted_proxies="198.51.100.0/24")
+    assert admit.sender(request(lines=[("X-Forwarded-For", line) for line in lines])).address == address
+
+
+@pytest.mark.parametrize("lines", [["0", "1"], ["1", "0"], ["1"]])
+def test_an_objection_in_any_line_counts(lines):
+    assert admission().sender(request(lines=[("DNT", line) for line in lines])).policy == "anonymous"
+
+
+@pytest.mark.parametrize("name", ["X-Write-Key", "Authorization", "Origin"])
+def test_a_header_that_decides_something_may_come_once(keys_file, name):
+    admit = admission(keys_file)
+    twice = request(query=f"key={KEY}", lines=[(name, f"Bearer {KEY}"), (name.upper(), "another")])
+    assert refused(admit, twice) == "bad_request"
+    assert ("Access-Control-Allow-Origin", "*") in admit.cors_headers(
+        request(lines=[*twice.headers.items()], Origin="x")
     )
-    admission = Admission(settings, read_keys(keys_file))
-    own_rate = admission.keys.write_key(KEY)
-    assert allowed(admission, lambda admission: admission.admit(request())) == 40 // share
-    assert allowed(admission, lambda admission: admission.charge(None, 1)) == 80 // share
-    assert allowed(admission, lambda admission: admission.charge(own_rate, 1)) == 800 // share
+
+
+# -- Pages
+
+GET_BY_PAGE = [
+    ({"Referer": f"{SHOP}/a"}, None),
+    ({"Referer": "https://evil.test/"}, "forbidden"),
+    ({"Sec_Fetch_Site": "cross-site"}, "forbidden"),
+    ({"Sec_Fetch_Site": "cross-site", "Referer": f"{SHOP}/"}, None),
+    ({"Sec_Fetch_Site": "none"}, None),
+    ({"Origin": "https://evil.test"}, "forbidden"),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize(("headers", "code"), GET_BY_PAGE)
+def test_a_keys_origins_hold_for_every_method(keys_file, method, headers, code):
+    admit, asked = admission(keys_file), request(method, f"key={KEY}", **headers)
+    if code is None:
+        assert admit.sender(asked).key.name == "page"
+    else:
+        assert refused(admit, asked) == code
+
+
+def test_no_page_may_use_a_services_key(keys_file):
+    for headers in ({"Origin": SHOP}, {"Referer": f"{SHOP}/"}, {"Sec_Fetch_Site": "cross-site"}):
+        assert refused(admission(keys_file), request("GET", f"key={SERVICE_KEY}", **headers)) == "forbidden"
+
+
+# -- Sessions
+
+
+def session(admit: Admission, asked: Request) -> tuple[str | None, bool]:
+    sender: Sender = admit.sender(asked)
+    return sender.session_id, sender.keeps_cookie
+
+
+@pytest.mark.parametrize(
+    ("method", "cookie", "query", "session_id", "keeps_cookie"),
+    [
+        ("POST", None, "", None, True),
+        ("POST", MINTED, "", MINTED, True),
+        ("POST", MINTED, OTHER, MINTED, True),
+        ("POST", None, OTHER, OTHER, True),
+        # A link must not choose a visitor's session.
+        ("GET", None, OTHER, OTHER, False),
+        ("HEAD", None, OTHER, OTHER, False),
+        ("GET", MINTED, OTHER, MINTED, True),
+        ("GET", None, "", None, True),
+        # Mistakes of a program are no ids: a new one is minted, and kept.
+        ("POST", "undefined", "", None, True),
+        ("POST", "undefined", OTHER, OTHER, True),
+        ("POST", None, "null", None, True),
+        ("GET", None, "null", None, True),
+        # Another application's cookie is not ours to read or to write.
+        ("POST", "login-of-another", "", None, False),
+        ("POST", "login-of-another", OTHER, OTHER, False),
+    ],
+)
+def test_where_a_session_comes_from_and_whether_the_cookie_is_kept(method, cookie, query, session_id, keeps_cookie):
+    headers = {} if cookie is None else {"Cookie": f"a=b; tracker_session={cookie}"}
+    asked = request(method, f"session={query}" if query else "", **headers)
+    assert session(admission(), asked) == (session_id, keeps_cookie)
+
+
+def test_ids_that_others_have_minted_are_taken_if_a_setting_says_so():
+    asked = request(Cookie="session_id=login-of-another")
+    assert session(admission(cookie_name="session_id", cookie_foreign_ids=True), asked) == ("login-of-another", True)
+
+
+def test_a_cookie_that_comes_in_two_lines_is_one_header():
+    asked = request(lines=[("Cookie", "a=b"), ("Cookie", f"tracker_session={MINTED}")])
+    assert session(admission(), asked) == (MINTED, True)
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.test"}, {"Referer": "https://evil.test/"}])
+def test_a_page_that_may_not_use_cookies_neither_reads_nor_sets_one(headers):
+    """Any page may post to a collector without keys, but not as the visitor that another page knows."""
+    assert session(admission(), request(Cookie=f"tracker_session={MINTED}", **headers)) == (None, False)
+    assert session(admission(), request(query=f"session={OTHER}", **headers)) == (OTHER, False)
+
+
+def test_a_visitor_who_objects_has_no_cookie():
+    asked = request(Cookie=f"tracker_session={MINTED}", DNT="1")
+    assert session(admission(), asked) == (None, False)
 
 
 def test_no_key_is_kept_in_clear(keys_file):
     """A memory dump of the collector shows no key that a client has presented, right or wrong."""
-    admission = Admission(Settings(_env_file=None, keys_file=keys_file), read_keys(keys_file))
+    admit = admission(keys_file)
     wrong = "a-read-key-in-the-wrong-place"
     for presented in (KEY, wrong):
         for query, headers in ((f"key={presented}", {}), ("", {"X-Write-Key": presented})):
-            asked = request(query, Origin="https://shop.example", **headers)
-            admission.cors_headers(asked)
+            asked = request(query=query, Origin=SHOP, lines=[*headers.items()])
+            admit.cors_headers(asked)
             with contextlib.suppress(RequestError):
-                admission.sender(asked)
+                admit.sender(asked)
     asked = None
     gc.collect()
     caches = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper)]
@@ -79,10 +190,10 @@ def test_no_key_is_kept_in_clear(keys_file):
 @pytest.mark.parametrize(
     ("scope", "cookie", "query", "owns"),
     [
-        ("public", "s1", "", True),
-        ("public", "s2", "", False),
+        ("public", MINTED, "", True),
+        ("public", OTHER, "", False),
         ("public", None, "", False),
-        ("public", None, "session=s1", False),
+        ("public", None, f"session={MINTED}", False),
         ("secret", None, "", True),
     ],
     ids=["with its cookie", "with another cookie", "without", "proposed by the address", "a service"],
@@ -90,11 +201,9 @@ def test_no_key_is_kept_in_clear(keys_file):
 def test_a_public_key_owns_the_session_of_its_cookie_and_a_secret_key_all(tmp_path, scope, cookie, query, owns):
     path = tmp_path / "keys.json"
     path.write_bytes(orjson.dumps({"write_keys": [{"name": "k", "key": KEY, "workspace_id": "w1", "scope": scope}]}))
-    settings = Settings(_env_file=None, keys_file=path)
-    headers = {"X-Write-Key": KEY} | ({"Cookie": f"{settings.cookie_name}={cookie}"} if cookie else {})
-    sender = Admission(settings, read_keys(path)).sender(request(query, **headers))
-    assert sender.owns("s1") == owns
+    headers = {"X_Write_Key": KEY} | ({"Cookie": f"tracker_session={cookie}"} if cookie else {})
+    assert admission(path).sender(request(query=query, **headers)).owns(MINTED) == owns
 
 
 def test_without_keys_everybody_owns_every_session():
-    assert Admission(Settings(_env_file=None), None).sender(request()).owns("s1")
+    assert admission().sender(request()).owns(MINTED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracker.collect.access.client_address import TrustedProxies, kept_ip, rate_limited_as
+from tracker.collect.access.client_address import TrustedProxies, counted_as, kept_ip
 from tracker.errors import ConfigurationError
 
 
@@ -17,6 +17,7 @@ from tracker.errors import ConfigurationError
         ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
         ("10.0.0.1", "nonsense", "10.0.0.1"),
         ("::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "fe80::1%eth0", "fe80::1"),
     ],
 )
 def test_only_trusted_proxies_say_who_the_client_is(peer, forwarded_for, client):
@@ -37,6 +38,10 @@ def test_a_network_that_is_none_is_a_clear_error():
         ("198.51.100.77", "drop", ""),
         ("", "keep", ""),
         ("unix", "truncate", ""),
+        # The zone is the client's own word for a network card: no part of the address, and of any length.
+        ("fe80::1%eth0", "keep", "fe80::1"),
+        ("fe80::1%" + "x" * 100, "keep", "fe80::1"),
+        ("fe80::1%eth0", "truncate", "fe80::"),
     ],
 )
 def test_what_is_kept_of_an_address_is_the_policys(address, policy, kept):
@@ -44,6 +49,6 @@ def test_what_is_kept_of_an_address_is_the_policys(address, policy, kept):
 
 
 def test_a_whole_ipv6_network_counts_as_one_sender():
-    assert rate_limited_as("2001:db8::1") == rate_limited_as("2001:db8::ffff")
-    assert rate_limited_as("2001:db8::1") != rate_limited_as("2001:db8:0:1::1")
-    assert rate_limited_as("198.51.100.1") == "198.51.100.1"
+    assert counted_as("2001:db8::1") == counted_as("2001:db8::ffff")
+    assert counted_as("2001:db8::1") != counted_as("2001:db8:0:1::1")
+    assert counted_as("198.51.100.1") == "198.51.100.1"

@@ -8,11 +8,10 @@ from tracker.collect.access import consent
 @pytest.mark.parametrize(
     ("dnt", "gpc", "expected"),
     [
-        (None, None, "ignore"),
-        ("0", "0", "ignore"),
-        ("1", None, "anonymous"),
-        (None, "1", "drop"),
-        ("1", "1", "drop"),
+        (False, False, "ignore"),
+        (True, False, "anonymous"),
+        (False, True, "drop"),
+        (True, True, "drop"),
     ],
 )
 def test_the_stricter_policy_wins(dnt, gpc, expected):

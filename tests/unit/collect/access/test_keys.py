@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from tracker.collect.access import cors
 from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, read_keys
 from tracker.errors import ConfigurationError
 
@@ -50,13 +49,6 @@ def test_a_presented_key_finds_its_own_kind_only():
 )
 def test_origins_decide_which_pages_may_use_a_key(origins, origin, verdict):
     assert write_key(origins=origins).origin_verdict(origin) == verdict
-
-
-def test_without_keys_only_pages_of_this_machine_get_their_cookies():
-    verdicts = {origin: cors.open_verdict(origin) for origin in ("http://localhost:3000", "https://evil.test", "null")}
-    assert verdicts == {"http://localhost:3000": "credentials", "https://evil.test": "plain", "null": "plain"}
-    assert cors.open_verdict("http://localhost.evil.test") == "plain"
-    assert ("Access-Control-Allow-Origin", "*") in cors.response_headers("https://evil.test", None, "plain")
 
 
 BAD_FILES = [

@@ -13,6 +13,7 @@ from tracker.collect.access.geo import NOWHERE, Place
 from tracker.collect.access.keys import read_keys
 from tracker.collect.errors import RequestError
 from tracker.collect.http.messages import Request
+from tracker.collect.metrics import CollectMetrics
 from tracker.settings import Settings
 
 PROXY, STRANGER, VISITOR = "10.0.0.1", "203.0.113.9", "198.51.100.1"
@@ -40,8 +41,8 @@ def keys_file(tmp_path: Path) -> Path:
 
 
 def admission_of(keys_file: Path | None = None, **settings: object) -> Admission:
-    given = Settings(_env_file=None, trusted_proxies="10.0.0.0/8", keys_file=keys_file, **settings)
-    return Admission(given, None if keys_file is None else read_keys(keys_file))
+    given = Settings(_env_file=None, keys_file=keys_file, **{"trusted_proxies": "10.0.0.0/8", **settings})
+    return Admission(given, None if keys_file is None else read_keys(keys_file), CollectMetrics().access)
 
 
 # Addresses
@@ -86,10 +87,9 @@ def test_without_trusted_networks_nobody_is_believed():
 
 def test_a_network_may_be_given_by_one_of_its_addresses_and_several_by_commas_or_spaces():
     assert TrustedProxies(["10.0.0.7/8"]).client(PROXY, VISITOR) == VISITOR
-    settings = Settings(_env_file=None, trusted_proxies="192.0.2.0/24,10.0.0.0/8  2001:db8::/32")
-    admission = Admission(settings, None)
+    admission = admission_of(trusted_proxies="192.0.2.0/24,10.0.0.0/8  2001:db8::/32")
     for peer in ("192.0.2.1", PROXY, "2001:db8::7"):
-        assert admission.admit(request(peer, X_Forwarded_For=VISITOR)) == VISITOR
+        assert admission.sender(request(peer, X_Forwarded_For=VISITOR)).address == VISITOR
 
 
 # Places
@@ -158,7 +158,7 @@ def test_a_page_of_a_look_alike_domain_gets_nothing(keys_file, origin, may):
 def test_a_service_needs_no_origin_and_a_page_may_not_use_its_key(keys_file):
     admission = admission_of(keys_file)
     assert admission.sender(request(X_Write_Key=SERVICE_KEY)).cors_headers == ()
-    with pytest.raises(RequestError, match="may not be used from this origin"):
+    with pytest.raises(RequestError, match="may not be used from this page"):
         admission.sender(request(Origin="https://a.shop.example", X_Write_Key=SERVICE_KEY))
 
 
@@ -216,20 +216,20 @@ def test_a_key_is_presented_in_a_header_or_in_the_query(keys_file, asked):
 # Too much
 
 
-def test_who_sends_too_much_is_told_when_to_come_back_and_others_are_not(keys_file):
-    admission = admission_of(collect_ip_requests_per_second=0.5, collect_burst_seconds=4)
+def test_who_sends_too_much_is_told_when_to_come_back_and_others_are_not():
+    admission = admission_of(collect_open=True, collect_ip_requests_per_second=0.5, collect_burst_seconds=4)
     for _ in range(2):
-        admission.admit(request(VISITOR))
+        admission.sender(request(VISITOR))
     with pytest.raises(RequestError) as refused:
-        admission.admit(request(VISITOR))
+        admission.sender(request(VISITOR))
     assert refused.value.code == "rate_limited"
     assert refused.value.retry_after_seconds == 2
-    admission.admit(request(STRANGER))
+    admission.sender(request(STRANGER))
 
 
-def test_behind_a_proxy_each_client_has_a_limit_of_its_own(keys_file):
-    admission = admission_of(collect_ip_requests_per_second=0.5, collect_burst_seconds=2)
-    admission.admit(request(PROXY, X_Forwarded_For=VISITOR))
-    admission.admit(request(PROXY, X_Forwarded_For=STRANGER))
+def test_behind_a_proxy_each_client_has_a_limit_of_its_own():
+    admission = admission_of(collect_open=True, collect_ip_requests_per_second=0.5, collect_burst_seconds=2)
+    admission.sender(request(PROXY, X_Forwarded_For=VISITOR))
+    admission.sender(request(PROXY, X_Forwarded_For=STRANGER))
     with pytest.raises(RequestError):
-        admission.admit(request(VISITOR))
+        admission.sender(request(VISITOR))

@@ -18,18 +18,19 @@ NOW_MS = 1_767_323_045_678
 
 def context(offered_session_id: str | None = None, **changes: Any) -> RecordContext:
     ids = (f"minted-{number}" for number in itertools.count(1))
-    return RecordContext(RecordRules(), NOW_MS, lambda: next(ids), offered_session_id)._replace(**changes)
+    given = {"rules": RecordRules(), "now_ms": NOW_MS, "new_id": lambda: next(ids)}
+    return RecordContext(**{**given, "offered_session_id": offered_session_id, **changes})
 
 
 def event(body: object, offered_session_id: str | None = None, **changes: Any) -> EncodedRecord:
     fields = parse_object(orjson.dumps(body))
-    return event_record(fields, take_sent_at(fields, context(offered_session_id, **changes)))
+    return event_record(fields, context(offered_session_id, sent_at=take_sent_at(fields), **changes))
 
 
 def events(body: dict[str, Any], **changes: Any) -> EventList:
     fields = parse_object(orjson.dumps(body))
     listed = events_in(fields)
-    return event_list(listed, take_sent_at(fields, context(**changes)))
+    return event_list(listed, context(sent_at=take_sent_at(fields), **changes))
 
 
 def session(body: object, default_seconds: int = RecordRules().default_timeout_seconds) -> EncodedRecord:

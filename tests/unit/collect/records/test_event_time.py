@@ -1,32 +1,78 @@
-"""An event's time is right although its client's clock may be wrong."""
+"""An event's time is right although its client's clock may be wrong, and never far from the present."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.collect.records.event_time import MAX_EVENT_AGE, corrected, parse_time
+from topics.fields import Timestamp
+from tracker.collect.records import event_time
+from tracker.collect.records.event_time import TimeLimits, is_storable, iso_time, parse_time
 
-RECEIVED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-RECEIVED_MS = 1_767_323_045_000
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW_MS = 1_767_323_045_000
+LIMITS = TimeLimits(max_age_seconds=86_400, max_ahead_seconds=300)
+DAY, AHEAD = timedelta(days=1), timedelta(minutes=5)
 
 
 @given(
-    skew=st.timedeltas(timedelta(days=-400), timedelta(days=400)), age=st.timedeltas(timedelta(0), timedelta(days=29))
+    skew=st.timedeltas(timedelta(days=-400), timedelta(days=400)), age=st.timedeltas(timedelta(0), timedelta(hours=23))
 )
 def test_an_events_age_survives_whatever_the_clients_clock_says(skew, age):
-    sent_at = RECEIVED + skew
-    time = parse_time(corrected(sent_at - age, sent_at=sent_at, received_ms=RECEIVED_MS))
-    assert abs((RECEIVED - time) - age) < timedelta(milliseconds=1)
+    sent_at = NOW + skew
+    time = parse_time(LIMITS.corrected(sent_at - age, sent_at, NOW_MS))
+    assert abs((NOW - time) - age) < timedelta(milliseconds=1)
 
 
 @given(timestamp=st.datetimes(timezones=st.just(UTC)))
 def test_no_event_is_from_the_future_or_older_than_it_can_be(timestamp):
-    time = parse_time(corrected(timestamp, sent_at=datetime(2026, 1, 1, tzinfo=UTC), received_ms=RECEIVED_MS))
-    assert RECEIVED - MAX_EVENT_AGE <= time <= RECEIVED
+    time = parse_time(LIMITS.corrected(timestamp, datetime(2026, 1, 1, tzinfo=UTC), NOW_MS))
+    assert NOW - DAY <= time <= NOW
+
+
+@given(
+    time=st.timedeltas(timedelta(days=-9_000), timedelta(days=26_000)).map(lambda away: NOW + away),
+    text=st.sampled_from(["%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S.%f", "%Y%m%dT%H%M%SZ"]),
+)
+def test_a_clients_time_is_kept_or_moved_to_the_end_of_the_range(time, text):
+    said = time.strftime(text)
+    kept = LIMITS.clamped(said, NOW_MS)
+    if time.replace(microsecond=0) >= NOW - DAY and time <= NOW + AHEAD:
+        assert kept == said
+    else:
+        assert NOW - DAY - timedelta(seconds=1) <= parse_time(kept) <= NOW + AHEAD + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("hours", [-48, -25, -24.001, 0.09, 24, 480_000])
+def test_times_of_other_zones_are_compared_as_times(hours):
+    time = (NOW + timedelta(hours=hours)).astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert LIMITS.clamped(time.isoformat(), NOW_MS) in (iso_time(NOW_MS - 86_400_000), iso_time(NOW_MS + 300_999))
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "", "AAAA-BB-CCTDD:EE:FF.GGGZ", "2026-13-01T00:00:00.000Z", "1999-12-31T23:59:59Z"]
+)
+def test_what_is_no_time_of_the_contract_is_left_for_the_check(text):
+    assert LIMITS.clamped(text, NOW_MS) == text
 
 
 @pytest.mark.parametrize("text", [None, 5, "", "soon", "2026-13-01T00:00:00Z"])
 def test_what_is_no_time_is_none(text):
     assert parse_time(text) is None
+
+
+def test_the_contract_says_which_times_can_be_stored():
+    field = get_args(Timestamp)[1]
+    (oldest,), (end,) = (
+        [getattr(limit, name) for limit in field.metadata if hasattr(limit, name)] for name in ("ge", "lt")
+    )
+    assert (oldest, end) == (event_time._OLDEST, event_time._END)
+    millisecond = timedelta(milliseconds=1)
+    assert [is_storable(time) for time in (oldest - millisecond, oldest, end - millisecond, end)] == [
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -83,6 +83,29 @@ def test_a_wrong_clock_is_corrected_by_when_the_request_was_sent_and_its_own_wor
     assert orjson.loads(record.value)["timestamp"] == "2026-01-02T03:02:35.678Z"
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("2026-01-02T03:04:05.678Z", None),
+        ("2026-01-01T04:00:00Z", None),
+        ("2025-12-31T00:00:00.000Z", "2026-01-01T03:04:05.000Z"),
+        ("2099-01-01T00:00:00.000Z", "2026-01-02T03:09:05.999Z"),
+        ("2000-06-01T00:00:00+02:00", "2026-01-01T03:04:05.000Z"),
+    ],
+)
+def test_a_time_far_from_the_present_is_moved_and_the_clients_own_is_kept(said, kept):
+    for value in (event({"event_type": "click", "timestamp": said}), session({"user_id": "u", "timestamp": said})):
+        record = orjson.loads(value.value)
+        assert record["timestamp"] == (kept or said)
+        assert record.get("client_timestamp") == (None if kept is None else said)
+
+
+def test_a_clock_before_the_year_2000_is_corrected_and_not_kept():
+    body = {"event_type": "click", "timestamp": "1970-01-01T00:00:10Z", "sent_at": "1970-01-01T00:01:10Z"}
+    value = orjson.loads(event(body).value)
+    assert (value["timestamp"], "client_timestamp" in value) == ("2026-01-02T03:03:05.678Z", False)
+
+
 @pytest.mark.parametrize("sent_at", [None, 12, "soon", ""])
 def test_a_sending_time_that_is_none_is_refused(sent_at):
     assert refused({"event_type": "click", "sent_at": sent_at}).reasons[0].startswith("sent_at: ")

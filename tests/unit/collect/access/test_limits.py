@@ -1,0 +1,164 @@
+"""Limits by address, key and session: the honest keep their part, whatever others send."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tracker.collect.access.keys import WriteKey
+from tracker.collect.access.limits import Account, Limits
+from tracker.collect.access.recent_sessions import RecentSessions
+from tracker.collect.errors import RequestError
+from tracker.settings import Settings
+
+BURST = 5
+
+
+def key(name: str = "page", **changes: Any) -> WriteKey:
+    fields = {"name": name, "key": f"{name}-key-0123456789", "workspace_id": "w1", "origins": ["https://shop.example"]}
+    return WriteKey.model_validate({**fields, **changes})
+
+
+class Edge:
+    """Limits, and who was refused by which of them."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.refused: Counter[str] = Counter()
+        settings = Settings(_env_file=None, collect_open=True, collect_burst_seconds=BURST, **changes)
+        self.limits = Limits(settings, self._count)
+
+    def _count(self, limit: str) -> None:
+        self.refused[limit] += 1
+
+    def accepts(self, account: Account, events: int = 1, sessions: tuple[str, ...] = ("s",)) -> bool:
+        try:
+            self.limits.request(account)
+            self.limits.accept(account, events, sessions)
+        except RequestError as error:
+            if error.code != "rate_limited" or not 1 <= error.retry_after_seconds <= BURST + 1:
+                raise
+            return False
+        return True
+
+    def how_many(self, account: Account, tries: int = 1_000, **what: Any) -> int:
+        return sum(self.accepts(account, **what) for _ in range(tries))
+
+
+def test_an_address_may_send_so_many_requests():
+    edge = Edge(collect_ip_requests_per_second=2)
+    assert edge.how_many(edge.limits.account(None, "198.51.100.1")) == pytest.approx(2 * BURST, abs=1)
+    assert edge.refused.keys() == {"address_requests"}
+    assert edge.accepts(edge.limits.account(None, "198.51.100.2"))
+
+
+def test_an_address_may_send_so_many_events_in_any_number_of_requests():
+    edge = Edge(collect_ip_events_per_second=20)
+    assert edge.how_many(edge.limits.account(None, "198.51.100.1"), events=10) == pytest.approx(2 * BURST, abs=1)
+    assert edge.refused["address_events"] > 0
+
+
+def test_a_whole_ipv6_network_is_one_address():
+    edge = Edge(collect_ip_requests_per_second=2)
+    taken = sum(edge.accepts(edge.limits.account(None, f"2001:db8::{number:x}")) for number in range(100))
+    assert taken == pytest.approx(2 * BURST, abs=1)
+
+
+def test_invalid_events_cost_their_address_and_not_the_key():
+    edge = Edge(collect_ip_invalid_per_second=4)
+    shop = key(events_per_second=50)
+    junk, honest = (edge.limits.account(shop, address) for address in ("198.51.100.1", "198.51.100.2"))
+    for _ in range(50):
+        edge.limits.invalid(junk, 500)
+    assert not edge.accepts(junk)
+    assert edge.refused.keys() == {"address_invalid"}
+    assert edge.how_many(honest, 10) == 10
+
+
+def test_a_few_invalid_events_cost_nothing():
+    edge = Edge(collect_ip_invalid_per_second=4)
+    account = edge.limits.account(None, "198.51.100.1")
+    edge.limits.invalid(account, 4 * BURST)
+    assert edge.accepts(account)
+
+
+def test_one_address_can_not_use_up_a_key():
+    edge = Edge(collect_ip_key_percent=20)
+    shop = key(events_per_second=50)
+    greedy = edge.limits.account(shop, "198.51.100.1")
+    assert edge.how_many(greedy, events=10) == pytest.approx(50 * BURST * 0.2 / 10, abs=1)
+    assert edge.refused["key_share"] > 0
+    for number in range(2, 6):
+        assert edge.how_many(edge.limits.account(shop, f"198.51.100.{number}"), 5, events=10) == 5
+
+
+def test_all_addresses_together_get_what_the_key_has():
+    edge = Edge()
+    shop = key(events_per_second=50)
+    accounts = [edge.limits.account(shop, f"198.51.100.{number}") for number in range(100)]
+    assert sum(edge.accepts(account, events=10) for account in accounts) == pytest.approx(50 * BURST / 10, abs=1)
+    assert edge.refused.keys() == {"key_events"}
+    assert edge.accepts(edge.limits.account(key("other"), "198.51.100.1"))
+
+
+def test_a_session_is_new_once():
+    edge = Edge(collect_ip_new_sessions_per_second=2)
+    account = edge.limits.account(None, "198.51.100.1")
+    assert edge.how_many(account, 100, sessions=("the-same",)) == 100
+    taken = sum(edge.accepts(account, sessions=(f"s{number}",)) for number in range(100))
+    assert taken == pytest.approx(2 * BURST, abs=1)
+    assert edge.refused["address_sessions"] > 0
+
+
+def test_sessions_that_were_refused_are_still_new():
+    edge = Edge(collect_key_new_sessions_per_second=1)
+    many = tuple(f"s{number}" for number in range(BURST))
+    assert edge.accepts(edge.limits.account(None, "198.51.100.1"), sessions=many)
+    assert not edge.accepts(edge.limits.account(None, "198.51.100.2"), sessions=("late",))
+    assert not edge.accepts(edge.limits.account(None, "198.51.100.3"), sessions=("late",))
+    assert edge.refused == {"key_sessions": 2}
+    assert edge.accepts(edge.limits.account(None, "198.51.100.4"), sessions=many)
+
+
+def test_a_service_is_not_limited_by_its_address_but_by_its_key():
+    edge = Edge(collect_ip_requests_per_second=1, collect_ip_events_per_second=1, collect_ip_new_sessions_per_second=1)
+    service = edge.limits.account(key("service", origins=[], events_per_second=1_000), "198.51.100.1")
+    assert edge.how_many(service, 700, events=10) == pytest.approx(1_000 * BURST / 10, abs=20)
+    assert edge.refused.keys() == {"key_events"}
+
+
+def test_a_collector_that_only_this_machine_reaches_has_no_limits_by_address():
+    limits = Limits(Settings(_env_file=None, collect_ip_requests_per_second=1))
+    account = limits.account(None, "127.0.0.1")
+    for _ in range(100):
+        limits.request(account)
+        limits.accept(account, 1, ("s",))
+
+
+@pytest.mark.parametrize(("processes", "share"), [(0, 1), (1, 1), (4, 4)])
+def test_all_processes_of_a_port_together_allow_what_is_configured(processes: int, share: int):
+    edge = Edge(collect_processes=processes, collect_ip_requests_per_second=40, collect_ip_events_per_second=1_000_000)
+    taken = edge.how_many(edge.limits.account(None, "198.51.100.1"))
+    assert taken == pytest.approx(40 * BURST / share, abs=2)
+
+
+def test_what_is_refused_after_it_was_read_keeps_its_address_waiting_unread():
+    """Else it would cost us the reading of 500 events, and the sender nothing, again and again."""
+    edge = Edge(collect_ip_events_per_second=100)
+    account = edge.limits.account(None, "198.51.100.1")
+    assert edge.accepts(account, events=500)
+    edge.limits.request(account)
+    with pytest.raises(RequestError):
+        edge.limits.accept(account, 500, ())
+    with pytest.raises(RequestError):
+        edge.limits.request(account)
+
+
+def test_recent_sessions_are_bounded_and_those_in_use_stay():
+    sessions = RecentSessions(max_sessions=10)
+    sessions.add(sessions.new_ones("k", ["used"]))
+    for number in range(1_000):
+        sessions.add(sessions.new_ones("k", [f"s{number}"]))
+        assert sessions.new_ones("k", ["used"]) == []
+        assert len(sessions) <= 11
+    assert sessions.new_ones("k", ["s1"])
+    assert sessions.new_ones("another key", ["used"])

@@ -1,0 +1,46 @@
+"""Ids that nobody has chosen: a program has put a missing value, an object or an unfilled template into a text.
+
+Everything that such an id stands for would become one: all visitors of a page one session, all its users one user.
+"""
+
+from typing import Any, Final
+
+_WORDS: Final = ("undefined", "null", "none", "nil", "nan", "true", "false")
+#: As programs write them. A set of all forms costs half of changing each id to lower case.
+_BUGS: Final = frozenset(
+    {
+        *_WORDS,
+        *(word.capitalize() for word in _WORDS),
+        *(word.upper() for word in _WORDS),
+        *(f"({word})" for word in _WORDS),
+        *(f"<{word}>" for word in _WORDS),
+        "NaN",
+        "-NaN",
+        "Infinity",
+        "-Infinity",
+        "%5Bobject%20Object%5D",
+        "00000000-0000-0000-0000-000000000000",
+    }
+)
+#: How the languages of templates begin a field: Jinja, JavaScript, ERB, shells; and an object that became a text.
+_TEMPLATES: Final = frozenset({"{{", "{%", "${", "<%", "#{", "[o"})
+
+
+def has_bug(first: Any, second: Any, third: Any) -> bool:
+    """Return whether one of three ids is the mistake of a program, if they are texts. About 0.2 us for all of them."""
+    try:
+        return (
+            first in _BUGS
+            or second in _BUGS
+            or third in _BUGS
+            or first[:2] in _TEMPLATES
+            or second[:2] in _TEMPLATES
+            or third[:2] in _TEMPLATES
+        )
+    except TypeError:  # one of them is not a text: the check of the record refuses it
+        return False
+
+
+def is_bug(value: object) -> bool:
+    """Return whether a value is a text that is certainly the mistake of a program. About 0.1 us."""
+    return isinstance(value, str) and (value in _BUGS or value[:2] in _TEMPLATES)

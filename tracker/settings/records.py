@@ -1,0 +1,36 @@
+"""Settings of the collector: what becomes of an event's times, its campaign and its personal data."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class RecordSettings(BaseModel):
+    """What is stored of an event and its visitor."""
+
+    collect_max_event_age_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        le=31_536_000,
+        description="an event's time lies back at most so far; the client's own is kept beside it",
+    )
+    collect_max_event_ahead_seconds: int = Field(
+        default=300, ge=0, le=86_400, description="an event's time lies ahead at most so far"
+    )
+    campaign_parameters: str = Field(
+        default="",
+        description="further parameters of a page's address, such as: src=utm_source, affid=click_id "
+        "(utm_source, utm_medium, utm_campaign, utm_term, utm_content or click_id)",
+    )
+    dnt_policy: Literal["ignore", "anonymous", "drop"] = Field(default="anonymous", description="what DNT: 1 leads to")
+    gpc_policy: Literal["ignore", "anonymous", "drop"] = Field(
+        default="anonymous", description="what Sec-GPC: 1 leads to"
+    )
+    ip_policy: Literal["keep", "truncate", "drop"] = Field(
+        default="truncate", description="what is stored of the visitor's address"
+    )
+    geo_country_header: str = Field(default="", description="a trusted proxy's header with the country's two letters")
+    geo_region_header: str = Field(default="", description="a trusted proxy's header with the region")
+    geo_city_header: str = Field(default="", description="a trusted proxy's header with the city")
+    geo_database: Path | None = Field(default=None, description="MaxMind file, for what no header tells")
