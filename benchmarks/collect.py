@@ -122,8 +122,13 @@ def _servers(settings: Settings) -> dict[str, Server]:
         "TRACKER_COLLECT_PORT": str(ports["collector"]),
         "TRACKER_COLLECT_METRICS_PORT": str(free_port()),
         "TRACKER_KEYS_FILE": str(keys_file),
+        # All load is from one address.
         "TRACKER_COLLECT_IP_REQUESTS_PER_SECOND": str(FAR_ABOVE),
+        "TRACKER_COLLECT_IP_EVENTS_PER_SECOND": str(FAR_ABOVE),
+        "TRACKER_COLLECT_IP_NEW_SESSIONS_PER_SECOND": str(FAR_ABOVE),
+        "TRACKER_COLLECT_IP_KEY_PERCENT": "100",
         "TRACKER_COLLECT_KEY_EVENTS_PER_SECOND": str(FAR_ABOVE),
+        "TRACKER_COLLECT_KEY_NEW_SESSIONS_PER_SECOND": str(FAR_ABOVE),
     }
     echo = ["-m", "benchmarks.http_servers", "echo", str(ports["echo"])]
     return {

@@ -19,6 +19,8 @@ MOST_EXTRA_KIB = 32 * 1024
 #: Larger than the bomb as it is sent, so that it is unpacked at all.
 MAX_BODY_BYTES = 2 << 20
 SLOW_CONNECTIONS = 1_000
+#: Not that of the honest: an address may have so many connections and no more.
+SLOW_ADDRESS = "127.0.0.9"
 HONEST_REQUESTS = 400
 PACE_SECONDS = 0.005
 
@@ -83,7 +85,9 @@ async def test_a_thousand_connections_that_never_finish_their_request_keep_nobod
     await p99_seconds(collector)  # what is only slow the first time is no matter here
     alone = await p99_seconds(collector)
     port = collector.settings.collect_port
-    slow = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(SLOW_CONNECTIONS)))
+    slow = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", port, local_addr=(SLOW_ADDRESS, 0)) for _ in range(SLOW_CONNECTIONS))
+    )
     for _, writer in slow:
         writer.write(b"POST /api/v1/events/track HTTP/1.1\r\nX-Slow: ")
 
