@@ -75,8 +75,10 @@ async def open_browser(executable: str) -> AsyncIterator[Browser]:
             await browser.close()
 
 
-async def visit(browser: Browser, origin: str, cookie_name: str) -> Visit:
+async def visit(browser: Browser, origin: str, cookie_name: str, variant: str) -> Visit:
     """Visit the demo page: scroll, click, convert, submit the form, open the page again, and leave.
+
+    Each visit is by another visitor, who is shown this variant of the page's test.
 
     Raises:
         RetryableError: the page did not behave as it should.
@@ -86,7 +88,7 @@ async def visit(browser: Browser, origin: str, cookie_name: str) -> Visit:
     await context.add_init_script(_WITNESS)
     try:
         page = await context.new_page()
-        await _act(page, f"{origin}/demo")
+        await _act(page, f"{origin}/demo?variant={variant}")
         cookies = {cookie.get("name"): cookie.get("value") for cookie in await context.cookies(origin)}
         # Leaving is an event too. A page of the same origin, without the tracker, can read the notes.
         await page.goto(f"{origin}/healthz")

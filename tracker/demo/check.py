@@ -1,4 +1,4 @@
-"""``tracker demo --check``: a browser visits, then its events are looked up, one by one, in ``events_v1``."""
+"""``tracker demo --check``: two visitors come, then their events and the reports' figures are looked up."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tracker.demo.browser import find_chromium, open_browser, visit
 from tracker.demo.compare import Line, Visit, compare_events, find_faults
+from tracker.demo.figures import ASKED, PARAMETERS, VARIANTS, expected_figures, wrong_figures
 from tracker.demo.logs import LogFiles
 from tracker.local.dev import run_until_signalled
 from tracker.local.ports import free_port
@@ -45,11 +47,18 @@ _SESSIONS: Final = "SELECT session_id, session_key FROM session_v1 FINAL WHERE s
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The comparison, line by line, and what does not hold."""
+class ComparedVisit:
+    """A visit and the comparison with its rows, line by line."""
 
     visit: Visit
     lines: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The comparison of each visit, and what does not hold, in the rows and in the reports."""
+
+    visits: Sequence[ComparedVisit]
     faults: Sequence[str]
 
 
@@ -57,7 +66,8 @@ def run(settings: Settings) -> int:
     """Run the check in a separate stack: free ports, and data that is thrown away if all is well.
 
     Returns:
-        0 if every event of the browser is a row with its number and the session row is there, 1 otherwise.
+        0 if every event of the browser is a row with its number, the session rows are there and the reports count
+        them right, 1 otherwise.
     """
     data_dir = Path(tempfile.mkdtemp(prefix="tracker-demo-check-"))
     console = Console()
@@ -95,12 +105,14 @@ async def _check_and_report(settings: Settings, console: Console) -> int:
         except ChildExited as exited:
             logs.show_end(exited)
             raise
-    console.print(_table(outcome.lines))
+    for compared in outcome.visits:
+        console.print(_table(compared.lines))
     for fault in outcome.faults:
         console.print(f"fault: {fault}", style="red", markup=False)
-    verdict = "not as it happened" if outcome.faults else "each one stored once, numbered without a gap"
+    verdict = "not as it happened" if outcome.faults else "each one stored once, numbered and reported as it happened"
     seconds = time.monotonic() - started
-    console.print(f"{len(outcome.visit.events)} events sent, {verdict} ({seconds:.1f} s)", highlight=False)
+    events = sum(len(compared.visit.events) for compared in outcome.visits)
+    console.print(f"{events} events sent, {verdict} ({seconds:.1f} s)", highlight=False)
     return 1 if outcome.faults else 0
 
 
@@ -126,10 +138,27 @@ async def check(settings: Settings, logs: LogFiles, console: Console) -> CheckRe
 async def _visit_and_compare(settings: Settings, executable: str, rows: QueryApi) -> CheckResult:
     origin = f"http://localhost:{settings.collect_port}"
     async with open_browser(executable) as browser:
-        visited = await visit(browser, origin, settings.cookie_name)
-    stored, sessions = await _arrived(rows, visited)
-    lines = compare_events(visited.events, stored)
-    return CheckResult(visited, lines, find_faults(visited, lines, sessions))
+        visits = {variant: await visit(browser, origin, settings.cookie_name, variant) for variant in VARIANTS}
+    compared: list[ComparedVisit] = []
+    faults: list[str] = []
+    for variant, visited in visits.items():
+        stored, sessions = await _arrived(rows, visited)
+        lines = compare_events(visited.events, stored)
+        compared.append(ComparedVisit(visited, lines))
+        faults += [f"{variant}: {fault}" for fault in find_faults(visited, lines, sessions)]
+    return CheckResult(compared, [*faults, *await _wrong_reports(origin, visits)])
+
+
+async def _wrong_reports(origin: str, visits: Mapping[str, Visit]) -> list[str]:
+    """Return the figures behind ``/reports`` that are not those of the visits."""
+    faults: list[str] = []
+    timeout = aiohttp.ClientTimeout(total=ARRIVAL_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as http:
+        for report, expected in expected_figures(visits).items():
+            parameters = {"report": report, **PARAMETERS, **ASKED[report]}
+            async with http.get(f"{origin}/reports/data", params=parameters) as answer:
+                faults += wrong_figures(report, expected, (await answer.json())["rows"])
+    return faults
 
 
 async def _arrived(rows: QueryApi, visited: Visit) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

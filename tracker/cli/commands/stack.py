@@ -36,7 +36,7 @@ def demo(
 
       tracker demo               click around on the demo page and watch the rows
 
-      tracker demo --check       own ports and data, headless Chromium, exit code 0 if every event is there
+      tracker demo --check       own ports and data, headless Chromium, exit code 0 if every event is there and counted
     """
     settings = load_settings(collect_port=port, data_dir=data_dir)
     if check:
