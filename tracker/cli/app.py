@@ -13,6 +13,7 @@ from tracker.cli.commands import (
     migration,
     project,
     replay,
+    schemas,
     session,
     settings,
     skip,
@@ -37,6 +38,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
 app.add_typer(project.app, name="project")
+app.add_typer(schemas.app, name="schemas")
 app.command(hidden=True)(replay.replay_worker)
 app.command(name="import")(imports.import_)
 for command in (

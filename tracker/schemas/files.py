@@ -30,6 +30,11 @@ def read_schemas(folder: Path | None) -> Schemas:
         raise ConfigurationError(f"{folder}: {unfit}") from None
 
 
+def schema_path(folder: Path, schema: SchemaId) -> Path:
+    """Return the file of a schema."""
+    return folder / schema.event_type / f"{schema.version}.json"
+
+
 def _document(path: Path) -> Any:
     try:
         raw = path.read_bytes()
