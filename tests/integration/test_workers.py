@@ -9,11 +9,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
+from tracker.cli.workers import PORT_STEP
 from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
@@ -34,7 +36,7 @@ class Workers:
         self.stages: dict[str, Stage] = {}
         self.ports: dict[str, int] = {}
 
-    def start(self, name: str, *, worker_id: str = "", data_dir: str = "") -> Stage:
+    def start(self, name: str, *, worker_id: str = "", data_dir: str = "", **environment: str) -> Stage:
         port = self.ports[name] = free_port()
         self.stages[name] = Stage(
             "process",
@@ -46,6 +48,7 @@ class Workers:
                 "TRACKER_PROCESS_PORT": str(port),
                 "TRACKER_WORKER_ID": worker_id or name,
                 "TRACKER_KAFKA_SESSION_TIMEOUT_MS": "6000",
+                **environment,
             },
         )
         self.stages[name].log_file = self.directory / f"{name}.log"
@@ -169,6 +172,25 @@ def test_a_second_worker_on_the_same_directory_ends_before_it_disturbs_the_first
     first.assert_running()
     workers.send("a")
     wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+
+
+def test_two_processes_of_one_command_share_the_partitions_and_one_that_is_killed_comes_back(workers: Workers) -> None:
+    both = workers.start("both", TRACKER_PROCESS_PROCESSES="2")
+    workers.ports["second"] = workers.ports["both"] + PORT_STEP
+    workers.wait_for_partitions(both=2, second=2)
+    assert both._process is not None
+    killed, other = psutil.Process(both._process.pid).children()
+    killed.kill()
+    workers.send("a")
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+    workers.wait_for_partitions(both=2, second=2)
+    assert other in psutil.Process(both._process.pid).children()
+
+    newcomer = workers.start("newcomer", worker_id="both.2", data_dir="both")
+    assert newcomer.exit_status(WAIT_SECONDS) == 1
+    assert "another processor runs with TRACKER_WORKER_ID=both.2" in newcomer.log_file.read_text()
+    assert len(psutil.Process(both._process.pid).children()) == 2
+    assert both.stop() == 0
 
 
 def test_partitions_are_checkpointed_before_a_join_takes_them_away(workers: Workers) -> None:

@@ -17,6 +17,13 @@ class ProcessSettings(BaseModel):
         default="", description="host by which other workers reach this one; default: process_host"
     )
     process_port: int = Field(default=6066, ge=1, le=65535, description="port of the processor's web server")
+    process_processes: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="workers under one parent: the second is named worker_id.2 and listens on process_port + 10; "
+        "0: one, without a parent",
+    )
     session_timeout_seconds: int = Field(
         default=1800, ge=1, le=MAX_TIMEOUT_SECONDS, description="inactivity gap that closes a session"
     )

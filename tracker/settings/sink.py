@@ -29,6 +29,13 @@ class SinkSettings(BaseModel):
     )
     sink_host: str = Field(default="127.0.0.1", description="address that the sink's health pages listen on")
     sink_port: int = Field(default=6068, ge=1, le=65535, description="port of the sink's health pages")
+    sink_processes: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="workers under one parent: the second is named worker_id.2 and listens on sink_port + 10; "
+        "0: one, without a parent",
+    )
     sink_batch_max_rows: int = Field(default=50_000, ge=1, description="rows in one request at most")
     sink_batch_max_bytes: int = Field(
         default=8_000_000, ge=1_000, le=10_000_000, description="NDJSON bytes in one request at most"

@@ -19,6 +19,7 @@ from tracker.kafka.clients import never_give_up, new_producer, until_answered
 from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
+from tracker.processes.lock import lock_directory
 from tracker.settings import Settings
 from tracker.sink import metrics
 from tracker.sink.batches import Covered, Limits
@@ -48,7 +49,10 @@ HAND_OVER_SECONDS: Final = 3.0
 def run(settings: Settings) -> None:
     """Run one sink until SIGTERM or SIGINT."""
     configure_logging(settings)
-    run_forever(lambda: _traced_main(settings))
+    name = f"TRACKER_WORKER_ID={settings.worker_id}"
+    refusal = f"another sink runs with {name} on this data directory: give each worker its own TRACKER_WORKER_ID"
+    with lock_directory(settings.data_dir / "sink" / settings.worker_id, refusal=refusal):
+        run_forever(lambda: _traced_main(settings))
 
 
 async def _traced_main(settings: Settings) -> None:

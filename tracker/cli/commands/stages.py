@@ -7,10 +7,16 @@ from typing import Annotated
 import typer
 
 from tracker.cli.options import DataDir, load_settings
+from tracker.cli.workers import run_stage
 from tracker.errors import RetryableError
+from tracker.settings import Settings
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
+Processes = Annotated[
+    int | None,
+    typer.Option(help="Workers under one parent, which derives their names and ports.", min=0),
+]
 
 local = typer.Typer(no_args_is_help=True, help="The embedded stack for one machine: Kafka and a local Tinybird.")
 
@@ -50,41 +56,63 @@ def process(
     worker_id: Annotated[
         str | None, typer.Option(help="Name of this worker; its state lives under it. \\[TRACKER_WORKER_ID]")
     ] = None,
+    processes: Processes = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run a processor: numbers the events of the partitions that it is assigned.
 
-    Example, a second worker on the same machine: tracker process --worker-id worker-2 --port 6067
-    """
-    from tracker.observe.logs import configure_logging
-    from tracker.process.main import run
+    Examples, all of a machine with four cores, and a second worker started by hand:
 
-    settings = load_settings(process_host=host, process_port=port, worker_id=worker_id, data_dir=data_dir)
-    configure_logging(settings)
-    run(settings)
+        tracker process --processes 4
+
+        tracker process --worker-id worker-2 --port 6067
+    """
+    options = {
+        "process_host": host,
+        "process_port": port,
+        "process_processes": processes,
+        "worker_id": worker_id,
+        "data_dir": data_dir,
+    }
+
+    def run_one(settings: Settings) -> None:
+        from tracker.process.main import run
+
+        run(settings)
+
+    run_stage("process", options, run_one)
 
 
 def sink(
+    *,
     host: Host = None,
     port: Port = None,
     worker_id: Annotated[
         str | None, typer.Option(help="Name of this worker within the group. \\[TRACKER_WORKER_ID]")
     ] = None,
     tinybird_url: Annotated[str | None, typer.Option(help="Where rows go. \\[TRACKER_TINYBIRD_URL]")] = None,
+    processes: Processes = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run the sink: batches of rows to Tinybird.
 
-    Example: tracker sink --tinybird-url https://api.tinybird.co --port 6068
+    Example: tracker sink --tinybird-url https://api.tinybird.co --port 6068 --processes 2
     """
-    from tracker.observe.logs import configure_logging
-    from tracker.sink.main import run
+    options = {
+        "sink_host": host,
+        "sink_port": port,
+        "sink_processes": processes,
+        "worker_id": worker_id,
+        "tinybird_url": tinybird_url,
+        "data_dir": data_dir,
+    }
 
-    settings = load_settings(
-        sink_host=host, sink_port=port, worker_id=worker_id, tinybird_url=tinybird_url, data_dir=data_dir
-    )
-    configure_logging(settings)
-    run(settings)
+    def run_one(settings: Settings) -> None:
+        from tracker.sink.main import run
+
+        run(settings)
+
+    run_stage("sink", options, run_one)
 
 
 @local.command()

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
@@ -25,15 +24,10 @@ from tracker.collect.run.exposure import check_exposure
 from tracker.collect.run.listening import listen
 from tracker.collect.run.metrics_page import serving_metrics
 from tracker.processes.directories import make_directory
+from tracker.processes.restarts import Restarts
 from tracker.processes.signals import stop_event
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
-
-#: A child that ends by itself is started again at once; if it ends again and again, after a wait that doubles.
-FIRST_BACKOFF_SECONDS: Final = 0.1
-MAX_BACKOFF_SECONDS: Final = 5.0
-#: A child that has lived so long has not failed at its start.
-SOUND_SECONDS: Final = 30.0
 
 log = structlog.get_logger()
 
@@ -148,21 +142,19 @@ class Parent:
         Raises:
             OSError: it can't be started. The supervisor logs it and calls this again after a while.
         """
-        backoff_seconds = FIRST_BACKOFF_SECONDS
+        restarts = Restarts()
         while True:
             child = self._children[slot]
             returncode = await child.child.ended()
             self._note_dead(child)
-            if time.monotonic() - child.started > SOUND_SECONDS:
-                backoff_seconds = FIRST_BACKOFF_SECONDS
+            wait_seconds = restarts.wait_seconds(time.monotonic() - child.started)
             log.error(
                 "a collector process ended; another is started",
                 pid=child.child.pid,
                 returncode=returncode,
-                restart_in_seconds=backoff_seconds,
+                restart_in_seconds=wait_seconds,
             )
-            await asyncio.sleep(backoff_seconds)
-            backoff_seconds = min(2 * backoff_seconds, MAX_BACKOFF_SECONDS)
+            await asyncio.sleep(wait_seconds)
             self._children[slot] = self._start(slot)
 
     def _note_dead(self, child: ChildProcess) -> None:

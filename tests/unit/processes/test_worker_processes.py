@@ -1,0 +1,92 @@
+"""Several workers under one parent, as real processes: crashes, wrong configurations and stops."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stages import wait_until
+from tracker.processes.restarts import MAX_BACKOFF_SECONDS, SOUND_SECONDS, Restarts
+
+PROJECT_DIR = Path(__file__).parents[3]
+WAIT_SECONDS = 30
+#: Runs two workers that do what the script says; NAME tells a worker which it is.
+PARENT = """
+import os, sys
+from tracker.processes.worker_processes import Worker, run_workers
+workers = [Worker(name, {**os.environ, "NAME": name}) for name in ("one", "two")]
+sys.exit(run_workers(["-c", sys.argv[1]], workers))
+"""
+PATIENT = "import signal; signal.pause()"
+#: The second says that it is set up wrong once the first is there.
+ONE_IS_WRONG = (
+    "import os, pathlib, signal, sys, time\n"
+    "there = pathlib.Path('there')\n"
+    "if os.environ['NAME'] == 'one': there.touch(); signal.pause()\n"
+    "while not there.exists(): time.sleep(0.01)\n"
+    "sys.exit(1)"
+)
+
+
+@contextmanager
+def parent(script: str, directory: Path) -> Iterator[psutil.Popen]:
+    command = [sys.executable, "-c", PARENT, script]
+    environment = {"PYTHONPATH": str(PROJECT_DIR)}
+    process = psutil.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait(WAIT_SECONDS)
+
+
+def until_two(process: psutil.Popen, without: int = 0) -> list[psutil.Process]:
+    def are_two() -> bool:
+        return len(process.children()) == 2 and without not in [child.pid for child in process.children()]
+
+    wait_until(are_two, "two workers run", WAIT_SECONDS)
+    return process.children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_the_parent_and_every_worker(number: signal.Signals, tmp_path: Path) -> None:
+    with parent(PATIENT, tmp_path) as process:
+        workers = until_two(process)
+        process.send_signal(number)
+        assert process.wait(WAIT_SECONDS) == 0
+        assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_worker_that_crashes_is_started_again_and_the_other_goes_on(tmp_path: Path) -> None:
+    with parent(PATIENT, tmp_path) as process:
+        crashed, other = until_two(process)
+        crashed.kill()
+        assert other in until_two(process, without=crashed.pid)
+
+
+def test_a_worker_that_is_set_up_wrong_ends_all_with_its_exit_code(tmp_path: Path) -> None:
+    with parent(ONE_IS_WRONG, tmp_path) as process:
+        assert process.wait(WAIT_SECONDS) == 1
+        assert (tmp_path / "there").exists()
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    with parent(PATIENT, tmp_path) as process:
+        workers = until_two(process)
+        process.kill()
+        _, alive = psutil.wait_procs(workers, WAIT_SECONDS)
+        assert alive == []
+
+
+def test_the_wait_before_a_restart_doubles_up_to_a_limit_until_a_child_has_lived_long() -> None:
+    restarts = Restarts()
+    waits = [restarts.wait_seconds(0.0) for _ in range(8)]
+    assert waits[:3] == [0.1, 0.2, 0.4]
+    assert waits[-1] == MAX_BACKOFF_SECONDS
+    assert restarts.wait_seconds(SOUND_SECONDS + 1) == 0.1

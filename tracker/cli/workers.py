@@ -1,0 +1,59 @@
+"""Runs a stage as one worker, or as several under a parent, with names and ports that are derived."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import typer
+
+from tracker.cli.options import load_settings
+from tracker.settings import Settings
+from tracker.settings.environment import variable
+
+if TYPE_CHECKING:
+    from tracker.processes.worker_processes import Worker
+
+#: Between the ports of two workers. The stages' default ports differ in their last digit, so they never meet.
+PORT_STEP: Final = 10
+
+
+def run_stage(
+    stage: Literal["process", "sink"], options: Mapping[str, Any], run_one: Callable[[Settings], None]
+) -> None:
+    """Run a stage with these options until it is told to stop, one worker by ``run_one``.
+
+    Raises:
+        ConfigurationError: a variable is no setting, or the only worker can't run as it is set up.
+        pydantic.ValidationError: a setting is not valid, also one that is derived for a worker.
+        typer.Exit: the workers ended with an error.
+    """
+    from tracker.observe.logs import configure_logging
+
+    settings = load_settings(**options)
+    configure_logging(settings)
+    processes: int = getattr(settings, f"{stage}_processes")
+    if not processes:
+        run_one(settings)
+        return
+    from tracker.processes.worker_processes import run_workers
+
+    first_port: int = getattr(settings, f"{stage}_port")
+    workers = list(_workers(stage, options, settings.worker_id, first_port, processes))
+    if code := run_workers(["-m", "tracker", stage], workers):
+        raise typer.Exit(code)
+
+
+def _workers(
+    stage: str, options: Mapping[str, Any], worker_id: str, first_port: int, processes: int
+) -> Iterator["Worker"]:
+    """Yield each worker; the first has the name of a lone one, so that it finds that one's state."""
+    from tracker.processes.worker_processes import Worker
+
+    for number in range(processes):
+        name = worker_id if number == 0 else f"{worker_id}.{number + 1}"
+        port = first_port + number * PORT_STEP
+        own = {**options, "worker_id": name, f"{stage}_port": port, f"{stage}_processes": 0}
+        load_settings(**own)
+        given = {variable(field): str(value) for field, value in own.items() if value is not None}
+        inherited = {key: value for key, value in os.environ.items() if key.upper() not in given}
+        yield Worker(name, {**inherited, **given})
