@@ -185,19 +185,42 @@ def test_metadata_as_an_object_has_the_limits_that_the_processor_has(metadata: A
         assert client.failures[0].reasons == (f"metadata: {reason}",)
 
 
-def test_an_own_events_fields_are_checked_and_its_properties_left_to_the_processor():
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, None),
+        ({"schema": "1.0"}, "schema"),
+        ({"schema": "1-0-" + "1" * 17}, "schema"),
+        ({"schema": None}, "schema"),
+        ({"properties": []}, "properties"),
+        ({"properties": nested(9)}, "properties"),
+        ({"properties": {"a": "x" * 16_384}}, "properties"),
+        ({"user_id": "u" * 129}, "user_id"),
+        ({"event_type": "Purchase"}, "event_type"),
+        ({"event_type": "p" * 65}, "event_type"),
+        ({"metadata": None}, None),
+        ({"metadata": {}}, "metadata"),
+    ],
+)
+def test_an_own_event_names_its_schema_in_the_envelope_and_is_refused_where_the_processor_would(changed, refused):
     client = Kept()
-    client.track("s", "purchase", schema="1-0-0", properties={"amount": 1})
-    client.track("s", "purchase", schema="1.0", properties={"amount": 1})
-    client.track("s", "purchase", schema="1-0-0", properties=[])  # type: ignore[call-overload]
-    client.track("s", "purchase", schema="1-0-0", properties={}, user_id="u" * 129)
-    assert [json.loads(value)["data"]["properties"] for _, value in client.kept] == [{"amount": 1}]
-    assert [failure.reasons[0].partition(":")[0] for failure in client.failures] == ["schema", "properties", "user_id"]
+    event = {"event_type": "purchase", "event_id": "e", "schema": "1-0-0", "properties": {"amount": 1}, **changed}
+    client.track("s", **event)
+    schema = event.pop("schema")
+    record = {"type": "event", "session_id": "s", "timestamp": "2026-11-25T09:30:00Z", "schema": schema, "data": event}
+    if refused is None:
+        ((key, value),) = client.kept
+        assert (json.loads(value)["schema"], json.loads(value)["data"]) == (schema, event)
+        assert decode_source(key, value)["schema"] == schema
+    else:
+        assert [failure.reasons[0].partition(":")[0] for failure in client.failures] == [refused]
+        with pytest.raises(RejectedRecord):
+            decode_source(b"s", json.dumps(record).encode())
 
 
 def test_a_record_that_is_too_large_is_refused():
     client = Kept()
-    client.track("s", "purchase", schema="1-0-0", properties={"much": "x" * 70_000})
+    client.track("s", "click", metadata="€" * 16_384, page_url="€" * 4_096, referrer_url="€" * 4_096)
     assert [failure.code for failure in client.failures] == ["oversized"]
 
 

@@ -11,6 +11,9 @@ from event_tracker_client.items import canonical
 
 #: SchemaVer: model, revision, addition.
 _SCHEMA_VERSION: Final = re.compile(r"[1-9][0-9]*-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
+_MAX_SCHEMA_CHARS: Final = 20
+_OWN_EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_OWN_EVENT_FIELDS: Final = frozenset({"event_type", "properties"})
 
 
 class Rule(Protocol):
@@ -122,12 +125,18 @@ def faults(data: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
     return found
 
 
-def own_event_faults(data: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
-    """Return what is wrong with an event of the user's own type; its properties are for the processor to judge."""
-    own = ("event_type", "schema", "properties")
-    found = faults({name: value for name, value in data.items() if name not in own}, rules)
-    if not isinstance(data["schema"], str) or not _SCHEMA_VERSION.fullmatch(data["schema"]):
+def own_event_faults(schema: Any, data: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
+    """Return what is wrong with an event of the user's own type; whether it fits its schema the processor judges."""
+    found = faults({name: value for name, value in data.items() if name not in _OWN_EVENT_FIELDS}, rules)
+    if not isinstance(schema, str) or len(schema) > _MAX_SCHEMA_CHARS or not _SCHEMA_VERSION.fullmatch(schema):
         found.append("schema: must be a version such as 1-0-0")
-    if not isinstance(data.get("properties"), dict):
-        found.append("properties: must be an object")
+    name = data.get("event_type")
+    if not isinstance(name, str) or not _OWN_EVENT_TYPE.fullmatch(name):
+        found.append("event_type: must be a name in snake_case of at most 64 characters")
+    properties = data.get("properties")
+    fault = rules["metadata"].fault(properties) if isinstance(properties, dict) else "must be an object"
+    if fault is not None:
+        found.append(f"properties: {fault}")
+    if data.get("metadata") is not None:
+        found.append("metadata: an event of your own type has properties instead")
     return found

@@ -163,8 +163,11 @@ class KafkaClient(TrackerClient):
             if "passive" in fields:
                 envelope["passive"] = fields.pop("passive")
                 found += [] if isinstance(envelope["passive"], bool) else ["passive: must be true or false"]
-            check = own_event_faults if "schema" in fields else faults
-            found += check(fields, EVENT_RULES)
+            if "schema" in fields:
+                envelope["schema"] = fields.pop("schema")
+                found += own_event_faults(envelope["schema"], fields, EVENT_RULES)
+            else:
+                found += faults(fields, EVENT_RULES)
         elif kind == "session":
             found += faults(fields, SESSION_RULES)
         if found:
