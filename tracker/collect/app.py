@@ -27,12 +27,12 @@ from tracker.collect.http.connection_limits import ConnectionLimits
 from tracker.collect.http.reply import Handler
 from tracker.collect.live.feed import LiveFeed
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.records.browser import read_tables
 from tracker.collect.reports.pipes import ReportPipes, new_report_session
 from tracker.migration.flags import Flags, read_flags
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
 from tracker.settings import Settings
+from tracker.visitors.browser import read_tables
 
 
 class Collector:

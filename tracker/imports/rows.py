@@ -11,6 +11,8 @@ from tracker.imports.mapping import OPTIONAL, ColumnMapping
 from tracker.imports.paths import REST, Columns, opened
 from tracker.imports.translation import DROPPED, Translation, translation
 from tracker.imports.values import CONVERTERS, TIME, VISITOR_FIELDS, Convert, as_metadata, as_text, epoch_ms, read_time
+from tracker.imports.visitors import VisitorReader
+from tracker.visitors.page import PageReader
 
 Row = Mapping[str, Any]
 
@@ -37,8 +39,9 @@ class _Use(NamedTuple):
 class RowMapper:
     """Turns rows into records by one mapping, and notes what it finds. About 10 us a row; nothing is checked yet."""
 
-    def __init__(self, mapping: ColumnMapping) -> None:
+    def __init__(self, mapping: ColumnMapping, pages: PageReader | None = None) -> None:
         self._mapping = mapping
+        self._visitors = VisitorReader(pages or PageReader())
         uses = [
             (column, _use(mapping, field, rank if len(columns) > 1 else None))
             for field, columns in _columns_of(mapping)
@@ -86,7 +89,7 @@ class RowMapper:
         self.coverage.filled.update(fields.keys())
         time = read_time(fields.pop(TIME, None), self._mapping.time)
         # Without its zone it is written in a quarter of the time.
-        record = _record(fields, time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z")
+        record = self._record(fields, time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z")
         try:
             key, value = record["session_id"].encode(), orjson.dumps(record)
         except (UnicodeEncodeError, orjson.JSONEncodeError) as error:
@@ -129,6 +132,21 @@ class RowMapper:
             raise RejectedRecord("invalid", "metadata: the column behind * holds no object")
         return {**rest, **content}
 
+    def _record(self, fields: dict[str, Any], time: str) -> dict[str, Any]:
+        """Put the fields where a source record has them."""
+        session_id = fields.pop("session_id", None)
+        if session_id is None:
+            raise RejectedRecord("invalid", "session_id: missing")
+        record = {"type": "event", "session_id": session_id, TIME: time}
+        if "passive" in fields:
+            record["passive"] = fields.pop("passive")
+        # In the row's own order: a set's order differs from run to run, and the same row has to give the same bytes.
+        given = {field: fields.pop(field) for field in list(fields) if field in VISITOR_FIELDS}
+        if visitor := self._visitors.filled(given, fields):
+            record["visitor"] = visitor
+        record["data"] = fields
+        return record
+
 
 def _use(mapping: ColumnMapping, field: str, rank: int | None) -> _Use:
     how = translation(mapping, field)
@@ -142,18 +160,3 @@ def _columns_of(mapping: ColumnMapping) -> Iterator[tuple[str, list[str]]]:
             yield field, mapping.columns[field]
         elif field != "metadata" or not mapping.metadata:
             yield field, [field + OPTIONAL]
-
-
-def _record(fields: dict[str, Any], time: str) -> dict[str, Any]:
-    """Put the fields where a source record has them."""
-    session_id = fields.pop("session_id", None)
-    if session_id is None:
-        raise RejectedRecord("invalid", "session_id: missing")
-    record = {"type": "event", "session_id": session_id, TIME: time}
-    if "passive" in fields:
-        record["passive"] = fields.pop("passive")
-    visitor = {field: fields.pop(field) for field in VISITOR_FIELDS & fields.keys()}
-    if visitor:
-        record["visitor"] = visitor
-    record["data"] = fields
-    return record

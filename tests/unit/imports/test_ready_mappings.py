@@ -1,6 +1,6 @@
 """Exports of other tools through the mappings that are ready: events, pages, values as an independent reader has them.
 
-Sessions are held against the rows of a whole import in tests/integration/imports.
+Sessions and campaigns are held against the rows of a whole import in tests/integration/imports.
 """
 
 import json

@@ -243,3 +243,28 @@ def test_whatever_a_file_holds_is_a_record_or_a_reject(row: dict) -> None:
             RowMapper(ColumnMapping(time=time)).map({**ROW, **row})
         except RejectedRecord as rejected:
             assert rejected.detail  # noqa: PT017 - it is one of two that are right
+
+
+def test_a_visitor_is_read_from_page_and_user_agent_as_live_does() -> None:
+    row = {
+        "session_id": "s",
+        "timestamp": "2026-11-28T10:00:00Z",
+        "event_type": "pageview",
+        "page_url": "https://shop.example/?utm_source=news&utm_medium=email&gclid=Cj0K",
+        "referrer_url": "https://search.example/q",
+        "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Mobile/15E148 Safari/604.1",
+        "utm_medium": "newsletter",
+    }
+    mapped = RowMapper(ColumnMapping()).map(row)
+    assert mapped is not None
+    visitor = json.loads(mapped.value)["visitor"]
+    assert (visitor["utm_source"], visitor["click_id"], visitor["referrer_host"]) == ("news", "Cj0K", "search.example")
+    assert (visitor["device_type"], visitor["os"]) == ("mobile", "iOS")
+    assert visitor["utm_medium"] == "newsletter"  # what the row says itself counts
+
+
+def test_a_row_without_a_page_or_a_browser_has_no_visitor() -> None:
+    row = {"session_id": "s", "timestamp": "2026-11-28T10:00:00Z", "event_type": "click"}
+    mapped = RowMapper(ColumnMapping()).map(row)
+    assert mapped is not None
+    assert "visitor" not in json.loads(mapped.value)

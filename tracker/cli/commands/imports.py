@@ -60,11 +60,13 @@ def import_(
     from tracker.imports.records import Import, Rejects
     from tracker.imports.rows import RowMapper
     from tracker.imports.run import require_files
+    from tracker.visitors.page import new_page_reader
 
     require_files(files)
-    what = Import(valid_name(name), files, file_format, RowMapper(read_mapping(mapping)), window_rows)
-    names = None if log_only else datasource_names(datasource)
     settings = command_settings(data_dir=data_dir)
+    mapper = RowMapper(read_mapping(mapping), new_page_reader(settings.campaign_parameters))
+    what = Import(valid_name(name), files, file_format, mapper, window_rows)
+    names = None if log_only else datasource_names(datasource)
     path = None if dry_run else rejects_file or Path(f"{name}.rejects.ndjson")
     with Rejects(path) as rejects:
         code = _import(settings, what, rejects, names, processes, dry_run=dry_run, as_json=as_json)

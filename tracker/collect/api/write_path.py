@@ -19,16 +19,14 @@ from tracker.collect.errors import ErrorCode, RequestError
 from tracker.collect.http.messages import Request, Response
 from tracker.collect.http.reply import Reply
 from tracker.collect.metrics import CollectMetrics
-from tracker.collect.records.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
-from tracker.collect.records.campaign import CampaignReader, read_parameters
 from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_time import TimeLimits
 from tracker.collect.records.json_body import decode_body
-from tracker.collect.records.page import PageReader
 from tracker.collect.records.source_records import EncodedRecord, take_sent_at
-from tracker.errors import ConfigurationError
 from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
+from tracker.visitors.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
+from tracker.visitors.page import new_page_reader
 
 #: A request that is refused for one of these reasons has cost work, and is counted as an invalid event.
 _INVALID: Final[frozenset[ErrorCode]] = frozenset(
@@ -172,10 +170,7 @@ def record_rules(settings: Settings) -> RecordRules:
     Raises:
         ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS or a schema is not valid.
     """
-    try:
-        campaigns = CampaignReader(read_parameters(settings.campaign_parameters))
-    except ValueError as error:
-        raise ConfigurationError(f"TRACKER_CAMPAIGN_PARAMETERS: {error}") from None
+    pages = new_page_reader(settings.campaign_parameters)
     limits = TimeLimits(settings.collect_max_event_age_seconds, settings.collect_max_event_ahead_seconds)
     schemas = read_schemas(settings.schemas_dir)
-    return RecordRules(settings.session_timeout_seconds, schemas, limits, PageReader(campaigns))
+    return RecordRules(settings.session_timeout_seconds, schemas, limits, pages)

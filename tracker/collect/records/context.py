@@ -8,7 +8,7 @@ import msgspec
 
 from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.collect.records.event_time import TimeLimits
-from tracker.collect.records.page import PageReader
+from tracker.visitors.page import PageReader
 
 #: The range that the API allows for a session's inactivity gap; a default outside of it extends the range.
 MIN_TIMEOUT_SECONDS: Final = 300

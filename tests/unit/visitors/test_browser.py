@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from topics.visitor import Visitor
-from tracker.collect.records.browser import Browser, browser_fields
+from tracker.visitors.browser import Browser, browser_fields
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 IPHONE = (

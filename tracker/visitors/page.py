@@ -6,11 +6,24 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from topics.visitor import MAX_HOST_CHARS
-from tracker.collect.records.campaign import CampaignReader
-from tracker.collect.records.visitor_json import json_inside, text
+from tracker.errors import ConfigurationError
+from tracker.visitors.campaign import CampaignReader, read_parameters
+from tracker.visitors.visitor_json import json_inside, text
 
 #: Pairs of page and referrer that are remembered.
 PAGE_CACHE_ENTRIES: Final = 8_192
+
+
+def new_page_reader(campaign_parameters: str) -> "PageReader":
+    """Return what reads pages as TRACKER_CAMPAIGN_PARAMETERS says.
+
+    Raises:
+        ConfigurationError: it is not valid.
+    """
+    try:
+        return PageReader(CampaignReader(read_parameters(campaign_parameters)))
+    except ValueError as error:
+        raise ConfigurationError(f"TRACKER_CAMPAIGN_PARAMETERS: {error}") from None
 
 
 class PageReader:

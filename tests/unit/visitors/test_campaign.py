@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from topics.visitor import MAX_CLICK_ID_CHARS, Visitor
-from tracker.collect.records.campaign import CLICK_ID_PARAMETERS, CampaignReader, read_parameters
-from tracker.collect.records.page import PageReader
+from tracker.visitors.campaign import CLICK_ID_PARAMETERS, CampaignReader, read_parameters
+from tracker.visitors.page import PageReader
 
 SHOP = "https://shop.example"
 CAMPAIGN = {"utm_source": "mail", "utm_campaign": "spring sale"}

@@ -10,7 +10,7 @@ import ua_parser
 
 from topics.fields import MAX_ID_CHARS
 from topics.visitor import MAX_LANGUAGE_CHARS, MAX_USER_AGENT_CHARS, DeviceType
-from tracker.collect.records.visitor_json import json_inside, text
+from tracker.visitors.visitor_json import json_inside, text
 
 #: Browsers that are remembered.
 BROWSER_CACHE_ENTRIES: Final = 8_192
