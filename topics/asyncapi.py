@@ -11,13 +11,14 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from topics import headers
-from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
+from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 from topics.codec import MAX_SOURCE_VALUE_BYTES
 from topics.control import ExpireRecord, FlushRecord
 from topics.dead_letter import DeadLetter
 from topics.event import EventData, EventRecord
 from topics.queue import EventQueueMessage, SessionQueueMessage
 from topics.session import SessionRecord, SessionRow
+from topics.usage import UsageRow
 
 Json = dict[str, Any]
 
@@ -122,6 +123,9 @@ _TOPICS: Final[Sequence[tuple[Topic, Sequence[_Message]]]] = (
     (SESSIONS, (
         _Message("sessionRow", "A session as it stands", "A row of session_v1; the highest version wins.", SessionRow,
                  _FROM_US),
+    )),
+    (USAGE, (
+        _Message("usageRow", "What a workspace has sent", "A row of usage_v1; rows are added up.", UsageRow, _FROM_US),
     )),
     (DEAD_LETTERS, (
         _Message("deadLetter", "What could not be taken", "The record whole, in base64, and the reason.", DeadLetter),

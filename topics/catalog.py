@@ -73,6 +73,13 @@ SESSIONS: Final = Topic(
     purpose="session rows, on their way to session_v1",
     config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "CreateTime"},
 )
+USAGE: Final = Topic(
+    suffix="usage",
+    key="workspace id",
+    value="UsageRow (JSON)",
+    purpose="what each workspace has sent, by minute, on its way to usage_v1",
+    config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "CreateTime"},
+)
 DEAD_LETTERS: Final = Topic(
     suffix="dead-letters",
     key="the rejected record's key, if any",
@@ -114,4 +121,4 @@ LEGACY: Final = Topic(
 )
 
 #: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.
-CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG, HISTORY, LEGACY)
+CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS, CHANGELOG, HISTORY, LEGACY)

@@ -10,6 +10,7 @@ from topics.dead_letter import RejectReason
 from topics.event import EventData, EventRecord, OwnEventRecord
 from topics.metadata import UnfitObject, canonical
 from topics.session import SessionRecord, SessionRow
+from topics.usage import UsageRow
 
 #: Everything that may stand in the source topic, told apart by ``type``.
 SourceRecord = Annotated[
@@ -107,6 +108,6 @@ def rejection(error: ValidationError) -> RejectedRecord:
     return RejectedRecord(reason, "; ".join(lines))
 
 
-def encode(record: SourceRecord | EventData | SessionRow) -> bytes:
+def encode(record: SourceRecord | EventData | SessionRow | UsageRow) -> bytes:
     """Serialise a record to JSON bytes; times come out in ISO 8601 with a ``Z``."""
     return orjson.dumps(record, option=_JSON_OPTIONS)

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, USAGE
 from tracker.cli import main as tracker
 from tracker.process import main as process
 from tracker.table import changelog
@@ -90,7 +90,7 @@ class Doom:
 
 def install(doom: Doom, prefix: str) -> None:
     """Wrap what the checkpoint and the recovery call."""
-    outputs = {topic.name(prefix) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS)}
+    outputs = {topic.name(prefix) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS, USAGE)}
     states = CHANGELOG.name(prefix)
     send_batch, write, merge = AIOKafkaProducer.send_batch, SessionStore.write, SessionStore.merge
 

@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 
 from tests.reference.compare import fold_differences
 from tests.reference.model import Model
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, USAGE
 from topics.headers import SourcePosition, read_position
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
@@ -28,7 +28,7 @@ from tracker.sessions.working_table import Row as TableRow
 #: Problems that are shown in full; the rest is counted.
 SHOWN_PROBLEMS = 5
 
-OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS)
+OUTPUT_TOPICS = (SEQUENCED, SESSIONS, DEAD_LETTERS, USAGE)
 Row = tuple[bytes | None, bytes | None]
 #: A session's workspace, its id, and when it began.
 Session = tuple[str, str, str]
@@ -81,7 +81,9 @@ class Reference:
                 self._table.pop(key, None)
             else:
                 self._table[key] = row
-        for topic, outputs in zip(OUTPUT_TOPICS, (result.events, result.sessions, result.dead_letters), strict=True):
+        for topic, outputs in zip(
+            OUTPUT_TOPICS, (result.events, result.sessions, result.dead_letters, result.usage), strict=True
+        ):
             self.expected[topic.suffix].update(_positioned(outputs))
 
     def _note_event(self, event_id: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from tests.reference.model import Made, Model, Row
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, USAGE
 from topics.headers import SOURCE_POSITION, SOURCE_TIME_MS, read_forwarded_from
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import FORGOTTEN, SessionState
 
-TOPICS = (SEQUENCED.suffix, SESSIONS.suffix, DEAD_LETTERS.suffix)
+TOPICS = (SEQUENCED.suffix, SESSIONS.suffix, DEAD_LETTERS.suffix, USAGE.suffix)
 #: Where chunks are cut differs from run to run, and so does this one.
 NOT_COMPARED = {SOURCE_POSITION, SOURCE_TIME_MS}
 #: How many differences are told.
@@ -25,6 +25,8 @@ def made_of(topic: str, output: Any) -> Made:
     row = orjson.loads(output.value) if output.value else None
     if topic == DEAD_LETTERS.suffix:
         row = {name: row[name] for name in ("reason", "source_offset")}
+    if topic == USAGE.suffix and row is not None:
+        del row["source_topic"]  # the model does not know the log's name
     told = {name: value for name, value in headers.items() if name not in NOT_COMPARED}
     _, offset, index = map(int, headers[SOURCE_POSITION].split(b":"))
     return Made(topic, output.key, row, offset, index, told)
@@ -42,7 +44,7 @@ def differences(model: Model, outputs: Mapping[str, Iterable[Any]]) -> list[str]
 
 def fold_differences(model: Model, result: FoldResult) -> list[str]:
     """What differs between the model's outputs and forwards and those of one fold of the same records."""
-    outputs = (result.events, result.sessions, result.dead_letters)
+    outputs = (result.events, result.sessions, result.dead_letters, result.usage)
     wrong = differences(model, dict(zip(TOPICS, outputs, strict=True)))
     forwards = [
         (place.offset, each.partition) for each in result.forwards if (place := read_forwarded_from(each.headers))

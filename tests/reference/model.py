@@ -27,6 +27,7 @@ from tests.reference.rows import (
     uuid7_birth_ms,
     visitor_of,
 )
+from tests.reference.usage import UsageModel
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 
 #: A session's key, and its workspace where that is not the key's home.
@@ -59,6 +60,7 @@ class Model:
         self.taken: dict[int, int] = {}
         self.made: list[Made] = []
         self.forwarded: list[tuple[int, int]] = []
+        self.usage = UsageModel(rules, partition, lambda *made: self.made.append(Made(*made)))
         self._offset, self._nth = -1, 0
         #: No deadline lies before this; without it, a long log would take hours.
         self._soonest = 0
@@ -71,6 +73,7 @@ class Model:
             if source.timestamp > self.now and flaw != "untimed":
                 self.now = source.timestamp
                 self._time_passes()
+            self.usage.begin(source, self.now)
             if flaw:
                 self._reject(source, flaw)
             elif record["type"] != "tick":
@@ -112,6 +115,7 @@ class Model:
     def _event(self, row: Row, workspace: str, record: Any, place: tuple[int, int], headers: Any) -> None:
         data, session = record["data"], self.sessions.get(row)
         if session and self._is_repeated(data, session):
+            self.usage.note(workspace or owner_of(session), "duplicates")
             return
         event_id = data.get("event_id") or row_id("event_id", record["session_id"], *place)
         if not self._is_open(session, workspace) or is_split(session, record, self.rules):
@@ -122,6 +126,8 @@ class Model:
         elif learns(session, visitor_of(record), self.now):
             self._session_row(row, session)
         session["events"] += 1
+        self.usage.note(workspace or owner_of(session), "events")
+        self.usage.note_bytes(workspace or owner_of(session))
         if not record.get("passive"):
             session["active_ms"] = self.now
         session["remembered"].append((content_of(data), self.now // 1000))
@@ -151,6 +157,7 @@ class Model:
             is_changed, session["active_ms"] = session != before, self.now
             if is_changed:
                 self._session_row(row, session)
+        self.usage.note_bytes(owner_of(session))
         self._close_if_full(row, session)
 
     def _expire(self, row: Row, workspace: str) -> None:
@@ -200,6 +207,7 @@ class Model:
             "closed_ms": 0,
             "reason": "",
         }
+        self.usage.note(owner, "sessions")
         self._session_row(row, session)
         return session
 
@@ -243,6 +251,7 @@ class Model:
         self._soonest = min(self._soonest, self._deadline(session))
 
     def _reject(self, source: Any, reason: str) -> None:
+        self.usage.note_rejected()
         self._make(DEAD_LETTERS.suffix, letter_key_of(source), {"reason": reason, "source_offset": source.offset})
 
     def _make(self, topic: str, key: bytes | None, row: Any, headers: dict[str, bytes] | None = None) -> None:

@@ -66,6 +66,7 @@ def plan_of(rng: Random) -> Plan:
             page_events=rng.choice((1, 2, 64)),
             max_events=rng.choice((4, 15, 100_000)),
             max_context_bytes=rng.choice((5, 8_192)),
+            usage_interval_ms=timeout_ms,
         ),
         chunk_max_records=rng.choice((1, 3, 10, 40)),
         cache_max_sessions=rng.choice((0, 2, 1_000)),

@@ -14,7 +14,7 @@ class Tinybird:
     """The datasources, and every row that ever reached them."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[bytes]] = {"events_v1": [], "session_v1": []}
+        self.rows: dict[str, list[bytes]] = {"events_v1": [], "session_v1": [], "usage_v1": []}
         #: Which records' values were sent, written or not. A record's value is one object from log to request.
         self.sent: dict[int, bytes] = {}
 

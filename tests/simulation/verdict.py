@@ -15,13 +15,21 @@ import orjson
 from tests.reference.compare import fold_differences, table_differences
 from tests.reference.model import Model
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX, SOURCE_TOPIC, PartitionLog
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, USAGE
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS, read_position
 from tracker.kafka.clients import partition_for_key
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold
 from tracker.sessions.keys import is_page
-from tracker.sessions.layouts import WATERMARK_KEY, decode_state, encode_page, encode_state, wins
+from tracker.sessions.layouts import (
+    USAGE_KEY,
+    WATERMARK_KEY,
+    decode_state,
+    encode_page,
+    encode_state,
+    encode_usage,
+    wins,
+)
 from tracker.sessions.outputs import Output
 from tracker.sessions.state import Watermark
 from tracker.sessions.working_table import Row as TableRow
@@ -58,10 +66,13 @@ class Reference:
             SEQUENCED.suffix: result.events,
             SESSIONS.suffix: result.sessions,
             DEAD_LETTERS.suffix: result.dead_letters,
+            USAGE.suffix: result.usage,
         }
         self.table |= {key: row for key, row in result.changed.items() if row.state is not None}
         pages = {key: (page.offset, page.content) for key, page in result.pages.items()}
         self._pages = {key: encode_page(offset, content) for key, (offset, content) in pages.items() if content}
+        usage = result.usage_offset, result.usage_mark
+        self._usage = {USAGE_KEY: encode_usage(*usage)} if result.usage_offset >= 0 else {}
         model = Model(simulation.plan.rules, number, home_of).take(records)
         table = {key: stored.state for key, stored in self.table.items()}
         #: Where the fold itself does not do what the rules say.
@@ -75,7 +86,11 @@ class Reference:
         return decode_state(raw).deadline_ms(self._rules) < self._fold.stream_time_ms
 
     def encoded_table(self) -> dict[bytes, bytes]:
-        return self._pages | {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+        return (
+            self._usage
+            | self._pages
+            | {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+        )
 
 
 def verdict(simulation: "Simulation") -> list[str]:
@@ -84,7 +99,7 @@ def verdict(simulation: "Simulation") -> list[str]:
     references = [Reference(simulation, number) for number in range(simulation.plan.partitions)]
     for number, reference in enumerate(references):
         wrong += reference.broken_rules
-        for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+        for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS, USAGE):
             log = simulation.broker.log(topic.name(PREFIX), number)
             wrong += _differences(log, reference.outputs[topic.suffix])
             wrong += _repeats_sent(simulation, log)
@@ -159,6 +174,9 @@ def _rows_missing(simulation: "Simulation", references: list[Reference]) -> list
     if found_events != expected:
         missing, extra = expected - found_events, found_events - expected
         wrong.append(f"events_v1: {len(missing)} rows missing, {len(extra)} too many: {[*missing, *extra][:SHOWN]}")
+    usage = {output.value for r in references for output in r.outputs[USAGE.suffix]}
+    if set(simulation.tinybird.rows["usage_v1"]) != usage:
+        wrong.append(f"usage_v1: expected {sorted(usage)}\n  found {sorted(simulation.tinybird.rows['usage_v1'])}")
     ids = Counter(orjson.loads(raw)["id"] for raw in expected)
     if simulation.plan.stubs_outlast_the_run:
         wrong += [f"two different rows have the id {row_id}" for row_id, times in ids.items() if times > 1]

@@ -15,7 +15,7 @@ from topics.dead_letter import DeadLetter
 from topics.headers import CUT, FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
 from tracker.kafka.clients import partition_for_key
-from tracker.sessions.ids import missing_event_id
+from tracker.sessions.keys import missing_event_id
 from tracker.settings import Settings
 
 #: What a record batch needs besides the record, and the headers that are added.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, Topic
+from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 
 Operation = Literal["Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "IdempotentWrite"]
 Resource = Literal["topic", "group", "cluster"]
@@ -52,6 +52,7 @@ def _process(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SEQUENCED, WRITE, "numbered events")
     yield _topic(prefix, SESSIONS, WRITE, "session rows")
     yield _topic(prefix, DEAD_LETTERS, WRITE, "what can't be taken")
+    yield _topic(prefix, USAGE, WRITE, "usage")
     yield _group(prefix, "process", READ, "the processors' group")
     yield _idempotence()
 
@@ -59,6 +60,7 @@ def _process(prefix: str) -> Iterator[Need]:
 def _sink(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SEQUENCED, READ, "rows of events")
     yield _topic(prefix, SESSIONS, READ, "rows of sessions")
+    yield _topic(prefix, USAGE, READ, "rows of usage")
     yield _topic(prefix, DEAD_LETTERS, WRITE, "what Tinybird refuses")
     yield _group(prefix, "sink", READ, "the sinks' group")
     yield _idempotence()
@@ -73,7 +75,7 @@ def _topics(prefix: str) -> Iterator[Need]:
 def _replay(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, SOURCE, READ, "what is folded again")
     yield _topic(prefix, HISTORY, READ, "what operators have decided about the log", optional=True)
-    for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+    for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS, USAGE):
         yield _topic(prefix, topic, READ, "what --compare holds against", optional=True)
     yield _group(prefix, "process", ("Describe",), "how far live has come, and how it spreads keys")
     yield _own(prefix, "replay.", "the outputs of generations")

@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from tracker.errors import ConfigurationError
 from tracker.processes.config_file import read_config
-from tracker.sessions.ids import birth_ms
+from tracker.sessions.keys import birth_ms
 
 Lane = Literal["tracker", "legacy", "shadow"]
 TRACKER: Final = frozenset({"tracker"})

@@ -21,7 +21,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
+from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, USAGE
 from topics.dead_letter import DeadLetter
 from topics.headers import SOURCE_OFFSET, SOURCE_TIME_MS
 from tracker.dead_letters.floods import Floods
@@ -31,7 +31,7 @@ from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.process import metrics
 from tracker.process.forwards import Forwarder
 from tracker.process.lease import SessionLease
-from tracker.sessions.layouts import WATERMARK_KEY, offset_of
+from tracker.sessions.layouts import USAGE_KEY, WATERMARK_KEY, offset_of
 from tracker.sessions.outputs import FoldResult
 from tracker.streaming.chunk import Chunk
 from tracker.table.changelog import read_to_end
@@ -64,6 +64,7 @@ class Checkpoint:
         self._sequenced = SEQUENCED.name(topic_prefix)
         self._sessions = SESSIONS.name(topic_prefix)
         self._dead_letters = DEAD_LETTERS.name(topic_prefix)
+        self._usage = USAGE.name(topic_prefix)
 
     async def run(self, chunk: Chunk) -> None:
         """Take one chunk through all steps, or drop it whole if its lease dies on the way.
@@ -90,7 +91,9 @@ class Checkpoint:
         lease.watermark = chunk.end - 1
         self._floods.passed(lease.topic, lease.partition, chunk.end)
         if lease.contested:
-            lease.take_in([*result.changed, *result.pages])  # not ours but the store's: somebody else's may have won
+            lease.take_in(
+                [*result.changed, *result.pages, USAGE_KEY]
+            )  # not ours but the store's: somebody else's may have won
         else:
             lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
@@ -137,6 +140,7 @@ class Checkpoint:
             send_batches(self._producer, self._sequenced, partition, result.events),
             send_batches(self._producer, self._sessions, partition, result.sessions),
             send_batches(self._producer, self._dead_letters, partition, result.dead_letters),
+            send_batches(self._producer, self._usage, partition, result.usage),
             self._forwarder.send(result.forwards),
         )
 

@@ -1,7 +1,7 @@
 """What a processor holds for a leased partition: its table, its fold, and W."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -15,7 +15,7 @@ from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.fold import PartitionFold, PartitionOf
 from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.keys import META_PREFIX, page_number, row_of_page
-from tracker.sessions.layouts import decode_lifetime, decode_state, offset_of
+from tracker.sessions.layouts import USAGE_KEY, decode_lifetime, decode_state, offset_of
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import Watermark
 from tracker.streaming.lease import Lease
@@ -110,6 +110,7 @@ class SessionLease(Lease):
             seal=seal,
             schemas=schemas,
         )
+        self.fold.usage.resume(*store.usage())
 
     @property
     def store(self) -> SessionStore:
@@ -121,10 +122,12 @@ class SessionLease(Lease):
         """What is written down with W: the fold's own, and which log it is of."""
         return msgspec.structs.replace(self.fold.mark, topic_id=self._log_id.source, partitions=self._log_id.partitions)
 
-    def take_in(self, keys: Iterable[bytes]) -> None:
+    def take_in(self, keys: Collection[bytes]) -> None:
         """Let what is in memory follow what was merged into the store."""
         self.table.forget(keys)
         self.fold.forget(keys)
+        if USAGE_KEY in keys:
+            self.fold.usage.resume(*self.store.usage())
         for key in keys:
             raw = self.store.get(key) if not key.startswith(META_PREFIX) else None
             if raw is not None:

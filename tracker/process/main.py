@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, SEQUENCED, SESSIONS, SOURCE
+from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, SEQUENCED, SESSIONS, SOURCE, USAGE
 from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TABLE: Final = "sessions"
-TOPICS: Final = (SOURCE, SEQUENCED, SESSIONS, DEAD_LETTERS, CHANGELOG, HISTORY)
+TOPICS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS, CHANGELOG, HISTORY)
 #: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
 RECORD_BATCH_MAX_BYTES: Final = 900_000
 #: One fetch of one changelog partition: large, because recovery reads nothing else.

@@ -6,6 +6,7 @@ session close late (by what it is off) or a tick useless, never a session close 
 """
 
 import asyncio
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -17,6 +18,9 @@ from tracker.process.lease import SessionLease
 from tracker.streaming.lease import LeaseBook
 
 log = structlog.get_logger()
+
+#: Usage that no record has put out waits for a tick so long: with traffic, none is needed.
+USAGE_WAIT_MS: Final = 5 * 60_000
 
 
 async def tick_forever(leases: LeaseBook, producer: AIOKafkaProducer, interval_ms: int) -> None:
@@ -37,4 +41,5 @@ def is_due(lease: SessionLease, now_ms: int) -> bool:
     if not lease.alive or lease.chunks_in_flight:
         return False
     next_ms = lease.fold.deadlines.next_ms
-    return bool(lease.store.overwritten) or (next_ms is not None and next_ms < now_ms)
+    has_usage = lease.fold.usage.due_ms + USAGE_WAIT_MS < now_ms
+    return has_usage or bool(lease.store.overwritten) or (next_ms is not None and next_ms < now_ms)

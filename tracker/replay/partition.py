@@ -85,7 +85,7 @@ class PartitionReplay:
             self._checkpoint(result, end - 1, fold.mark)
             table.keep(result.changed)
             begin = end
-            outputs += len(shown.events) + len(shown.sessions) + len(shown.dead_letters)
+            outputs += len(shown.events) + len(shown.sessions) + len(shown.dead_letters) + len(shown.usage)
             self._tell(end, outputs, fold.stream_time_ms)
             if stopping() or self.target.is_done(fold.stream_time_ms):
                 break
@@ -102,7 +102,7 @@ class PartitionReplay:
         _, mark = self.store.watermark()
         deadlines = Deadlines()
         deadlines.load({key: decode_lifetime(raw).deadline_ms(self.rules) for key, raw in self.store.states()})
-        return PartitionFold(
+        fold = PartitionFold(
             topic=self.topic,
             partition=self.plan.partition,
             partition_of=self.partition_of,
@@ -114,6 +114,8 @@ class PartitionReplay:
             seal=self.seal,
             schemas=self.schemas,
         )
+        fold.usage.resume(*self.store.usage())
+        return fold
 
     def _chunk_max_records(self) -> int:
         return CHUNK_MAX_RECORDS if self.limiter is None else min(CHUNK_MAX_RECORDS, int(self.limiter.max_rate))

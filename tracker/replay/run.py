@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.kafka import admin
 from tracker.kafka.access import require_access
@@ -24,6 +23,7 @@ from tracker.replay.generation import Generation
 from tracker.replay.partition import Progress
 from tracker.replay.plan import PartitionPlan, Plan, Request, share_out
 from tracker.replay.planner import make_plan
+from tracker.replay.targets import OUTPUT_TOPICS
 from tracker.replay.worker import EXIT_INTERRUPTED
 from tracker.settings import Settings
 
@@ -68,7 +68,7 @@ async def prepare(settings: Settings, request: Request, *, dry_run: bool = False
     if not dry_run:
         if request.target == "topics":
             own = settings.model_copy(update={"topic_prefix": generation.topic_prefix})
-            await admin.create_topics(own, (SEQUENCED, SESSIONS, DEAD_LETTERS))
+            await admin.create_topics(own, OUTPUT_TOPICS)
         generation.create(plan)
     return generation, plan, False
 

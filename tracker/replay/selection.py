@@ -25,6 +25,7 @@ def _kept(result: FoldResult, is_kept: Callable[[Output], bool]) -> FoldResult:
         events=list(filter(is_kept, result.events)),
         sessions=list(filter(is_kept, result.sessions)),
         dead_letters=list(filter(is_kept, result.dead_letters)),
+        usage=list(filter(is_kept, result.usage)),
     )
 
 

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, USAGE, Topic
 from topics.headers import SourcePosition, read_position
 from tracker.kafka.log_reader import LogRange, first_record, whole_range
 from tracker.kafka.record_batches import send_batches
@@ -22,9 +22,14 @@ Ingest = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[None]]
 NewReader = Callable[[], AIOKafkaConsumer]
 
 
+#: Where a fold's outputs go.
+OUTPUT_TOPICS: Final = (SEQUENCED, SESSIONS, DEAD_LETTERS, USAGE)
+
+
 def outputs_by_topic(result: FoldResult) -> tuple[tuple[Topic, list[Output]], ...]:
     """Return a fold's outputs, each kind with its topic."""
-    return (SEQUENCED, result.events), (SESSIONS, result.sessions), (DEAD_LETTERS, result.dead_letters)
+    outputs = result.events, result.sessions, result.dead_letters, result.usage
+    return tuple(zip(OUTPUT_TOPICS, outputs, strict=True))
 
 
 class Target(Protocol):
@@ -59,7 +64,7 @@ class TopicTarget:
     async def start(self, notes: bytes | None) -> None:  # noqa: ARG002 - the topics themselves say how far they are
         """Look up the last output of each topic."""
         async with self._new_reader() as reader:
-            for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+            for topic in OUTPUT_TOPICS:
                 last = await _last_position(reader, TopicPartition(topic.name(self._prefix), self._partition))
                 if last is not None:
                     self._last[topic.suffix] = last
@@ -108,7 +113,7 @@ class CompareTarget:
 
     def __init__(self, new_reader: NewReader, live_prefix: str, partition: int) -> None:
         self._new_reader = new_reader
-        names = {topic.suffix: topic.name(live_prefix) for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS)}
+        names = {topic.suffix: topic.name(live_prefix) for topic in OUTPUT_TOPICS}
         self._readers = {suffix: new_reader() for suffix in names}
         self._live = {
             suffix: LiveOutputs(self._readers[suffix], TopicPartition(name, partition))

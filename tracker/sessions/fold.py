@@ -53,21 +53,21 @@ from heapq import heappop, heappush
 
 from topics.codec import RejectedRecord
 from topics.dead_letter import LOG_APPEND_TIME
-from topics.headers import LogPlace, read_forwarded_from, read_unreadable
+from topics.headers import LogPlace, read_unreadable
 from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
 from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
 from tracker.sessions.context import context_of, ended_by, first_touches, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
-from tracker.sessions.ids import looks_used, missing_event_id, renewed_session_id
-from tracker.sessions.keys import session_key
+from tracker.sessions.keys import looks_used, missing_event_id, renewed_session_id, session_key
 from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.memory import EventMemory, ReadPages, identity_of, remember_as_layout_2
 from tracker.sessions.outbox import Outbox
 from tracker.sessions.outputs import FoldResult, SourceInput, TakenEvent
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import FORGOTTEN, SessionState, Watermark, forgotten
+from tracker.sessions.usage import Usage
 from tracker.sessions.working_table import At, Lookup, Row, WorkingTable
 
 #: Says which partition a key belongs to.
@@ -103,9 +103,11 @@ class PartitionFold:
         # The log of an import has the times of its files.
         self._needs_log_time = not rules.keys_are_used
         self._seal = seal
-        self._at = At()
-        self._table = WorkingTable(self._at, lookup, has_homes_only=rules.layout < LAYOUT)
-        self._outbox = Outbox(self._at, topic, partition, seal, layout=rules.layout)
+        self._has_seals = rules.layout >= LAYOUT  # workers of 0.1.0 make none
+        self._at = At(now_ms=mark.stream_time_ms)
+        self._table = WorkingTable(self._at, lookup, has_homes_only=not self._has_seals)
+        self.usage = Usage(self._at, topic, partition, rules)
+        self._outbox = Outbox(self._at, topic, partition, seal, self.usage, layout=rules.layout)
         self._memory = EventMemory(
             self._at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events
         )
@@ -126,8 +128,10 @@ class PartitionFold:
         self._table.begin_chunk(result.changed)
         self._outbox.begin_chunk(result)
         self._memory.begin_chunk(result.pages)
+        self.usage.begin_chunk(result)
         for record in records:
             self.apply(record)
+        self.usage.end_chunk()
         return result
 
     def apply(self, source: SourceInput) -> None:
@@ -138,7 +142,9 @@ class PartitionFold:
             self._outbox.reject(source, RejectedRecord("untimed", "the broker has not stamped it (CreateTime)"))
             return
         if source.timestamp > self.stream_time_ms:
-            self.stream_time_ms = source.timestamp
+            self.stream_time_ms = self._at.now_ms = source.timestamp
+            if source.timestamp >= self.usage.due_ms:
+                self.usage.put_out()
             self._close_passed()
         if source.headers and (verdict := read_unreadable(source.headers)) is not None:
             self._outbox.reject(source, RejectedRecord(*verdict))
@@ -162,7 +168,7 @@ class PartitionFold:
     def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
-        place = self._forwarded_from(source, key) if source.headers else None
+        place = self._seal.place_of(source, key, is_needed=self._has_seals) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
         if row.session is None and (home := self._partition_of(key)) != self._partition:
@@ -175,7 +181,7 @@ class PartitionFold:
             self._event(row, workspace_id, record, place or LogPlace(self._partition, source.offset), source)
         elif isinstance(record, Session):
             counts.sessions += 1
-            self._session(row, workspace_id, record)
+            self._session(row, workspace_id, record, source)
         elif isinstance(record, Expire):
             counts.expires += 1
             self._expire(row, workspace_id)
@@ -183,20 +189,14 @@ class PartitionFold:
             counts.flushes += 1
             self._outbox.flush(key)
 
-    def _forwarded_from(self, source: SourceInput, key: bytes) -> LogPlace | None:
-        """Return where a record stood that a processor of ours has forwarded; None if none has."""
-        place = read_forwarded_from(source.headers)
-        if place is None or self._rules.layout < LAYOUT:  # workers of 0.1.0 make no seals
-            return place
-        return place if self._seal.holds(source.headers, place, key, source.value) else None
-
     def _event(self, row: Row, workspace_id: str, record: Event, place: LogPlace, source: SourceInput) -> None:
         state, details, event_id, identity = row.session, details_of(record), record.data.event_id, None
         if event_id:
             identity = identity_of(event_id, details)
             verdict = "new" if state is None else self._memory.judge(row.key, state, identity, self.stream_time_ms)
-            if verdict == "duplicate":
+            if state is not None and verdict == "duplicate":
                 self._result.counts.duplicates += 1
+                self.usage.duplicate(workspace_id or state.workspace_id)
                 return
             self._result.counts.reused_event_ids += verdict == "reused"
         else:
@@ -220,6 +220,8 @@ class PartitionFold:
         """Give an event the next number of its session. A closed session stays closed, and its row says so."""
         counts = self._result.counts
         counts.events += 1
+        if self.usage.interval_ms:
+            self.usage.event(event.workspace_id or state.workspace_id, event.source)
         state.sequence += 1
         if not event.record.passive:
             state.touch(self.stream_time_ms)
@@ -231,7 +233,7 @@ class PartitionFold:
             self._outbox.session(row.key, state, is_late=True)
         self._table.put(row, state)
 
-    def _session(self, row: Row, workspace_id: str, record: Session) -> None:
+    def _session(self, row: Row, workspace_id: str, record: Session, source: SourceInput) -> None:
         state, timeout_ms, is_told = row.session, record.data.timeout_seconds * 1000, True
         if state is None or not state.is_open or ended_by(state, workspace_id, record, self._rules):
             state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
@@ -239,6 +241,7 @@ class PartitionFold:
             state.touch(self.stream_time_ms)
             is_told = not record.open_only and self._enrich(state, workspace_id, record, timeout_ms)
             self.deadlines.arm(row.key, state.deadline_ms(self._rules))
+        self.usage.session_record(state.workspace_id, source)
         if is_told:
             self._outbox.session(row.key, state)
         self._table.put(row, state)
@@ -290,6 +293,7 @@ class PartitionFold:
             touches=first_touches(visitor, now, rules),
         )
         self._result.counts.opened += 1
+        self.usage.opened(owner)
         self.deadlines.arm(row.key, state.deadline_ms(rules))
         return state
 

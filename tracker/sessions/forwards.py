@@ -15,12 +15,11 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
-from topics.headers import FORWARD_SEAL, FORWARDED_FROM, Headers, LogPlace
+from topics.headers import FORWARD_SEAL, FORWARDED_FROM, Headers, LogPlace, read_forwarded_from
 from tracker.sessions.outputs import Forward, SourceInput
 
 #: A record's own headers go with it up to this size; beyond it, none do. They are not ours, and a batch is limited.
 MAX_CARRIED_HEADERS_BYTES: Final = 8_192
-
 
 _SEAL_BYTES: Final = 16
 _PERSON: Final = b"tracker forwards"
@@ -41,6 +40,13 @@ class ForwardSeal:
         return blake2b(
             b"".join((head, key, value or b"")), digest_size=_SEAL_BYTES, key=self._key, person=_PERSON
         ).digest()
+
+    def place_of(self, source: SourceInput, key: bytes, *, is_needed: bool) -> LogPlace | None:
+        """Return where a record stood that a processor of ours has forwarded; None if none has."""
+        place = read_forwarded_from(source.headers)
+        if place is None or not is_needed:
+            return place
+        return place if self.holds(source.headers, place, key, source.value) else None
 
     def holds(self, headers: Iterable[tuple[str, bytes]], place: LogPlace, key: bytes, value: bytes | None) -> bool:
         """Return whether a record carries the seal of its place."""

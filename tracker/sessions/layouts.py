@@ -17,7 +17,7 @@ import msgspec
 from tracker.errors import ConfigurationError
 from tracker.sessions.keys import META_PREFIX
 from tracker.sessions.memory import from_layout_2, to_layout_2
-from tracker.sessions.state import Lifetime, SessionState, Watermark
+from tracker.sessions.state import Lifetime, SessionState, UsageMark, Watermark
 
 LAYOUT: Final = 3
 #: Every layout that is read.
@@ -31,6 +31,8 @@ _FIRST_ARRAY_BYTE: Final = 0x90
 
 #: The key of the watermark's row.
 WATERMARK_KEY: Final = META_PREFIX + b"watermark"
+#: The key of the row of what is counted and not put out yet.
+USAGE_KEY: Final = META_PREFIX + b"usage"
 
 
 class UnknownLayoutError(ConfigurationError):
@@ -71,6 +73,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(SessionState).decode
 _decode_lifetime = msgspec.msgpack.Decoder(Lifetime).decode
 _decode_watermark = msgspec.msgpack.Decoder(Watermark).decode
+_decode_usage = msgspec.msgpack.Decoder(UsageMark).decode
 _decode_state_2 = msgspec.msgpack.Decoder(_State2).decode
 _decode_lifetime_2 = msgspec.msgpack.Decoder(_Lifetime2).decode
 
@@ -151,6 +154,16 @@ def decode_watermark(value: bytes) -> Watermark:
         return _decode_watermark(memoryview(value)[_BODY_AT:])
     require_readable(value)
     return _decode_watermark(memoryview(value)[OFFSET_BYTES:])
+
+
+def encode_usage(offset: int, mark: UsageMark) -> bytes:
+    """Serialise the counts of usage with the last source offset counted. They have been written from layout 3 on."""
+    return offset.to_bytes(OFFSET_BYTES, "big") + _LAYOUT_BYTE + _encode(mark)
+
+
+def decode_usage(value: bytes) -> UsageMark:
+    """Read the counts of usage back; their offset is read by ``offset_of``."""
+    return _decode_usage(memoryview(value)[_BODY_AT:])
 
 
 def require_readable(value: bytes) -> None:

@@ -19,19 +19,21 @@ from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.outputs import FoldResult, Output, SourceInput, TakenEvent
 from tracker.sessions.rows import EventRows, dead_letter, session_row
 from tracker.sessions.state import SessionState
+from tracker.sessions.usage import Usage
 from tracker.sessions.working_table import At
 
 
 class Outbox:
     """Gathers what the records of one partition give, and counts the outputs of each record."""
 
-    __slots__ = ("_at", "_partition", "_result", "_rows", "_seal", "_topic", "_write_position")
+    __slots__ = ("_at", "_partition", "_result", "_rows", "_seal", "_topic", "_usage", "_write_position")
 
-    def __init__(self, at: At, topic: str, partition: int, seal: ForwardSeal, *, layout: int) -> None:
+    def __init__(self, at: At, topic: str, partition: int, seal: ForwardSeal, usage: Usage, *, layout: int) -> None:
         self._at = at
         self._topic = topic
         self._partition = partition
         self._seal = seal
+        self._usage = usage
         self._rows = EventRows()
         self._write_position = write_position if layout >= LAYOUT else write_old_position
         self._result = FoldResult()
@@ -74,6 +76,7 @@ class Outbox:
         """Put out a record as a dead letter."""
         rejects = self._result.counts.rejected
         rejects[rejected.reason] = rejects.get(rejected.reason, 0) + 1
+        self._usage.rejected(source)
         letter = dead_letter(source, self._topic, self._partition, rejected)
         self._result.dead_letters.append(Output(letter_key(source.key), letter, self._headers()))
 

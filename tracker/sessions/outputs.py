@@ -9,6 +9,7 @@ from topics.dead_letter import RawRecord, RejectReason
 from topics.headers import Headers
 from topics.records import Event
 from topics.session import CloseReason
+from tracker.sessions.state import UsageMark
 from tracker.sessions.working_table import Row
 
 #: One record of the source topic as the fold sees it: a tick has no key, and most records have no headers.
@@ -101,4 +102,9 @@ class FoldResult:
     changed: dict[bytes, Row] = field(default_factory=dict)
     #: Pages of event ids by their keys.
     pages: dict[bytes, ChangedPage] = field(default_factory=dict)
+    #: Usage that is put out.
+    usage: list[Output] = field(default_factory=list)
+    #: Usage that is not put out yet, and the source offset that changed it last; -1: nothing has.
+    usage_mark: UsageMark = field(default_factory=UsageMark)
+    usage_offset: int = -1
     counts: Counts = field(default_factory=Counts)

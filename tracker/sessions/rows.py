@@ -12,7 +12,7 @@ from topics.codec import RejectedRecord, encode
 from topics.records import Event, details_of
 from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionRow
 from topics.visitor import VISITOR_DEFAULTS
-from tracker.sessions.ids import event_row_id
+from tracker.sessions.keys import event_row_id
 from tracker.sessions.outputs import SourceInput, TakenEvent
 from tracker.sessions.state import SessionState
 

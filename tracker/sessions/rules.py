@@ -13,6 +13,7 @@ RenewalContext = Literal["all", "identity", "none"]
 CampaignChange = Literal["keep", "split"]
 
 SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
 DAY_MS: Final = 24 * 3_600_000
 
 
@@ -41,6 +42,8 @@ class Rules:
     keys_are_used: bool = False
     max_events: int = 100_000
     max_context_bytes: int = 8_192
+    #: For how long usage is counted before it is put out (``tracker.sessions.usage``); 0: it is not counted.
+    usage_interval_ms: int = 0
     #: The layout in which states are written (``tracker.sessions.layouts``). Under layout 2 the fold keeps to what a
     #: worker of 0.1.0 can carry on: one workspace a key, and the last 128 event ids.
     layout: int = 3

@@ -162,3 +162,20 @@ class Watermark(msgspec.Struct, array_like=True, kw_only=True):
     forwarded: dict[int, int] = msgspec.field(default_factory=dict)
     topic_id: str = ""
     partitions: int = 0
+
+
+class UsageCount(msgspec.Struct, array_like=True):
+    """What one workspace has sent. ``bytes`` are keys and values of its numbered events and its session records."""
+
+    events: int = 0
+    sessions: int = 0
+    bytes: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+
+class UsageMark(msgspec.Struct, array_like=True):
+    """The counts by workspace that are not put out yet, and the minute of stream time in which they began."""
+
+    minute_ms: int = 0
+    counts: dict[str, UsageCount] = msgspec.field(default_factory=dict)

@@ -9,10 +9,11 @@ from tracker.sessions.state import FORGOTTEN, SessionState
 
 @dataclass(slots=True)
 class At:
-    """The record at hand: its offset, and how many outputs it has given."""
+    """The record at hand: its offset, how many outputs it has given, and stream time."""
 
     offset: int = -1
     outputs: int = 0
+    now_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.sessions.forwards import ForwardSeal
-from tracker.sessions.rules import CampaignChange, RenewalContext, Rules
+from tracker.sessions.rules import MINUTE_MS, CampaignChange, RenewalContext, Rules
 
 
 class ProcessSettings(BaseModel):
@@ -69,6 +69,10 @@ class ProcessSettings(BaseModel):
         description="secret by which processors know what they have forwarded themselves; the same for all of them, "
         "and for replays",
     )
+    usage_counted: bool = Field(
+        default=False,
+        description="whether events, sessions, bytes and rejected records are counted for each workspace, for usage_v1",
+    )
     tick_interval_ms: int = Field(
         default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
     )
@@ -108,4 +112,5 @@ class ProcessSettings(BaseModel):
             layout=2 if self.upgrade_from else 3,
             max_events=self.session_max_events,
             max_context_bytes=self.session_max_context_bytes,
+            usage_interval_ms=MINUTE_MS if self.usage_counted else 0,
         )

@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from topics.catalog import DEAD_LETTERS, SEQUENCED
 from topics.catalog import SESSIONS as SESSIONS_TOPIC
+from topics.catalog import USAGE as USAGE_TOPIC
 from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.errors import ConfigurationError
 from tracker.kafka.access import wait_for_access
@@ -31,7 +32,7 @@ from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, ser
 from tracker.streaming.readiness import Readiness, pages_of
 from tracker.streaming.topic_watch import Found, TopicWatch
 from tracker.streaming.watches import watch_access, watch_assignment, watch_lag
-from tracker.tinybird.client import EVENTS, SESSIONS, TinybirdClient
+from tracker.tinybird.client import EVENTS, SESSIONS, USAGE, TinybirdClient
 from tracker.tinybird_clients import tinybird_client
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 #: Which output topic feeds which datasource.
-DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS))
-TOPICS: Final = (SEQUENCED, SESSIONS_TOPIC, DEAD_LETTERS)
+DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS), (USAGE_TOPIC, USAGE))
+TOPICS: Final = (SEQUENCED, SESSIONS_TOPIC, USAGE_TOPIC, DEAD_LETTERS)
 #: What is held when partitions are revoked is shipped and committed within this time, or sent by their next owner.
 HAND_OVER_SECONDS: Final = 3.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tracker.sessions.layouts import WATERMARK_KEY, encode_page, encode_state, encode_watermark
+from tracker.sessions.layouts import USAGE_KEY, WATERMARK_KEY, encode_page, encode_state, encode_usage, encode_watermark
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.state import Watermark
 from tracker.table.store import Row
@@ -11,11 +11,13 @@ from tracker.table.store import Row
 def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterator[Row]:
     """Yield the rows that a chunk has changed, in the order in which they have to be written.
 
-    Pages come before the states that refer to them; removals and W come last. If the process is killed between two
-    batches, a state that was written says that it has had its records, and finds its pages; a stub or a page that is
-    already gone could not.
+    Usage comes first: it has counted what any state says that it has had. Pages come before the states that refer to
+    them; removals and W come last. If the process is killed between two batches, a state that was written says that it
+    has had its records, and finds its pages; a stub or a page that is already gone could not.
     """
     removed: list[Row] = []
+    if result.usage_offset >= 0:
+        yield USAGE_KEY, result.usage_offset, encode_usage(result.usage_offset, result.usage_mark)
     for key, (offset, content) in result.pages.items():
         if content is None:
             removed.append((key, offset, None))

@@ -18,13 +18,15 @@ from tracker.sessions.layouts import (
     LAYOUT,
     OFFSET_BYTES,
     READABLE,
+    USAGE_KEY,
     WATERMARK_KEY,
+    decode_usage,
     decode_watermark,
     offset_of,
     require_readable,
     wins,
 )
-from tracker.sessions.state import Watermark
+from tracker.sessions.state import UsageMark, Watermark
 from tracker.table.database import Database, RocksDatabase
 
 log = structlog.get_logger()
@@ -145,6 +147,11 @@ class SessionStore:
         if raw is None:
             return -1, Watermark(stream_time_ms=0, layout=min(READABLE))
         return offset_of(raw), decode_watermark(raw)
+
+    def usage(self) -> tuple[int, UsageMark]:
+        """Return the last source offset counted (-1: none), and the counts that are not put out yet."""
+        raw = self._db.get(USAGE_KEY)
+        return (-1, UsageMark()) if raw is None else (offset_of(raw), decode_usage(raw))
 
     def states(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every session's key and encoded state."""

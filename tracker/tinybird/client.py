@@ -27,6 +27,7 @@ from tracker.tinybird.pacing import ApiLimits
 
 EVENTS: Final = "events_v1"
 SESSIONS: Final = "session_v1"
+USAGE: Final = "usage_v1"
 #: An error about a thousand rows needs no thousand lines.
 MAX_SHOWN_ROWS: Final = 5
 
@@ -78,7 +79,7 @@ class TinybirdClient:
         shipped = shipped_datasources()
         self._events = replace(shipped[EVENTS], name=events)
         self._sessions = replace(shipped[SESSIONS], name=sessions)
-        datasources = (self._events, self._sessions)
+        datasources = (self._events, self._sessions, shipped[USAGE])
         self._decoders = {datasource.name: row_decoder(datasource) for datasource in datasources}
         self._deliveries = {
             datasource.name: Delivery(self._api, datasource.name, self._limits, Lookup(self._api, datasource))

@@ -103,7 +103,8 @@ class Lookup:
 
 def _key_columns(datasource: Datasource) -> tuple[str, ...]:
     columns = tuple(column.strip() for column in datasource.sorting_key.split(","))
-    return (*columns, datasource.version_column) if datasource.version_column else columns
+    version = datasource.version_column
+    return (*columns, version) if version and version not in columns else columns
 
 
 def _identity(row: bytes, columns: Sequence[str]) -> Identity:

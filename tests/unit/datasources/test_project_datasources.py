@@ -12,6 +12,7 @@ import typing_extensions
 from tests.fixtures.kafka import PROJECT_DIR
 from topics.event import EventData
 from topics.session import SessionRow
+from topics.usage import UsageRow
 from tracker.datasources.files import Datasource, read_datasources, shipped_datasources
 
 DATASOURCES = {datasource.name: datasource for datasource in read_datasources(PROJECT_DIR / "tinybird")}
@@ -39,7 +40,9 @@ def python_type(hint: Any) -> tuple[type, bool]:
     return hint, False
 
 
-@pytest.mark.parametrize(("name", "row"), [("events_v1", EventData), ("session_v1", SessionRow)])
+@pytest.mark.parametrize(
+    ("name", "row"), [("events_v1", EventData), ("session_v1", SessionRow), ("usage_v1", UsageRow)]
+)
 def test_columns_are_the_fields_in_their_order_and_types(name: str, row: type):
     fields = typing_extensions.get_type_hints(row, include_extras=True)
     columns = DATASOURCES[name].columns
@@ -53,7 +56,7 @@ def test_columns_are_the_fields_in_their_order_and_types(name: str, row: type):
 
 
 def test_there_is_a_datasource_for_each_row_and_no_other():
-    assert set(DATASOURCES) == {"events_v1", "session_v1"}
+    assert set(DATASOURCES) == {"events_v1", "session_v1", "usage_v1"}
 
 
 def test_a_resent_event_collapses_by_its_id_and_a_session_by_its_version():

@@ -9,7 +9,7 @@ from topics.codec import source_adapter
 from topics.dead_letter import CREATE_TIME
 from topics.event import EventData
 from topics.session import SESSION_ONLY_FIELDS, SessionRow
-from tracker.sessions.ids import renewed_session_id
+from tracker.sessions.keys import renewed_session_id
 from tracker.sessions.rules import Rules
 
 KEY = "visitor-1"

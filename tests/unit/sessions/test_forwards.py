@@ -5,7 +5,7 @@ import pytest
 from tests.sessions_log import START_MS, Log, Record, rows
 from topics.headers import FORWARD_SEAL, FORWARDED_FROM, LogPlace, read_forwarded_from
 from tracker.sessions.forwards import MAX_CARRIED_HEADERS_BYTES, ForwardSeal
-from tracker.sessions.ids import missing_event_id
+from tracker.sessions.keys import missing_event_id
 from tracker.sessions.outputs import FoldResult
 from tracker.sessions.rules import Rules
 
