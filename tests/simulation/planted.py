@@ -185,9 +185,9 @@ def _one_event_at_the_least(key: str, state: SessionState, offset: int, *, is_la
     return session_row(key, structs.replace(state, sequence=max(1, state.sequence)), offset, is_late=is_late)
 
 
-def _resets_the_timeout(fold: PartitionFold, row: TableRow, workspace_id: str, record: Any) -> None:
+def _resets_the_timeout(fold: PartitionFold, row: TableRow, workspace_id: str, record: Any, source: Any) -> None:
     record.data.timeout_seconds = record.data.timeout_seconds or fold._rules.timeout_ms // 1000
-    _session(fold, row, workspace_id, record)
+    _session(fold, row, workspace_id, record, source)
 
 
 def _closes_what_has_no_workspace(fold: PartitionFold, row: TableRow, workspace_id: str) -> None:

@@ -100,17 +100,15 @@ class PartitionFold:
         self._schemas = schemas
         self._partition_of = partition_of
         self._rules = rules
-        # The log of an import has the times of its files.
-        self._needs_log_time = not rules.keys_are_used
+        self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._seal = seal
         self._has_seals = rules.layout >= LAYOUT  # workers of 0.1.0 make none
         self._at = At(now_ms=mark.stream_time_ms)
         self._table = WorkingTable(self._at, lookup, has_homes_only=not self._has_seals)
         self.usage = Usage(self._at, topic, partition, rules)
         self._outbox = Outbox(self._at, topic, partition, seal, self.usage, layout=rules.layout)
-        self._memory = EventMemory(
-            self._at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events
-        )
+        window_ms = rules.duplicate_window_ms
+        self._memory = EventMemory(self._at, read_pages, window_ms=window_ms, page_events=rules.page_events)
         self._result = FoldResult()
         self._forwards = ForwardMarks(mark.forwarded)
         self.deadlines = deadlines

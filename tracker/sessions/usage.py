@@ -62,9 +62,12 @@ class Usage:
 
     def event(self, workspace_id: str, source: SourceInput) -> None:
         """Count an event that has taken a number."""
-        if (count := self._of(workspace_id)) is not None:
+        offset = self._at.offset
+        if offset > self._offset:  # as in _of, which would cost every event a call
+            count = self._counts.get(workspace_id) or self._begin(workspace_id)
             count.events += 1
-            count.bytes += _size(source)
+            count.bytes += len(source.key or b"") + len(source.value or b"")
+            self._result.usage_offset = offset
 
     def duplicate(self, workspace_id: str) -> None:
         """Count an event that has come before."""

@@ -13,6 +13,7 @@ from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.pipes.conftest import FIXTURES_DIR, Ask
 from topics.event import EventData
 from topics.session import SessionRow
+from topics.usage import UsageRow
 from tracker.local.tinybird.pipes import read_pipes, whole_template
 from tracker.local.tinybird.templates import render
 
@@ -38,6 +39,7 @@ ASKED: dict[str, dict[str, str]] = {
     "landing_pages": {"workspace_id": "shop"},
     "paths": {"workspace_id": "shop"},
     "attribution": {"workspace_id": "lab"},
+    "usage": {"workspace_id": "shop"},
     "data_quality": {"workspace_id": "broken"},
     "data_quality_sessions": {"workspace_id": "broken"},
 }
@@ -52,7 +54,7 @@ def test_every_pipe_is_asked_here():
 
 
 def test_the_fixtures_are_rows_of_ours():
-    for name, kind in (("events_v1", EventData), ("session_v1", SessionRow)):
+    for name, kind in (("events_v1", EventData), ("session_v1", SessionRow), ("usage_v1", UsageRow)):
         adapter = TypeAdapter(kind)
         for line in (FIXTURES_DIR / f"{name}.ndjson").read_text().splitlines():
             adapter.validate_json(line)
