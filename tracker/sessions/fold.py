@@ -96,9 +96,8 @@ class PartitionFold:
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
         schemas: Schemas = NO_SCHEMAS,
     ) -> None:
-        self._partition = partition
         self._schemas = schemas
-        self._partition_of = partition_of
+        self._partition, self._partition_of = partition, partition_of
         self._rules = rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._seal = seal
