@@ -14,7 +14,7 @@ from tracker.datasources.files import Column, read_datasources
 from tracker.local.tinybird.database import AppendResult, Database
 from tracker.local.tinybird.rows import RowSorter
 
-(_PROJECT_EVENTS, _) = read_datasources(PROJECT_DIR / "tinybird")
+(_PROJECT_EVENTS, *_) = read_datasources(PROJECT_DIR / "tinybird")
 #: The same columns where copies of a row stay apart: a merge in the background would change the counts.
 EVENTS = dataclasses.replace(_PROJECT_EVENTS, engine="MergeTree")
 MAX_ROWS = 8
