@@ -1,0 +1,1 @@
+(q=>{for(const n of"track conversion session identify consent reset stop".split(" "))q[n]??=(...v)=>{q.length<500&&q.push([n,...v])};q.flush??=async()=>{}})(window.tracker=window.tracker?.push?window.tracker:[])
