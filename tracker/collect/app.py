@@ -12,7 +12,7 @@ from tracker.collect.api import responses
 from tracker.collect.api.dispatch import PROBES, Dispatcher
 from tracker.collect.api.events import EventEndpoints
 from tracker.collect.api.operations import OperationsEndpoints
-from tracker.collect.api.pages import described, static
+from tracker.collect.api.pages import described, script_routes, static
 from tracker.collect.api.readiness import Readiness
 from tracker.collect.api.reports import ReportEndpoints
 from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Endpoint, Route, Routes
@@ -118,7 +118,7 @@ class Collector:
             Route(PIXEL, {"GET": writing(events.pixel)}, responses.as_pixel),
             Route("/healthz", {"GET": operations.health}),
             Route("/readyz", {"GET": operations.ready}),
-            Route("/tracker.js", {"GET": static("tracker.js", "text/javascript")}),
+            *script_routes(),
             Route("/demo", {"GET": static("demo.html", "text/html")}),
             Route("/live", {"GET": static("live.html", "text/html")}),
             Route("/live/data", {"GET": operations.live_data}),

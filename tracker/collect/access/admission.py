@@ -207,7 +207,9 @@ class Admission:
         is_foreign = False
         if may_use_cookie and "Cookie" in request.headers:
             in_cookie = cookie_value(joined(request.headers, "Cookie", "; "), self._settings.cookie_name)
-            if in_cookie is not None and not is_bug(in_cookie):
+            # A page whose visitor has logged out names the session that ends with that.
+            is_ended = bool(request.query) and in_cookie == query_field(request.query, "replaces")
+            if in_cookie is not None and not is_ended and not is_bug(in_cookie):
                 if is_minted(in_cookie) or self._settings.cookie_foreign_ids:
                     return in_cookie, None, True
                 # Another application has a cookie of this name. It keeps it.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from tracker.collect.api.schemas import SHAPES
+from tracker.collect.api.script_files import read_build
 from tracker.collect.errors import HTTP_STATUS, ErrorCode
 from tracker.collect.records.context import RecordRules
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
@@ -189,8 +190,12 @@ def _operations() -> Json:
 
 def _pages() -> Json:
     paths = {}
+    build = read_build()
     for path, name, summary, media_type in (
         ("/tracker.js", "getScript", "The script for pages", "text/javascript"),
+        ("/tracker.mjs", "getModule", "The same as a module", "text/javascript"),
+        (build.address("tracker.js"), "getPinnedScript", "This version of the script", "text/javascript"),
+        (build.address("tracker.mjs"), "getPinnedModule", "This version of the module", "text/javascript"),
         ("/docs", "getDocs", "This document, for people", "text/html"),
         ("/demo", "getDemo", "A page that tracks itself", "text/html"),
         ("/live", "getLive", "What is numbered, as it happens", "text/html"),
@@ -208,9 +213,8 @@ def _pages() -> Json:
         ("/reports/data", "getReportData", "One report's rows: a read key's own workspace", _REPORTING),
     ):
         page = _operation("pages", name, summary, codes)
-        page["responses"]["200"] = {
-            "description": "JSON.", "content": {"application/json": {"schema": {"type": "object"}}},
-        }  # fmt: skip
+        content = {"application/json": {"schema": {"type": "object"}}}
+        page["responses"]["200"] = {"description": "JSON.", "content": content}
         paths[path] = {"get": page}
     paths["/openapi.json"]["get"]["responses"]["304"] = _UNCHANGED
     paths["/live/data"]["get"]["security"] = paths["/reports/data"]["get"]["security"] = _READ_KEY

@@ -2,13 +2,15 @@
 
 import gzip
 import hashlib
-from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Final
 
 import orjson
 
 from tracker.collect.api import openapi
-from tracker.collect.http.messages import JSON, Request, Response
+from tracker.collect.api.routes import Route
+from tracker.collect.api.script_files import STATIC, newest_scripts, pinned_scripts
+from tracker.collect.http.messages import JSON, Headers, Request, Response
 from tracker.collect.http.reply import Handler, Reply
 from tracker.settings import Settings
 
@@ -16,13 +18,27 @@ from tracker.settings import Settings
 STATIC_MAX_AGE_SECONDS: Final = 60
 #: And so long while they ask again behind the page's back.
 STATIC_STALE_SECONDS: Final = 86_400
+ASKED_AGAIN: Final = f"public, max-age={STATIC_MAX_AGE_SECONDS}, stale-while-revalidate={STATIC_STALE_SECONDS}"
+#: What never changes under its address; a year is what caches take for ever.
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+#: Pages of any origin may load it: by an integrity hash, as a module, and under a cross-origin embedder policy.
+FOR_ANY_PAGE: Final = (("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin"))
 ETAG_CHARS: Final = 32
 
 
 def static(name: str, content_type: str) -> Handler:
     """Return an endpoint for one of the package's own files, read once."""
-    body = resources.files("tracker.collect").joinpath("static", name).read_bytes()
-    return unchanging(body, f"{content_type}; charset=utf-8")
+    return unchanging(STATIC.joinpath(name).read_bytes(), f"{content_type}; charset=utf-8")
+
+
+def script_routes(directory: Traversable = STATIC) -> list[Route]:
+    """Return the routes of all scripts for pages: the newest, and each version under an address of its own."""
+    newest = ((address, body, ASKED_AGAIN) for address, body in newest_scripts(directory).items())
+    pinned = ((address, body, FOR_EVER) for address, body in pinned_scripts(directory).items())
+    return [
+        Route(address, {"GET": unchanging(body, "text/javascript; charset=utf-8", cache_control, FOR_ANY_PAGE)})
+        for address, body, cache_control in (*newest, *pinned)
+    ]
 
 
 def described(settings: Settings) -> Handler:
@@ -33,12 +49,16 @@ def described(settings: Settings) -> Handler:
     return unchanging(orjson.dumps(document), JSON)
 
 
-def unchanging(body: bytes, content_type: str) -> Handler:
-    """Return an endpoint that always gives the same: packed once for who takes gzip, nothing for who has it."""
+def unchanging(body: bytes, content_type: str, cache_control: str = ASKED_AGAIN, more: Headers = ()) -> Handler:
+    """Return an endpoint that always gives the same: packed once for who takes gzip, nothing for who has it.
+
+    ``more`` are headers besides those about caches.
+    """
     kept = [
-        ("Cache-Control", f"public, max-age={STATIC_MAX_AGE_SECONDS}, stale-while-revalidate={STATIC_STALE_SECONDS}"),
+        ("Cache-Control", cache_control),
         ("Vary", "Accept-Encoding"),
         ("X-Content-Type-Options", "nosniff"),
+        *more,
     ]
     mark = hashlib.sha256(body).hexdigest()[:ETAG_CHARS]
     plain = (f'"{mark}"', body, kept)

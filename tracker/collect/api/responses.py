@@ -55,4 +55,6 @@ def dropped(signal: str, events: int | None) -> Response:
 def as_pixel(response: Response) -> Response:
     """Turn any response into the image that a pixel's page expects; the status stays, except 202, which is 200."""
     status = 200 if response.status == _ACCEPTED else response.status
-    return Response(status, PIXEL, "image/gif", [*response.headers, ("Cache-Control", "no-store")])
+    # Pages under a cross-origin embedder policy take images of another origin only with the second.
+    headers = [("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "cross-origin")]
+    return Response(status, PIXEL, "image/gif", [*response.headers, *headers])

@@ -207,3 +207,19 @@ def test_a_public_key_owns_the_session_of_its_cookie_and_a_secret_key_all(tmp_pa
 
 def test_without_keys_everybody_owns_every_session():
     assert admission().sender(request()).owns(MINTED)
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie", "session_id"),
+    [
+        (f"session={OTHER}", "", OTHER),
+        (f"session={OTHER}", MINTED, MINTED),
+        (f"session={OTHER}&replaces={MINTED}", MINTED, OTHER),
+        (f"session={OTHER}&replaces={OTHER}", MINTED, MINTED),
+        (f"session={OTHER}&replaces=", MINTED, MINTED),
+        (f"session=n%20w&replaces={MINTED}", MINTED, None),
+    ],
+)
+def test_the_cookies_session_counts_unless_the_page_has_ended_that_one(query: str, cookie: str, session_id: str | None):
+    headers = {"Cookie": f"tracker_session={cookie}"} if cookie else {}
+    assert admission().sender(request(query=query, **headers)).session_id == session_id

@@ -5,7 +5,7 @@ import gzip
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tracker.collect.api.pages import static, unchanging
+from tracker.collect.api.pages import unchanging
 from tracker.collect.http.messages import Request, Response, render
 
 BODY = b"let there = 'be light';" * 100
@@ -58,7 +58,3 @@ def test_who_has_it_is_sent_nothing(endpoint, accepted):
 
 def test_another_content_has_another_mark(endpoint):
     assert header(ask(endpoint), "ETag") != header(ask(unchanging(BODY + b" ", "text/javascript")), "ETag")
-
-
-def test_the_script_is_within_five_kilobytes_on_the_wire():
-    assert len(ask(static("tracker.js", "text/javascript"), Accept_Encoding="gzip").body) <= 5 * 1024
