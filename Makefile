@@ -138,6 +138,10 @@ bench: setup java ## measure; ONLY=process picks a part, ONLY=peers compares wit
 java: setup
 	@scripts/ensure-tools java
 
+.PHONY: firefox
+firefox: ## install Firefox, in which the tests of tracker.js run too if it is there
+	@scripts/ensure-firefox
+
 .PHONY: chromium
 chromium:
 	@scripts/ensure-chromium

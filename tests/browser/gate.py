@@ -23,10 +23,14 @@ _HOP_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", 
 WAIT_SECONDS: Final = 40.0
 POLL_SECONDS: Final = 0.02
 
+#: Notes what the tracker shows for people who look.
+WITNESS: Final = """<!doctype html>
+<script>window.shown = []; document.addEventListener("tracker", ({ detail }) => shown.push(detail))</script>"""
+SCRIPT: Final = '<script src="/tracker.js" data-debug></script>'
+
 #: A page of three screens, with a link, a button and a form.
-PAGE: Final = """<!doctype html><title>{title}</title>
+PAGE: Final = """{witness}<title>{title}</title>
 <style>body {{ margin: 0 }} div {{ height: 1000px }}</style>
-<script>window.shown = []; document.addEventListener("tracker", ({{ detail }}) => shown.push(detail))</script>
 <script src="{origin}/tracker.js" data-debug {attributes}></script>
 <noscript>{noscript}</noscript>
 <div><button id="buy">Buy</button> <a id="next" href="/page/next?{attributes_query}">Next</a>
@@ -48,14 +52,20 @@ class Gate:
     is_cutting: bool = False  # pass on, then end the connection instead of answering
     is_cookieless: bool = False
     max_items: int = 0  # answer 413 to larger batches
+    poison: str | None = None  # what a firewall on the way refuses, without a word
+    poison_status: int = 0
     noscript: str = ""  # what pages have for browsers without scripts
+    pages: dict[str, str] = field(default_factory=dict)  # in place of the page of three screens, by their paths
+    headers: dict[str, str] = field(default_factory=dict)  # what pages come with
+    aliases: dict[str, str] = field(default_factory=dict)  # other names for the collector's paths
     passing: asyncio.Event = field(default_factory=asyncio.Event)  # unset: requests wait here
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def reset(self) -> None:
         """Turn all faults off and forget what has come."""
         self.status, self.retry_after, self.is_cutting, self.is_cookieless, self.max_items = 0, "", False, False, 0
-        self.requests, self.noscript = [], ""
+        self.requests, self.noscript, self.pages, self.headers = [], "", {}, {}
+        self.aliases, self.poison, self.poison_status = {}, None, 0
         self.passing.set()
 
     @property
@@ -78,6 +88,8 @@ class Gate:
             fields = orjson.loads(body)
             self.requests.append({"path": request.path, "body": fields, "at": time.monotonic()})
             await self.passing.wait()
+            if self.poison is not None and self.poison in body.decode():
+                return web.Response(status=self.poison_status, text="<h1>Forbidden</h1>", content_type="text/html")
             is_large = 0 < self.max_items < len(fields.get("batch", ()))
             status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else self.status
             if status:
@@ -88,9 +100,10 @@ class Gate:
     async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
         dropped = _HOP_HEADERS | ({"cookie", "set-cookie"} if self.is_cookieless else set())
         headers = {name: value for name, value in request.headers.items() if name.lower() not in dropped}
+        address = self.aliases.get(request.path, request.path) + f"?{request.query_string}"
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as http,
-            http.request(request.method, self.collector_url + request.path_qs, data=body, headers=headers) as answer,
+            http.request(request.method, self.collector_url + address, data=body, headers=headers) as answer,
         ):
             content = await answer.read()
             kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
@@ -100,13 +113,22 @@ class Gate:
             return web.Response(status=answer.status, body=content, headers=kept)
 
     def _page(self, request: web.Request) -> web.Response:
+        headers = dict(self.headers)
+        if request.path in self.pages:
+            return web.Response(text=self.pages[request.path], content_type="text/html", headers=headers)
         query = request.query_string
         attributes = " ".join(f'{name}="{values[0]}"' for name, values in parse_qs(query).items())
         origin = request.query.get("data-endpoint", "")
         text = PAGE.format(
-            title=request.path, origin=origin, attributes=attributes, attributes_query=query, noscript=self.noscript
+            witness=WITNESS,
+            title=request.path,
+            origin=origin,
+            attributes=attributes,
+            attributes_query=query,
+            noscript=self.noscript,
         )
-        headers = {"Content-Security-Policy": STRICT_POLICY} if request.path == "/page/strict" else {}
+        if request.path == "/page/strict":
+            headers["Content-Security-Policy"] = STRICT_POLICY
         return web.Response(text=text, content_type="text/html", headers=headers)
 
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, BrowserContext, expect
 from tests.integration.collect.collector_process import CollectorProcess
 from tests.output_rows import write_session
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WAIT_MS = 40_000
 NARROW_PX = 390
@@ -18,7 +18,7 @@ BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 EXCESS_PX = "document.documentElement.scrollWidth - innerWidth"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def phone(browser: Browser, collector: CollectorProcess) -> AsyncIterator[BrowserContext]:
     size = {"width": NARROW_PX, "height": 844}
     context = await browser.new_context(base_url=collector.url, viewport=size, color_scheme="dark")

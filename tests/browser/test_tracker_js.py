@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.browser.visits import of_session, scroll_to, settled, steps, track, values
+from tests.browser.visits import contexts_of, of_session, scroll_to, settled, steps, track, values
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+BROWSERS = ("chromium", "firefox")
 
 CONTEXT = "data-workspace-id=w1&data-ab-test-id=headline&data-ab-test-variant-id=b"
 
@@ -19,7 +21,7 @@ async def test_a_visit_arrives_event_by_event_in_its_order(page, gate, logged):
     await page.fill("#email", "reader@example.com")
     await page.click("#send")
     await page.wait_for_url("**/page/thanks**")
-    await page.go_back()
+    await page.goto(f"/page/first?{CONTEXT}")
     await settled(page)
     session_id = await page.evaluate("tracker.sessionId")
     records = await logged(lambda found: len(of_session(found, session_id)) >= 13)
@@ -43,12 +45,15 @@ async def test_a_visit_arrives_event_by_event_in_its_order(page, gate, logged):
 
 
 async def test_a_pageview_knows_the_page_and_its_load_times(page, gate):
-    await page.goto("/page/first", referer=f"{gate.url}/page/before")
+    await page.goto("/page/before")
     await settled(page)
-    [view] = gate.events
+    await page.click("#next")
+    await page.wait_for_url("**/page/next**")
+    await settled(page)
+    view = [event for event in gate.events if event["event_type"] == "pageview"][-1]
     assert (view["viewport_width"], view["viewport_height"]) == (1_000, 700)
     assert 0 < view["dom_ready_time"] <= view["page_load_time"]
-    assert view["page_url"] == f"{gate.url}/page/first"
+    assert view["page_url"] == f"{gate.url}/page/next?"
     assert view["referrer_url"] == f"{gate.url}/page/before"
 
 
@@ -57,7 +62,7 @@ async def test_leaving_is_an_event_with_the_depth_and_the_time_that_the_page_was
     await scroll_to(page, 60)
     await settled(page)
     session_id = await page.evaluate("tracker.sessionId")
-    await page.close(run_before_unload=True)
+    await page.goto("about:blank")
     records = await logged(lambda found: "page_leave" in values(of_session(found, session_id)))
     last = of_session(records, session_id)[-1]
     assert (last["event_type"], last["event_value"]) == ("scroll", "page_leave")
@@ -104,13 +109,12 @@ async def test_what_is_told_before_the_script_has_come_is_sent_after_the_pagevie
 
 async def test_a_session_can_be_named_by_the_page_and_its_context_grows(page, gate, logged):
     await page.goto("/page/first?data-session-id=from-the-server&data-session-timeout-seconds=600")
-    await page.evaluate('tracker.identify("u7", { campaign_id: "spring" })')
+    await page.evaluate('tracker.session({ campaign_id: "spring" })')
     await settled(page)
     records = await logged(lambda found: len([r for r in found if r["session_id"] == "from-the-server"]) >= 3)
-    contexts = [r["data"] for r in records if r["session_id"] == "from-the-server" and r["type"] == "session"]
-    assert contexts == [
+    assert contexts_of(records, "from-the-server") == [
         {"timeout_seconds": 600},
-        {"timeout_seconds": 600, "user_id": "u7", "campaign_id": "spring"},
+        {"timeout_seconds": 600, "campaign_id": "spring"},
     ]
 
 

@@ -4,12 +4,16 @@ import pytest
 
 from tests.browser.visits import of_session, once, settled, track, values
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STORED = "Object.entries(localStorage).filter(([name]) => name.startsWith('tracker'))"
 BROKEN_STORAGES = {
     "blocked": "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked') } })",
-    "full": "Storage.prototype.setItem = () => { throw new Error('full') }",
+    "full": """try {
+        for (let size = 2 ** 22; size; size = size >> 1) {
+            for (let n = 0; n < 4; n++) try { localStorage[`other ${size} ${n}`] = "x".repeat(size); } catch {}
+        }
+    } catch {}""",
 }
 
 
@@ -202,3 +206,89 @@ async def test_a_strict_content_security_policy_suffices(page, gate):
     await page.click("#buy")
     await gate.until(lambda gate: "click" in {event["event_type"] for event in gate.events})
     assert errors == []
+
+
+async def test_a_full_storage_is_full_in_this_test(page, context):
+    await context.add_init_script(BROKEN_STORAGES["full"])
+    await page.goto("/page/first")
+    await settled(page)
+    assert await page.evaluate("(() => { try { localStorage.one = 'more'; } catch (error) { return error.name; } })()")
+    assert await page.evaluate(STORED) == []
+
+
+@pytest.mark.parametrize("status", [400, 422, 403])
+async def test_what_somebody_on_the_way_refuses_without_a_verdict_costs_one_event_and_no_other(
+    page, gate, logged, status
+):
+    await page.goto("/page/first")
+    await settled(page)
+    gate.poison, gate.poison_status = "' OR 1=1", status
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text) if "dropped" in message.text else None)
+    await track(page, *"abcd", gate.poison, *"efgh")
+    await page.wait_for_function("tracker.pending === 0")
+    session_id = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: "h" in values(of_session(found, session_id)))
+    assert values(of_session(records, session_id)) == list("abcdefgh")
+    assert (await page.evaluate("tracker.dropped"), len(warnings)) == (1, 1)
+    # A later batch is whole again.
+    await track(page, *"ijkl")
+    await page.wait_for_function("tracker.pending === 0")
+    assert values(gate.requests[-1]["body"]["batch"]) == list("ijkl")
+
+
+async def test_a_collector_that_refuses_everything_is_asked_less_and_less(page, gate):
+    gate.poison, gate.poison_status = "", 400
+    await page.goto("/page/first")
+    await track(page, *"abcdefgh")
+    await page.wait_for_function("tracker.dropped >= 2")
+    times = [request["at"] for request in gate.requests if len(request["body"].get("batch", [])) == 1]
+    # Waits of a second and more come between, apart from what the browser rounds.
+    assert times[-1] - times[0] > 0.4
+
+
+async def test_items_that_something_else_has_written_are_dropped(page, gate, logged):
+    await page.goto("/page/first")
+    await settled(page)
+    await page.evaluate("""() => {
+        const texts = ["", "{", "null", "7", "[]", "{}", '{"event":null}',
+            '{"event":{"event_type":"click","metadata":"\\ud83d"}}'];
+        texts.forEach((text, n) => { localStorage[`tracker..item.00000000-000${n}`] = text; });
+        texts.forEach((text, n) => {
+            const now = "0" + Date.now().toString(16);
+            localStorage[`tracker..item.${now.slice(0, 8)}-${now.slice(8)}-7000-8000-00000000000${n}`] = text;
+        });
+        localStorage["tracker..pause"] = '{"until":"soon"}';
+        localStorage["tracker..session"] = "{";
+        localStorage["tracker..user"] = "[1]";
+    }""")
+    await track(page, "after")
+    await page.wait_for_function("tracker.pending === 0")
+    session_id = await page.evaluate("tracker.sessionId")
+    await logged(lambda found: "after" in values(of_session(found, session_id)))
+
+
+PATCHED = """
+    Array.prototype.toJSON = function () { return String(this); };
+    Object.prototype.toJSON = function () { return "patched"; };
+    String.prototype.toJSON = Number.prototype.toJSON = Date.prototype.toJSON = () => "patched";
+    Object.prototype.extend = Array.prototype.each = Array.prototype.clone = function () {};
+    Array.from = (list) => Array.prototype.slice.call(list);
+    Function.prototype.name = "patched";
+"""
+
+
+async def test_a_page_that_patches_prototypes_loses_nothing(page, context, gate, logged):
+    await context.add_init_script(PATCHED)
+    await page.goto("/page/first?data-workspace-id=w1")
+    await page.evaluate("""() => {
+        tracker.identify("u1", { plan: "pro" });
+        tracker.conversion("1", { metadata: { list: [1, { a: "b" }] } });
+    }""")
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
+    await page.close(run_before_unload=True)
+    records = await logged(lambda found: "page_leave" in values(of_session(found, session_id)))
+    [conversion] = [event for event in of_session(records, session_id) if event["event_type"] == "conversion"]
+    assert conversion["metadata"] == '{"list":[1,{"a":"b"}]}'
+    assert conversion["user_id"] == "u1"

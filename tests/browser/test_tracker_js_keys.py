@@ -16,7 +16,7 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SHOP, ELSEWHERE, ANYWHERE, SLOW = (f"{name}-0123456789abcdef" for name in ("shop", "elsewhere", "anywhere", "slow"))
 KEYS = """
@@ -52,21 +52,21 @@ NOTE_TIMES = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def module_gate() -> AsyncIterator[Gate]:
     """Here it only serves pages, of another origin than the collector's."""
     async with running_gate("http://127.0.0.1:1") as gate:
         yield gate
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def gate(module_gate: Gate) -> Gate:
     """One for all tests, because the keys name its origin."""
     module_gate.reset()
     return module_gate
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def collector(
     kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory, module_gate: Gate
 ) -> AsyncIterator[CollectorProcess]:
@@ -120,9 +120,10 @@ async def test_a_page_of_another_origin_is_refused_and_goes_on_undisturbed(page,
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(place(collector, ELSEWHERE))
     await page.wait_for_function("shown.some(({ status }) => status === 403)")
+    asked = await page.evaluate("shown.length")
     await page.click("#buy")
     await page.evaluate("tracker.flush()")
-    assert await page.evaluate("shown.filter(({ kind }) => kind === 'sent').length") == 1
+    assert await page.evaluate("shown.length") == asked
     assert errors == []
     await page.goto(place(collector, SHOP))
     await track(page, "after")
@@ -143,15 +144,15 @@ async def test_a_key_for_any_origin_takes_events_and_loses_no_answer_to_the_cook
     assert await page.evaluate("shown.filter(({ status }) => status === 0).length") == 0
 
 
-async def test_a_bad_event_costs_its_neighbours_nothing_and_is_warned_of_once(page, collector, logged):
+async def test_a_bad_event_costs_its_neighbours_nothing_and_is_warned_of(page, collector, logged):
     warnings: list[str] = []
-    page.on("console", lambda message: warnings.append(message.text) if "refused" in message.text else None)
+    page.on("console", lambda message: warnings.append(message.text) if "dropped" in message.text else None)
     await page.goto(place(collector, SHOP))
     await settled(page)
     await page.evaluate("""() => {
         tracker.track("click", { event_value: "before" });
-        tracker.track("click", { event_value: "bad", scroll_percentage: 900 });
-        tracker.track("click", { event_value: "worse", scroll_percentage: -1 });
+        tracker.track("no such type", { event_value: "bad" });
+        tracker.track("none either", { event_value: "worse" });
         tracker.track("click", { event_value: "behind" });
     }""")
     await page.wait_for_function("tracker.pending === 0")
@@ -159,7 +160,7 @@ async def test_a_bad_event_costs_its_neighbours_nothing_and_is_warned_of_once(pa
     session_id = await page.evaluate("tracker.sessionId")
     records = await logged(lambda found: "behind" in values(of_workspace(found, "shop")))
     assert values([record["data"] for record in records if record["session_id"] == session_id]) == ["before", "behind"]
-    assert len(warnings) == 1
+    assert len(warnings) == 2
 
 
 async def test_what_is_too_much_for_its_key_waits_as_long_as_the_collector_asks(page, collector, logged):

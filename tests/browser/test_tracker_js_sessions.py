@@ -1,16 +1,14 @@
 """Which session an event belongs to: the cookie's, one for all tabs, a new one after silence, none without consent."""
 
 import asyncio
-import json
 
 import pytest
 
 from tests.browser.visits import of_session, settled, track, values
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CONTEXT = "data-workspace-id=w1"
-STORED = "Object.keys(localStorage).filter(name => name.startsWith('tracker'))"
 #: As if the visitor had been silent for an hour.
 SILENT = """() => {
     const session = JSON.parse(localStorage.getItem("tracker..session"));
@@ -34,18 +32,21 @@ async def test_two_tabs_that_open_at_once_share_one_session_and_nothing_is_lost_
     assert len(of_session(records, session_id)) == 24
 
 
-async def test_a_tab_that_opens_before_the_first_answer_waits_for_the_session(context, gate):
+async def test_a_tab_that_opens_before_the_first_answer_shares_the_session_and_overtakes_nothing(context, gate, logged):
     first, second = await context.new_page(), await context.new_page()
     gate.passing.clear()
     await first.goto("/page/first")
     await gate.until(lambda gate: len(gate.requests) == 1)
     await second.goto("/page/second")
     await track(second, "b")
-    await second.wait_for_function("tracker.pending >= 3")
-    assert len(gate.requests) == 1
+    await gate.until(lambda gate: len(gate.requests) == 2)
     gate.passing.set()
-    await asyncio.gather(settled(first), first.wait_for_function("tracker.pending === 0"))
-    assert await first.evaluate("tracker.sessionId") == await second.evaluate("tracker.sessionId")
+    await asyncio.gather(settled(first), second.wait_for_function("tracker.pending === 0"))
+    session_id = await first.evaluate("tracker.sessionId")
+    assert await second.evaluate("tracker.sessionId") == session_id
+    records = await logged(lambda found: "b" in values(of_session(found, session_id)))
+    pages = [event["page_url"].removeprefix(gate.url) for event in of_session(records, session_id)]
+    assert pages == ["/page/first", "/page/second", "/page/second"]
 
 
 async def test_what_a_closed_tab_left_is_sent_by_the_tab_that_stays(context, gate):
@@ -73,9 +74,9 @@ async def test_a_session_that_the_server_opened_goes_on(page, context, gate, log
     await settled(page)
     assert await page.evaluate("tracker.sessionId") == "opened-upstream"
     records = await logged(lambda found: len(of_session(found, "opened-upstream")) >= 2)
-    assert [r["data"] for r in records if r["session_id"] == "opened-upstream" and r["type"] == "session"] == [
-        {"workspace_id": "w1"}
-    ]
+    contexts = [r["data"] for r in records if r["session_id"] == "opened-upstream" and r["type"] == "session"]
+    assert {"workspace_id": "w1"} in contexts
+    assert all(context == {"workspace_id": "w1"} for context in contexts)
 
 
 async def test_a_session_that_the_server_opens_later_is_told_the_context(page, context, gate, logged):
@@ -121,6 +122,18 @@ async def test_after_silence_a_new_session_begins_and_knows_its_context(page, co
     ]
 
 
+async def test_an_idle_tab_that_is_closed_opens_no_session(page, context, gate, logged):
+    await page.goto(f"/page/first?{CONTEXT}")
+    await settled(page)
+    before = await page.evaluate("tracker.sessionId")
+    await context.clear_cookies()
+    await page.evaluate(SILENT)
+    await page.goto("about:blank")
+    records = await logged(lambda found: "page_leave" in values(of_session(found, before)))
+    [leave] = [record for record in records if record["data"].get("event_value") == "page_leave"]
+    assert (leave["session_id"], leave["passive"]) == (before, True)
+
+
 async def test_what_an_earlier_session_left_behind_stays_its_own(page, context, gate, logged):
     await page.goto("/page/first")
     await settled(page)
@@ -134,43 +147,5 @@ async def test_what_an_earlier_session_left_behind_stays_its_own(page, context, 
     await page.goto("/page/second")
     await settled(page)
     after = await page.evaluate("tracker.sessionId")
-    records = await logged(lambda found: len(of_session(found, after)) >= 2)
-    assert "yesterday" in values(of_session(records, before))
+    records = await logged(lambda found: of_session(found, after) and "yesterday" in values(of_session(found, before)))
     assert "yesterday" not in values(of_session(records, after))
-
-
-async def test_before_consent_nothing_is_stored_or_sent_and_afterwards_everything(page, context, gate):
-    await page.goto(f"/page/first?data-consent=pending&{CONTEXT}")
-    await page.click("#buy")
-    await track(page, "a")
-    await page.evaluate("tracker.flush()")
-    assert (await page.evaluate("tracker.pending"), gate.requests) == (3, [])
-    assert (await page.evaluate(STORED), await context.cookies()) == ([], [])
-    await page.evaluate('tracker.consent("granted")')
-    await settled(page)
-    assert [event["event_type"] for event in gate.events] == ["pageview", "click", "click"]
-    assert gate.requests[0]["body"] == {"workspace_id": "w1"}
-
-
-async def test_denied_consent_removes_what_was_stored(page, gate):
-    gate.status, gate.retry_after = 503, "60"
-    await page.goto("/page/first")
-    await track(page, "a")
-    await page.wait_for_function("shown.length >= 2")
-    assert await page.evaluate(STORED)
-    await page.evaluate('tracker.consent("denied")')
-    await track(page, "b")
-    assert (await page.evaluate(STORED), await page.evaluate("tracker.pending")) == ([], 0)
-
-
-@pytest.mark.parametrize("signal", ["globalPrivacyControl: { value: true }", "doNotTrack: { value: '1' }"])
-async def test_a_browser_that_asks_not_to_be_tracked_is_not(page, context, gate, signal):
-    await context.add_init_script(f"Object.defineProperties(navigator, {{ {signal} }})")
-    await page.goto("/page/first")
-    await page.evaluate('tracker.consent("granted")')
-    await page.click("#buy")
-    await page.evaluate("tracker.flush()")
-    assert (await page.evaluate(STORED), gate.requests) == ([], [])
-    await page.goto("/page/first?data-privacy-signals=collector")
-    await settled(page)
-    assert json.dumps(gate.events).count('"pageview"') == 1

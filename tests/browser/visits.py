@@ -50,3 +50,8 @@ def of_session(records: Events, session_id: str | None) -> Events:
     """The events that the log holds of one session, each once, in the order in which they are numbered."""
     mine = [record for record in records if record["session_id"] == session_id and record["type"] == "event"]
     return once([record["data"] for record in mine])
+
+
+def contexts_of(records: Events, session_id: str | None) -> Events:
+    """The contexts that the log holds of one session, in order."""
+    return [record["data"] for record in records if record["session_id"] == session_id and record["type"] == "session"]

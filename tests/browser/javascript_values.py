@@ -1,0 +1,127 @@
+"""Every kind of value that a page's script can hand in, and every way in which it can do so."""
+
+from typing import Final, get_type_hints
+
+from topics.event import EventInput
+from topics.session import CONTEXT_FIELDS
+
+#: Expressions by what they are; each makes a value of its own. ``frame`` is a frame of another origin.
+VALUES: Final = {
+    "undefined": "undefined",
+    "null": "null",
+    "true": "true",
+    "false": "false",
+    "zero": "0",
+    "minus zero": "-0",
+    "negative": "-1",
+    "fraction": "1.5",
+    "not a number": "NaN",
+    "infinite": "Infinity",
+    "largest": "Number.MAX_VALUE",
+    "bigint": "2n ** 100n",
+    "symbol": "Symbol('s')",
+    "empty text": "''",
+    "text": "'text'",
+    "number in text": "'12.5'",
+    "white space": "' \\t\\n '",
+    "null character": "'a\\0b'",
+    "half an emoji": "'\\ud83d'",
+    "other half": "'\\ude00 text'",
+    "halves in a text": "'a\\ud83db\\ude00c'",
+    "emoji at the limits": "'x'.repeat(127) + '😀'.repeat(9000)",
+    "long text": "'x'.repeat(1000000)",
+    "long in other scripts": "'漢'.repeat(100000)",
+    "control characters": "'\\x01'.repeat(20000)",
+    "markup": "'</script><img onerror=alert(1)>'",
+    "name of a prototype": "'__proto__'",
+    "name of a method": "'constructor'",
+    "word for nothing": "'undefined'",
+    "function": "() => 1",
+    "class": "class A {}",
+    "empty list": "[]",
+    "list": "[1, 'two', null, undefined, NaN, 5n, Symbol('s'), () => 1]",
+    "list with holes": "[, , 1]",
+    "huge list": "new Array(1000000).fill(1)",
+    "list without end": "new Array(4294967295)",
+    "deep list": "Array.from({ length: 20000 }).reduce((inside) => [inside], 1)",
+    "circular list": "(() => { const list = []; list.push(list, list); return list; })()",
+    "empty object": "({})",
+    "object": "({ plan: 'pro', seats: 3, nested: { a: [1, { b: null }] } })",
+    "circular object": "(() => { const a = { x: 1 }; a.a = a; a.b = { a }; return a; })()",
+    "deep object": "Array.from({ length: 20000 }).reduce((inside) => ({ inside }), 1)",
+    "wide object": "Object.fromEntries(Array.from({ length: 100000 }, (_, n) => [`key${n}`, n]))",
+    "graph": "(() => { const all = Array.from({ length: 40 }, () => ({})); "
+    "for (const one of all) all.forEach((other, n) => { one[n] = other; }); return all[0]; })()",
+    "object of no prototype": "Object.assign(Object.create(null), { a: 1 })",
+    "polluted object": 'JSON.parse(\'{"__proto__": { "x": 1 }, "constructor": 1, "toString": null, "a\\ud83d": 2}\')',
+    "getter that throws": "({ get plan() { throw new Error('plan'); }, a: 1 })",
+    "getter that never ends": "(() => { const make = () => ({ get inside() { return make(); } }); return make(); })()",
+    "text that throws": "({ toString() { throw new Error('text'); }, a: 1 })",
+    "JSON that throws": "({ toJSON() { throw new Error('JSON'); }, a: 1 })",
+    "value that throws": "({ [Symbol.toPrimitive]() { throw new Error('primitive'); } })",
+    "tag that throws": "({ get [Symbol.toStringTag]() { throw new Error('tag'); } })",
+    "time that is none": "({ toISOString: 5, a: 1 })",
+    "proxy that throws": "new Proxy({}, new Proxy({}, { get() { throw new Error('trap'); } }))",
+    "revoked proxy": "(() => { const made = Proxy.revocable({}, {}); made.revoke(); return made.proxy; })()",
+    "revoked list": "(() => { const made = Proxy.revocable([], {}); made.revoke(); return made.proxy; })()",
+    "instance": "new (class Order { total = 49.9; lines = [{ a: 1 }]; })()",
+    "boxed text": "new String('boxed')",
+    "boxed number": "new Number(5)",
+    "date": "new Date()",
+    "date that is none": "new Date(NaN)",
+    "date of long ago": "new Date(0)",
+    "regular expression": "/a/g",
+    "error": "new TypeError('no')",
+    "map": "new Map([[{}, 1]])",
+    "set": "new Set([1])",
+    "weak map": "new WeakMap()",
+    "promise": "Promise.resolve(1)",
+    "generator": "(function* () { while (true) yield 1; })()",
+    "bytes": "new Uint8Array(100000)",
+    "buffer": "new ArrayBuffer(8)",
+    "blob": "new Blob(['x'])",
+    "address": "new URL('https://shop.example/?q=1')",
+    "query": "new URLSearchParams('a=1')",
+    "form data": "(() => { const data = new FormData(); data.append('email', 'reader@example.com'); return data; })()",
+    "element": "document.body",
+    "form": "document.querySelector('form')",
+    "nodes": "document.querySelectorAll('*')",
+    "document": "document",
+    "window": "window",
+    "all": "document.all",
+    "another origin's window": "document.querySelector('iframe').contentWindow",
+    "event": "new MouseEvent('click')",
+    "storage": "localStorage",
+    "arguments": "(function () { return arguments; })(1, 'two')",
+    "the tracker": "tracker",
+}
+
+_EVENT_FIELDS: Final = (*get_type_hints(EventInput), "timestamp", "session_id", "passive", "anything", "__proto__")
+_CONTEXT: Final = (*CONTEXT_FIELDS, "timeout_seconds", "consent_analytics", "user_traits", "anything")
+#: Where to send to and under which key are left out: a page that says so wrongly sends elsewhere.
+_OPTIONS: Final = (
+    "auto", "pages", "consent", "context", "sessionId", "sessionTimeoutSeconds", "privacySignals", "debug", "anything",
+    "workspaceId",
+)  # fmt: skip
+
+#: Ways to hand in ``v``.
+CALLS: Final = (
+    *(f"{name}(v)" for name in ("track", "conversion", "session", "identify", "consent", "push", "flush", "reset")),
+    "track('click', v)",
+    "track('click', { metadata: { m: v } })",
+    "conversion(1, v)",
+    "identify('u-1', v)",
+    "identify('u-1', { t: v })",
+    "consent({ analytics: v, marketing: v })",
+    "push([v])",
+    "push(['conversion', v])",
+    "init(v)",
+    *(f"track('click', {{ ['{name}']: v }})" for name in _EVENT_FIELDS),
+    *(f"session({{ {name}: v }})" for name in _CONTEXT),
+)
+#: Ways to begin anew with ``v``.
+BEGINNINGS: Final = (
+    "init(v)",
+    *(f"init({{ debug: true, {name}: v }})" for name in _OPTIONS),
+    "init({ debug: true, context: { workspace_id: v, timeout_seconds: v } })",
+)
