@@ -113,22 +113,6 @@ def sessions_of(events: list[Expected]) -> list[ExpectedSession]:
     return sorted(found)
 
 
-def late_sessions(events: list[Expected]) -> list[ExpectedSession]:
-    """The sessions that take a passive event after their end."""
-    events_of = {}
-    for session in sessions_of(events):
-        own = [e for e in events if e.key == session.key and e.at_ms >= session.created_ms]
-        events_of[session] = sorted(own, key=lambda event: event.at_ms)[: session.event_count]
-    return [
-        session
-        for session, own in events_of.items()
-        if any(
-            event.is_passive and event.at_ms > max(e.at_ms for e in own[:place] if not e.is_passive) + TIMEOUT_MS
-            for place, event in enumerate(own)
-        )
-    ]
-
-
 def _session(events: list[Expected]) -> ExpectedSession:
     page = next((event.page_url for event in events if event.page_url), "")
     tags = parse_qs(urlsplit(page).query)

@@ -185,7 +185,7 @@ class Model:
         name, stub = row[0].decode(), self.sessions.get(row, {})
         if stub and not stub["reason"]:
             self._close(row, stub, "campaign" if owner_of(stub) or not workspace else "claimed", self.now)
-        visitor = visitor_of(record) or stub.get("visitor", {})
+        visitor = visitor_of(record) or (stub["visitor"] if stub.get("reason") in ("cap", "claimed") else {})
         context = inherited(stub, self.rules) | context_of(record["data"])
         context |= {"workspace_id": workspace} if workspace else {}
         owner = context.get("workspace_id", "")
@@ -242,8 +242,6 @@ class Model:
     def _close(self, row: Row, session: dict[str, Any], reason: str, closed_ms: int) -> None:
         session["reason"], session["closed_ms"] = reason, closed_ms
         self._session_row(row, session, stage=1)
-        if reason not in ("cap", "claimed"):
-            session["visitor"] = {}
 
     def _session_row(self, row: Row, session: dict[str, Any], stage: int = 0) -> None:
         """Whatever makes a deadline sooner gives a row, too."""

@@ -271,7 +271,7 @@ class PartitionFold:
                 self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", self.stream_time_ms)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
         context = {**inherited, **context_of(record.data, workspace_id)}
-        visitor = visitor_of(record) or (stub.visitor if stub else {})
+        visitor = visitor_of(record) or (stub.passed_on() if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
         is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)
@@ -349,6 +349,7 @@ class PartitionFold:
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
         self._outbox.session(row.key, state)
-        state.shrink()
+        if self._rules.layout < LAYOUT:
+            state.shrink()
         self._table.put(row, state)
         self.deadlines.arm(row.key, state.deadline_ms(self._rules))

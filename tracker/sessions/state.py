@@ -110,14 +110,17 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
         )
 
     def close(self, reason: CloseReason, closed_ms: int) -> None:
-        """End the session. Once its last row is made, ``shrink`` leaves a small stub of it."""
+        """End the session. It still knows its visitor: a passive event may give one more row of it."""
         self.close_reason = reason
         self.closed_ms = closed_ms
 
     def shrink(self) -> None:
-        """Forget what is needed by open sessions alone; context stays for queries and for renewal."""
-        if self.close_reason not in _VISITOR_STAYS:
-            self.visitor = {}
+        """Forget the visitor, which a worker of 0.1.0 would pass on to the next session."""
+        self.visitor = self.passed_on()
+
+    def passed_on(self) -> dict[str, str | bool]:
+        """Return the visitor of the session that follows, if its first record does not say."""
+        return self.visitor if self.close_reason in _VISITOR_STAYS else {}
 
     def inherited(self, policy: RenewalContext, max_bytes: int) -> dict[str, str]:
         """Return the context of the session that follows; less than the policy says if that would fill it at once.

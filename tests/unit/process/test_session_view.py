@@ -75,7 +75,6 @@ def test_a_session_that_is_closed_has_nothing_left_however_early_the_clock_is():
 def test_a_closed_session_keeps_its_context_and_says_why_and_when_it_ended():
     state = open_session(user_id="u")
     state.close("timeout", 65_000)
-    state.shrink()
     found = view(state, 70_000)
     assert (found["is_expired"], found["close_reason"], found["deadline"]) == (True, "timeout", 65_000)
     assert (found["remaining_ms"], found["event_sequence"], found["user_id"]) == (0, 3, "u")

@@ -119,3 +119,23 @@ def test_after_a_cap_the_campaign_goes_on_and_splits_nothing():
         log.event(KEY, visitor=MAIL)
     reasons = [row["close_reason"] for row in rows(log.fold().sessions)]
     assert reasons == ["", "cap", ""]
+
+
+@pytest.mark.parametrize("ended_by", ["expire", "timeout"])
+def test_the_row_of_a_session_that_takes_a_passive_event_after_its_end_still_says_who_came_and_by_what(ended_by: str):
+    log = Log()
+    log.event(KEY, visitor=MAIL)
+    if ended_by == "expire":
+        log.expire(KEY)
+    log.event(KEY, at=START_MS + 40 * MINUTE_MS, envelope={"passive": True})
+    row = rows(log.fold().sessions)[-1]
+    assert (row["is_expired"], row["event_count"]) == (True, 2)
+    assert (row["city"], row["utm_source"], touched_by(row)) == ("Bonn", "mail", ["mail"])
+
+
+def test_the_session_after_a_time_out_begins_without_the_visitor_of_the_last_one():
+    log = Log()
+    log.event(KEY, visitor=MAIL)
+    log.event(KEY, at=START_MS + 40 * MINUTE_MS)
+    row = rows(log.fold().sessions)[-1]
+    assert (row["is_expired"], row["city"], row["touches"]) == (False, "", "[]")
