@@ -80,7 +80,7 @@ class DrawnTests:
         for first in range(0, len(lines), ROWS_A_REQUEST):
             part = lines[first : first + ROWS_A_REQUEST]
             answer = self._tinybird.append("drawn", "\n".join(part).encode())
-            assert answer.json == {"successful_rows": len(part), "quarantined_rows": 0}
+            assert answer.json == {"successful_rows": len(part), "quarantined_rows": 0}, answer.body
 
     def ask(self, workspace: str, **parameters: str) -> list[dict[str, Any]]:
         query = urllib.parse.urlencode({"workspace_id": workspace, "limit": "1000000", **parameters})
