@@ -1,6 +1,5 @@
 """The ``tracker`` command: its groups, its version, its global option."""
 
-from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
@@ -59,6 +58,8 @@ for command in (
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer gives it so
     if wanted:
+        from importlib.metadata import version as installed_version
+
         typer.echo(f"tracker {installed_version('event-tracker')}")
         raise typer.Exit
 

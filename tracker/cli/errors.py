@@ -4,12 +4,9 @@ import traceback
 from typing import Any, Final
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from tracker.errors import TrackerError
-from tracker.settings import Settings
-from tracker.settings.environment import error_lines
 
 #: Packages that only some commands need, and the extra that has them.
 EXTRAS: Final = {
@@ -32,7 +29,14 @@ class Commands(TyperGroup):
         """
         try:
             return super().invoke(ctx)
-        except (TrackerError, ValidationError) as error:
+        except (TrackerError, ValueError) as error:  # pydantic's errors are ValueErrors
+            from pydantic import ValidationError
+
+            from tracker.settings import Settings
+            from tracker.settings.environment import error_lines
+
+            if not isinstance(error, (TrackerError, ValidationError)):
+                raise
             if isinstance(error, ValidationError) and error.title != Settings.__name__:
                 raise  # a record, not a setting: a bug of ours
             if ctx.params.get("verbose"):

@@ -1,28 +1,31 @@
 """From options to settings: an option that was given wins over the environment."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tracker.errors import ConfigurationError
-from tracker.settings import Settings
-from tracker.settings.environment import read_settings
+
+if TYPE_CHECKING:
+    from tracker.settings import Settings
 
 DataDir = Annotated[Path | None, typer.Option(help="Local state goes here. \\[TRACKER_DATA_DIR]")]
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings(**overrides: Any) -> "Settings":
     """Return the settings, with the options that were given (None: not given) in place of the environment's.
 
     Raises:
         ConfigurationError: a variable is no setting.
         pydantic.ValidationError: a setting is not valid; ``Commands`` prints which.
     """
+    from tracker.settings.environment import read_settings
+
     return read_settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
-def command_settings(**overrides: Any) -> Settings:
+def command_settings(**overrides: Any) -> "Settings":
     """Return the settings for a command that a person waits for: our own line says once what goes wrong with Kafka.
 
     Raises:

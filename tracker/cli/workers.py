@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import typer
 
 from tracker.cli.options import load_settings
-from tracker.settings import Settings
-from tracker.settings.environment import variable
 
 if TYPE_CHECKING:
     from tracker.processes.worker_processes import Worker
+    from tracker.settings import Settings
 
 #: Between the ports of two workers. The stages' default ports differ in their last digit, so they never meet.
 PORT_STEP: Final = 10
 
 
 def run_stage(
-    stage: Literal["process", "sink"], options: Mapping[str, Any], run_one: Callable[[Settings], None]
+    stage: Literal["process", "sink"], options: Mapping[str, Any], run_one: Callable[["Settings"], None]
 ) -> None:
     """Run a stage with these options until it is told to stop, one worker by ``run_one``.
 
@@ -48,6 +47,7 @@ def _workers(
 ) -> Iterator["Worker"]:
     """Yield each worker; the first has the name of a lone one, so that it finds that one's state."""
     from tracker.processes.worker_processes import Worker
+    from tracker.settings.environment import variable
 
     for number in range(processes):
         name = worker_id if number == 0 else f"{worker_id}.{number + 1}"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import typer
 
-from topics.dead_letter import RejectReason, Stage
 from tracker.cli.options import command_settings, time_ms
 from tracker.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from topics.dead_letter import Stage
     from tracker.cli.views.dead_letters import DeadLettersView
     from tracker.dead_letters.letters import Filter, StoredLetter
     from tracker.dead_letters.retry import RetrySummary
@@ -24,8 +24,6 @@ app = typer.Typer(no_args_is_help=True, help="Records that could not be taken: l
 
 Result = TypeVar("Result")
 
-REASONS = get_args(RejectReason)
-
 StateOption = Literal["open", "begun", "retried", "all"]
 
 #: Letters that ``list`` shows unless told otherwise.
@@ -33,9 +31,12 @@ LIST_LIMIT = 100
 
 
 def _known(reasons: list[str] | None) -> list[str] | None:
+    from topics.dead_letter import RejectReason
+
+    known = get_args(RejectReason)
     for reason in reasons or ():
-        if reason not in REASONS:
-            raise typer.BadParameter(f"{reason!r} is none of {', '.join(REASONS)}")
+        if reason not in known:
+            raise typer.BadParameter(f"{reason!r} is none of {', '.join(known)}")
     return reasons
 
 
@@ -43,7 +44,9 @@ Reason = Annotated[
     list[str] | None,
     typer.Option("--reason", help="Only these; may be given several times.", callback=_known),
 ]
-StageOption = Annotated[Stage | None, typer.Option("--stage", help="Only what this stage rejected.")]
+StageOption = Annotated[
+    Literal["process", "sink"] | None, typer.Option("--stage", help="Only what this stage rejected.")
+]
 Workspace = Annotated[str | None, typer.Option("--workspace", help="Only records that name this workspace.")]
 From = Annotated[str | None, typer.Option("--from", help="Failed at or after this time (2026-11-01T00:00Z).")]
 To = Annotated[str | None, typer.Option("--to", help="Failed before this time.")]
@@ -220,7 +223,7 @@ def _filter(
     *,
     places: list[str] | None = None,
     reason: list[str] | None = None,
-    stage: Stage | None = None,
+    stage: "Stage | None" = None,
     workspace: str | None = None,
     since: str | None = None,
     to: str | None = None,

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracker.cli.options import DataDir, load_settings
 from tracker.cli.workers import run_stage
 from tracker.errors import RetryableError
-from tracker.settings import Settings
+
+if TYPE_CHECKING:
+    from tracker.settings import Settings
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -75,7 +77,7 @@ def process(
         "data_dir": data_dir,
     }
 
-    def run_one(settings: Settings) -> None:
+    def run_one(settings: "Settings") -> None:
         from tracker.process.main import run
 
         run(settings)
@@ -107,7 +109,7 @@ def sink(
         "data_dir": data_dir,
     }
 
-    def run_one(settings: Settings) -> None:
+    def run_one(settings: "Settings") -> None:
         from tracker.sink.main import run
 
         run(settings)
