@@ -38,7 +38,7 @@ class Uuid(AbstractType[bytes]):  # type: ignore[misc] # aiokafka is untyped
         return data.read(_UUID_BYTES)
 
 
-class MetadataResponseV8(Response):  # type: ignore[misc] # likewise
+class MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka is untyped
     """Topics with what we may do to each: Kafka 2.3 and later."""
 
     API_KEY = _METADATA
@@ -76,7 +76,7 @@ class MetadataResponseV8(Response):  # type: ignore[misc] # likewise
     )
 
 
-class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # likewise
+class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka is untyped
     """Topics by name, none of them made by asking, with what we may do to each."""
 
     API_KEY = _METADATA
@@ -90,7 +90,7 @@ class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # likewise
     )
 
 
-class MetadataResponseV10(Response):  # type: ignore[misc] # likewise
+class MetadataResponseV10(Response):  # type: ignore[misc] # aiokafka is untyped
     """The same with the id of each topic (KIP-516): Kafka 2.8 and later."""
 
     API_KEY = _METADATA
@@ -138,7 +138,7 @@ class MetadataResponseV10(Response):  # type: ignore[misc] # likewise
     )
 
 
-class MetadataRequestV10(RequestStruct):  # type: ignore[misc] # likewise
+class MetadataRequestV10(RequestStruct):  # type: ignore[misc] # aiokafka is untyped
     """The same question as in version 8."""
 
     FLEXIBLE_VERSION = True
@@ -154,7 +154,7 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc] # likewise
     )
 
 
-class DescribeTopics(Request[MetadataRequestV8 | MetadataRequestV10]):  # type: ignore[misc] # likewise
+class DescribeTopics(Request[MetadataRequestV8 | MetadataRequestV10]):  # type: ignore[misc] # aiokafka is untyped
     """Asks for topics by name, in the newest version that the broker speaks, without making them."""
 
     API_KEY = _METADATA
@@ -178,7 +178,7 @@ def topic_id_of(topic: dict[str, Any]) -> str:
     return "" if found == _NO_UUID else str(found.hex())
 
 
-class FencedInstanceIdError(errors.BrokerResponseError):  # type: ignore[misc] # likewise
+class FencedInstanceIdError(errors.BrokerResponseError):  # type: ignore[misc] # aiokafka is untyped
     """Another process has joined the group under our name since."""
 
     errno = 82
@@ -189,7 +189,7 @@ class FencedInstanceIdError(errors.BrokerResponseError):  # type: ignore[misc] #
 errors.kafka_errors[FencedInstanceIdError.errno] = FencedInstanceIdError
 
 
-class HeartbeatResponseV3(Response):  # type: ignore[misc] # likewise
+class HeartbeatResponseV3(Response):  # type: ignore[misc] # aiokafka is untyped
     """The answer to a heartbeat of a static member."""
 
     API_KEY = _HEARTBEAT
@@ -197,7 +197,7 @@ class HeartbeatResponseV3(Response):  # type: ignore[misc] # likewise
     SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
 
 
-class HeartbeatRequestV3(RequestStruct):  # type: ignore[misc] # likewise
+class HeartbeatRequestV3(RequestStruct):  # type: ignore[misc] # aiokafka is untyped
     """A heartbeat that says who it is from."""
 
     API_KEY = _HEARTBEAT
@@ -211,7 +211,7 @@ class HeartbeatRequestV3(RequestStruct):  # type: ignore[misc] # likewise
     )
 
 
-class StaticHeartbeat(Request[HeartbeatRequestV3]):  # type: ignore[misc] # likewise
+class StaticHeartbeat(Request[HeartbeatRequestV3]):  # type: ignore[misc] # aiokafka is untyped
     """Builds the request in the one version that carries the instance id and needs no tagged fields."""
 
     API_KEY = _HEARTBEAT

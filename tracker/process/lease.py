@@ -84,7 +84,7 @@ class SessionLease(Lease):
         log_start_offset: int,
         lifetimes: Lifetimes,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
-        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
+        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
         schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         watermark, mark = store.watermark()

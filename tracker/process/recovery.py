@@ -51,7 +51,7 @@ class SessionRecovery:
         open_store: Callable[[Path], SessionStore] = SessionStore,
         standbys: Callable[[], frozenset[int]] = frozenset,
         log_id: LogId = LogId(),  # noqa: B008 - it is immutable
-        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - likewise
+        seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
         schemas: Schemas = NO_SCHEMAS,
         history_topic: str = "",
     ) -> None:

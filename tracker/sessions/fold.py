@@ -1,7 +1,7 @@
 """Every transition of a session, in one file: the fold over one partition's log.
 
 ``now`` is stream time, the running maximum of the records' own timestamps; no clock is read and no random number
-drawn, so whoever folds the same log gets the same states, numbers, ids and rows, byte for byte.
+drawn, so every fold of the same log gives the same states, numbers, ids and rows, byte for byte.
 
 **Which session.** A session belongs to a workspace. A record names its workspace in the envelope or in its data. Under
 its key lies the session of the key's *home*: the first workspace that a record of this key has named. A record that
@@ -72,14 +72,14 @@ from tracker.sessions.working_table import At, Lookup, Row, WorkingTable
 
 #: Says which partition a key belongs to.
 PartitionOf = Callable[[bytes], int]
-#: What is due: deadline, key and row, the earliest first.
+#: Deadlines that have passed: deadline, key and row, the earliest first.
 _Due = list[tuple[int, bytes, Row]]
 
 
 class PartitionFold:
     """Folds the records of one partition, in log order. Holds stream time and the deadlines; states come by lookup.
 
-    ``mark`` is what was written down with W, from which the fold goes on.
+    ``mark`` was written down with W; the fold goes on from it.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PartitionFold:
 
     @property
     def mark(self) -> Watermark:
-        """What has to be written down with W."""
+        """The mark that has to be written down with W."""
         forwarded = self._forwards.snapshot()
         return Watermark(stream_time_ms=self.stream_time_ms, layout=self._rules.layout, forwarded=forwarded)
 
@@ -258,7 +258,7 @@ class PartitionFold:
         if state is None or not state.is_open or workspace_id not in ("", state.workspace_id):
             return
         self._close(row, state, "expired", self.stream_time_ms)
-        self._outbox.flush(session_key(row.key))  # whoever ends a session on purpose wants to see it whole
+        self._outbox.flush(session_key(row.key))  # a session that is ended on purpose is shipped at once
 
     def _open(
         self, row: Row, workspace_id: str, record: Event | Session, *, first_event_id: str = "", timeout_ms: int = 0

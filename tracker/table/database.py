@@ -42,7 +42,7 @@ class Database(Protocol):
         """Put all rows, or delete those without a value: all of it or, if the process dies meanwhile, nothing."""
 
     def close(self) -> None:
-        """Let go of the files; what was written stays."""
+        """Close the files; all that was written stays."""
 
     def destroy(self) -> None:
         """Close, and delete the files."""
@@ -83,14 +83,14 @@ class RocksDatabase:
         """Return the values of several keys, in their order."""
         try:
             return cast("list[bytes | None]", self._db.get(list(keys))) if keys else []
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
             self._explain(error)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield everything, as it was when the iteration began."""
         try:
             yield from _checked_items(self._db)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
             self._explain(error)
 
     def write(self, rows: Mapping[bytes, bytes | None]) -> None:
@@ -103,11 +103,11 @@ class RocksDatabase:
                 batch.put(key, value)
         try:
             self._db.write(batch)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
             self._explain(error)
 
     def close(self) -> None:
-        """Let go of the files; what was written stays."""
+        """Close the files; all that was written stays."""
         try:
             self._db.close()
         except Exception as error:  # noqa: BLE001 - after a failed write it says so again, and closes all the same

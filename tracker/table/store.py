@@ -130,7 +130,7 @@ class SessionStore:
         self.position = self._read_position()
 
     def close(self) -> None:
-        """Close the database; what was written stays."""
+        """Close the database; all that was written stays."""
         self._db.close()
 
     def get(self, key: bytes) -> bytes | None:
