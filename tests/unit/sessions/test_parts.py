@@ -1,0 +1,68 @@
+"""The small parts of the fold by themselves, at their edges: the memory of events, deadlines, a state's times."""
+
+import pytest
+
+from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
+from tracker.sessions.deadlines import BUCKET_MS, Deadlines
+from tracker.sessions.memory import ENTRY_BYTES, EventMemory
+from tracker.sessions.rules import SECOND_MS, Rules
+from tracker.sessions.state import SessionState
+from tracker.sessions.working_table import At
+
+WINDOW_MS = 60 * MINUTE_MS
+
+
+def new_state(recent: bytes = b"") -> SessionState:
+    return SessionState(session_id="s", ordinal=0, created_ms=1, last_activity_ms=1, timeout_ms=1, recent=recent)
+
+
+def entry(event_id: bytes, content: bytes, seconds: int = 0) -> bytes:
+    found = event_id + content + seconds.to_bytes(4, "big")
+    assert len(found) == ENTRY_BYTES
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recent", "verdict"),
+    [
+        (entry(b"ABCDEFGH", b"123456"), "duplicate"),
+        (entry(b"ABCDEFGH", b"654321"), "reused"),
+        # The id as the end of one entry and the beginning of the next.
+        (entry(b"xxxxxxxx", b"yyyyyA", 0x42434445) + entry(b"FGHzzzzz", b"123456"), "new"),
+        (entry(b"xxABCDEF", b"GHyyyy") + entry(b"ABCDEFGH", b"123456"), "duplicate"),
+        (entry(b"ABCDEFGH", b"654321") + entry(b"ABCDEFGH", b"123456"), "duplicate"),
+    ],
+)
+def test_an_event_is_found_where_an_entry_begins_and_nowhere_else(recent: bytes, verdict: str):
+    memory = EventMemory(At(), lambda _: [], window_ms=WINDOW_MS, page_events=64)
+    assert memory.judge(b"s", new_state(recent), b"ABCDEFGH123456", 0) == verdict
+
+
+@pytest.mark.parametrize(("later_ms", "is_taken"), [(499, False), (998, False), (999, True)])
+def test_a_page_stays_until_the_last_of_its_events_is_out_of_the_window(later_ms: int, is_taken: bool):
+    """Events are told in whole seconds: the pages have to stay for the rest of the last one."""
+    log = Log(Rules(page_events=1, duplicate_window_ms=WINDOW_MS, timeout_ms=10 * WINDOW_MS, max_length_ms=10**9))
+    last_ms = START_MS + WINDOW_MS + SECOND_MS
+    log.event("s", START_MS, event_id="first")
+    log.event("s", last_ms, event_id="last of its pages")
+    log.event("s", last_ms + 1, event_id="turns the pages")
+    log.event("s", last_ms + 1 + WINDOW_MS + later_ms, event_id="turns them again")
+    log.event("s", last_ms + 1 + WINDOW_MS + later_ms, event_id="last of its pages")
+    assert len(rows(log.fold().events)) == 4 + is_taken
+
+
+def test_a_deadline_has_passed_one_millisecond_after_it():
+    index = Deadlines()
+    for at in (5, BUCKET_MS, 3 * BUCKET_MS):
+        index.arm(b"%d" % at, at)
+        assert index.take_passed(at) == []
+        assert index.next_ms == at
+        assert index.take_passed(at + 1) == [b"%d" % at]
+        assert index.next_ms is None
+
+
+def test_activity_never_moves_backwards():
+    state = new_state()
+    state.touch(START_MS)
+    state.touch(START_MS - 1)
+    assert state.last_activity_ms == START_MS
