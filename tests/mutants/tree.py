@@ -45,7 +45,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def settings_of(part: Part, files: list[str]) -> str:
     """mutmut's settings for one part, as TOML."""
-    others = ["topics", "docs", "examples", "ops", "scripts", "sdk", "tinybird", "README.md", "Makefile"]
+    others = ["topics", "clients", "docs", "examples", "ops", "scripts", "sdk", "tinybird", "README.md", "Makefile"]
     settings = {
         "source_paths": ["tracker"],
         "only_mutate": files,
