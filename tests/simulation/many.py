@@ -19,8 +19,8 @@ MAX_FAILURES = 5
 #: What a planted bug has to break: a promise (``verdict``), an end to all work, or the system's own check of itself.
 #: Anything else is the planted code, which does not fit what is around it any more.
 BROKEN_PROMISE = re.compile(
-    r"partition \d+: |tracker\.\S+-\d+ (output|offset)|tracker\.\S+-\d+: the sink sent|table \d+, |(events|session)_v1"
-    r"|two different rows "
+    r"partition \d+: |tracker\.\S+-\d+ (output|offset)|tracker\.\S+-\d+: the sink sent|table \d+, "
+    r"|(events|session|usage)_v1|two different rows "
     r"|accepted, but never numbered|\S+ was sent once and numbered|\S+ has the numbers|\S+ was closed"
     r"|not at rest|\S+ ended with InvariantError"
 )

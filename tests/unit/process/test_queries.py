@@ -292,11 +292,11 @@ async def test_an_owner_that_recovers_is_not_asked_for_its_standby(worker, other
 
 
 async def test_an_owner_that_does_not_answer_in_time_is_passed_over(worker, other, monkeypatch):
-    monkeypatch.setattr(queries, "PEER_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(queries, "PEER_TIMEOUT_SECONDS", 0.5)
     worker.stores[NUMBER] = store_with_a_session()
 
     async def silent(_: web.Request) -> web.Response:
-        await asyncio.sleep(1)
+        await asyncio.sleep(30)
         return web.json_response({})
 
     other.pages.session = silent  # type: ignore[method-assign]
