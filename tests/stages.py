@@ -88,9 +88,12 @@ class Stage:
 
     def lose_disk(self) -> None:
         """Delete what the stage keeps locally, as a lost disk would."""
-        lost = self.data_dir / self.name
-        assert any(lost.rglob("CURRENT")), f"{self.name} has no database below {lost} that could be lost"
-        shutil.rmtree(lost)
+        assert self.has_databases(), f"{self.name} has no database below {self.data_dir} that could be lost"
+        shutil.rmtree(self.data_dir / self.name)
+
+    def has_databases(self) -> bool:
+        """Whether the stage keeps anything locally yet: a start under load takes seconds to come that far."""
+        return any((self.data_dir / self.name).rglob("CURRENT"))
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:

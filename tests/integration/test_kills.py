@@ -128,9 +128,11 @@ async def kill_at_random(stack: Stack, rng: random.Random) -> list[str]:
     rng.shuffle(victims)
     for number, stage in enumerate(victims):
         await asyncio.sleep(rng.uniform(0.4, 1.6) * KILLING_SECONDS / len(victims))
+        loses_disk = stage is stack.process and rng.random() < 0.5
+        if loses_disk:  # after the kill before, it may not have come to its first database yet
+            await asyncio.to_thread(wait_until, stage.has_databases, "a disk to lose", FEED_SECONDS)
         backlog = await something_under_way(stack)
         stage.kill()
-        loses_disk = stage is stack.process and rng.random() < 0.5
         if loses_disk:
             stage.lose_disk()
         struck.append(f"kill {number + 1}: {stage.name}, disk lost: {loses_disk}, {backlog} events on their way")

@@ -123,7 +123,9 @@ class Group:
 
     async def replace(self, name: str, release: str) -> set[int]:
         """Replace a worker, wait until the group has caught up, and return the layouts that are written then."""
-        assert await asyncio.to_thread(self.workers[name].stop) == 0
+        worker = self.workers[name]
+        status = await asyncio.to_thread(worker.stop)
+        assert status == 0, f"{name} ended with {status}:\n{worker.log_file.read_text()[-8_000:]}"
         self.start(name, release)
         await self.caught_up(f"{name} is {release}")
         return await asyncio.to_thread(self.layouts)
