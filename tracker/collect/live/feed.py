@@ -124,7 +124,7 @@ class LiveFeed:
             stack.push_async_callback(reader.stop)
             await reader.start()
             client = await stack.enter_async_context(admin.connect(self._settings, timeout_seconds=WATCHED_SECONDS * 4))
-            await self._assign(reader)
+            partitions = await self._assign(reader)
             self._lag_problem = ""
             next_lag = 0.0
             while self._is_watched and not self._begins_anew:
@@ -133,15 +133,18 @@ class LiveFeed:
                 if not self._lag_problem and time.monotonic() >= next_lag:
                     await self._note_lag(reader, client)
                     next_lag = time.monotonic() + LAG_INTERVAL_SECONDS
-                self._problem = ""
-                self._reconnect_delay_seconds = FIRST_RECONNECT_DELAY_SECONDS
+                if all(reader.highwater(partition) is not None for partition in partitions):
+                    # Kafka has answered a fetch of each partition: nothing found would not tell that we may read.
+                    self._problem = ""
+                    self._reconnect_delay_seconds = FIRST_RECONNECT_DELAY_SECONDS
 
-    async def _assign(self, reader: AIOKafkaConsumer) -> None:
+    async def _assign(self, reader: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = self._partitions((SEQUENCED, SESSIONS))
         reader.assign(partitions)
         begins, ends = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
         for partition in partitions:
             reader.seek(partition, max(begins[partition], ends[partition] - LOOKBACK_RECORDS))
+        return partitions
 
     def _show(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for place, record in enumerate(records):
