@@ -362,8 +362,13 @@ REFUSALS = {
     "topics create: denied topic": (
         "topics create", NOBODY, {}, "refuses to create secured.events: .*tracker topics acls"
     ),
-    "sink: may read but not write": ("sink", "tracker-verify", {}, "'tracker-verify' Write secured.dead-letters: see"),
-    "sink: denied group": ("sink", "tracker-dead-letters", {}, "-letters' Read/Describe group secured.sink: see"),
+    "sink: may read but not write": (
+        "sink", "tracker-verify", {}, "'tracker-verify' Write secured.dead-letters, Read/Describe secured.usage: see"
+    ),
+    "sink: denied group": (
+        "sink", "tracker-dead-letters", {},
+        "-letters' Read/Describe secured.usage, Read/Describe group secured.sink: see",
+    ),
     "process: untrusted certificate": (
         "process", "tracker-process", {"kafka_ssl_ca_file": "stranger.pem"},
         "certificate that is not trusted .*TRACKER_KAFKA_SSL_CA_FILE",

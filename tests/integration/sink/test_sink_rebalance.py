@@ -19,8 +19,11 @@ from tracker.kafka.record_batches import send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
+from tracker.sink.main import DATASOURCES
 
 PARTITIONS = 4
+#: A sink takes those of each datasource's topic.
+ALL_PARTITIONS = PARTITIONS * len(DATASOURCES)
 TIMEOUT_SECONDS = 90
 POLL_SECONDS = 0.1
 #: Rows come all the time, a few a turn.
@@ -106,11 +109,11 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def test_when_partitions_change_hands_calmly_no_row_is_sent_twice_and_none_is_missing(group: Group):
     async def first_has_all() -> bool:
-        return await group.partitions_of("first") == PARTITIONS * 2
+        return await group.partitions_of("first") == ALL_PARTITIONS
 
     async def both_share() -> bool:
         shares = await group.partitions_of("first"), await group.partitions_of("second")
-        return sum(shares) == PARTITIONS * 2 and min(shares) > 0
+        return sum(shares) == ALL_PARTITIONS and min(shares) > 0
 
     async def all_are_written() -> bool:
         rows = {orjson.dumps({"row": f"{p}-{n}"}) for p in range(PARTITIONS) for n in range(group.fed)}
