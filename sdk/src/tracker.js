@@ -57,7 +57,7 @@ function init(given) {
   if (isOn || !globalThis.document) return;
   const first = (window.__eventTracker ??= tracker);
   if (first !== tracker) {
-    if (given?.debug) console.warn("tracker: a second one");
+    if (given?.debug) console.warn("tracker: two");
     return early.splice(0).forEach(first.push);
   }
   const before = window.tracker;

@@ -44,13 +44,13 @@ export const text = (value, maxChars = 128) =>
   attempt(() => {
     if (value == null || /^(f|sy)/.test(typeof value) || Array.isArray(value)) return;
     const written = String(value.toISOString?.() ?? value);
-    if (!written.startsWith("[object ")) return cut(written, maxChars);
+    if (!/^\[object /.test(written)) return cut(written, maxChars);
   });
 
-/* The same for ids; some are bugs of a page. */
+/* The same for ids; some are bugs of a page, and the collector refuses an event with one. */
 export const idOf = (value) => {
   const id = text(value);
-  return /^(undefined|null|NaN|)$/.test(id) ? undefined : id;
+  return /^(undefined|null|NaN|true|false|)$/.test(id) ? undefined : id;
 };
 
 /* Returns a time from 2000 to 2099 in ISO 8601: the collector takes no other. */
@@ -102,7 +102,7 @@ export const fieldsOf = (...sources) => {
       const field = name.replace(/[A-Z]/g, "_$&").toLowerCase(); // workspaceId: as data attributes have it
       const limit = !isMetadata && LIMITS[field];
       let fit;
-      if (limit) fit = limit > 0 ? text(value, limit) : numberOf(value, -limit);
+      if (limit) fit = limit > 0 ? (limit > 128 ? text : idOf)(value, limit) : numberOf(value, -limit);
       else if (name === "timestamp") fit = timeOf(value);
       if (fit >= "") fields[field] = fit; // any text and any number, but not NaN
       else if (name === "metadata" && isPlain(value)) add(value, true);

@@ -19,7 +19,7 @@ from tests.integration.collect.collector_process import CollectorProcess, runnin
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READ_KEY, WRITE_KEY = "read-key-of-shop-0123", "write-key-of-shop-0123"
 #: The default of the collector's settings.
@@ -71,7 +71,7 @@ async def collecting(tinybird_url: str, directory: Path, **given: Any) -> AsyncI
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def collector(
     tinybird: LocalTinybird, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[CollectorProcess]:
@@ -79,14 +79,14 @@ async def collector(
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, collector: CollectorProcess) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(base_url=collector.url, viewport={"width": 1_200, "height": 800})
     yield context
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(context: BrowserContext) -> AsyncIterator[Page]:
     page = await context.new_page()
     faults: list[str] = []

@@ -68,7 +68,7 @@ async def test_a_script_that_is_blocked_breaks_nothing(page, gate, snippet_of, e
 
 async def test_a_second_snippet_is_ignored_and_says_so(page, context, gate, snippet_of, errors):
     warnings: list[str] = []
-    page.on("console", lambda message: warnings.append(message.text) if "a second one" in message.text else None)
+    page.on("console", lambda message: warnings.append(message.text) if "tracker: two" in message.text else None)
     gate.pages["/page/twice"] = (
         WITNESS
         + snippet_of()

@@ -16,8 +16,6 @@ _BUGS: Final = frozenset(
         *(f"<{word}>" for word in _WORDS),
         "NaN",
         "-NaN",
-        "Infinity",
-        "-Infinity",
         "%5Bobject%20Object%5D",
         "00000000-0000-0000-0000-000000000000",
     }
