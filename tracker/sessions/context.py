@@ -7,7 +7,6 @@ import msgspec
 
 from topics.records import Event, EventFields, Session, SessionFields, Told
 from topics.session import CAMPAIGN_FIELDS, CONTEXT_FIELDS, SESSION_ONLY_FIELDS, CloseReason
-from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import SessionState, Touch
 
@@ -38,7 +37,7 @@ def learn_visitor(state: SessionState, record: Told, now_ms: int, rules: Rules) 
     if record.visitor is msgspec.UNSET:
         return False
     campaign = _campaign_of(record)
-    is_touched = bool(campaign) and rules.layout >= LAYOUT and campaign != _latest(state)
+    is_touched = bool(campaign) and not rules.keeps_to_layout_2 and campaign != _latest(state)
     if is_touched:
         later = state.touches[1:][-(MAX_TOUCHES - 2) :]
         state.touches = [*state.touches[:1], *later, Touch(at_ms=now_ms, campaign=campaign)]
@@ -51,7 +50,7 @@ def learn_visitor(state: SessionState, record: Told, now_ms: int, rules: Rules) 
 def first_touches(visitor: dict[str, str | bool], now_ms: int, rules: Rules) -> list[Touch]:
     """Return the touches of a session that begins with a visitor."""
     campaign: dict[str, str] = {name: str(visitor[name]) for name in CAMPAIGN_FIELDS if name in visitor}
-    return [Touch(at_ms=now_ms, campaign=campaign)] if campaign and rules.layout >= LAYOUT else []
+    return [Touch(at_ms=now_ms, campaign=campaign)] if campaign and not rules.keeps_to_layout_2 else []
 
 
 def ended_by(state: SessionState, workspace_id: str, record: Event | Session, rules: Rules) -> CloseReason | None:
@@ -61,7 +60,7 @@ def ended_by(state: SessionState, workspace_id: str, record: Event | Session, ru
     """
     if state.is_claimed_by(workspace_id, rules):
         return "claimed"
-    if rules.campaign_change == "keep" or rules.layout < LAYOUT or not state.visitor:
+    if rules.campaign_change == "keep" or rules.keeps_to_layout_2 or not state.visitor:
         return None
     if record.passive if isinstance(record, Event) else record.open_only:
         return None

@@ -61,7 +61,6 @@ from tracker.sessions.context import context_of, ended_by, first_touches, learn_
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
 from tracker.sessions.keys import looks_used, missing_event_id, renewed_session_id, session_key
-from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.memory import EventMemory, ReadPages, identity_of, remember_as_layout_2
 from tracker.sessions.outbox import Outbox
 from tracker.sessions.outputs import FoldResult, SourceInput, TakenEvent
@@ -101,11 +100,11 @@ class PartitionFold:
         self._rules = rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._seal = seal
-        self._has_seals = rules.layout >= LAYOUT  # workers of 0.1.0 make none
+        self._has_seals = not rules.keeps_to_layout_2  # workers of 0.1.0 make none
         self._at = At(now_ms=mark.stream_time_ms)
-        self._table = WorkingTable(self._at, lookup, has_homes_only=not self._has_seals)
+        self._table = WorkingTable(self._at, lookup, has_homes_only=rules.keeps_to_layout_2)
         self.usage = Usage(self._at, topic, partition, rules)
-        self._outbox = Outbox(self._at, topic, partition, seal, self.usage, layout=rules.layout)
+        self._outbox = Outbox(self._at, topic, partition, seal, self.usage, rules=rules)
         window_ms = rules.duplicate_window_ms
         self._memory = EventMemory(self._at, read_pages, window_ms=window_ms, page_events=rules.page_events)
         self._result = FoldResult()
@@ -274,7 +273,7 @@ class PartitionFold:
         visitor = visitor_of(record) or (stub.passed_on() if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
-        is_renewed = stub is not None and (stub.workspace_id == owner or rules.layout < LAYOUT)
+        is_renewed = stub is not None and (stub.workspace_id == owner or rules.keeps_to_layout_2)
         now = self.stream_time_ms
         ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(looks_used(name, now, rules))
         state = SessionState(
@@ -295,7 +294,7 @@ class PartitionFold:
         return state
 
     def _remember(self, key: bytes, state: SessionState, identity: bytes) -> None:
-        if self._rules.layout < LAYOUT:
+        if self._rules.keeps_to_layout_2:
             remember_as_layout_2(state, identity)
             return
         self._memory.remember(key, state, identity, self.stream_time_ms)
@@ -349,7 +348,7 @@ class PartitionFold:
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
         self._outbox.session(row.key, state)
-        if self._rules.layout < LAYOUT:
+        if self._rules.keeps_to_layout_2:
             state.shrink()
         self._table.put(row, state)
         self.deadlines.arm(row.key, state.deadline_ms(self._rules))

@@ -15,9 +15,9 @@ from topics.headers import (
 )
 from tracker.sessions.forwards import ForwardSeal, forward_of
 from tracker.sessions.keys import session_key
-from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.outputs import FoldResult, Output, SourceInput, TakenEvent
 from tracker.sessions.rows import EventRows, dead_letter, session_row
+from tracker.sessions.rules import Rules
 from tracker.sessions.state import SessionState
 from tracker.sessions.usage import Usage
 from tracker.sessions.working_table import At
@@ -28,14 +28,14 @@ class Outbox:
 
     __slots__ = ("_at", "_partition", "_result", "_rows", "_seal", "_topic", "_usage", "_write_position")
 
-    def __init__(self, at: At, topic: str, partition: int, seal: ForwardSeal, usage: Usage, *, layout: int) -> None:
+    def __init__(self, at: At, topic: str, partition: int, seal: ForwardSeal, usage: Usage, *, rules: Rules) -> None:
         self._at = at
         self._topic = topic
         self._partition = partition
         self._seal = seal
         self._usage = usage
         self._rows = EventRows()
-        self._write_position = write_position if layout >= LAYOUT else write_old_position
+        self._write_position = write_old_position if rules.keeps_to_layout_2 else write_position
         self._result = FoldResult()
 
     def begin_chunk(self, result: FoldResult) -> None:

@@ -129,7 +129,7 @@ def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = F
 
 def _touches(state: SessionState) -> str:
     touches = [{"at": _time(touch.at_ms), **touch.campaign} for touch in state.touches]
-    return orjson.dumps(touches, option=orjson.OPT_UTC_Z).decode() if touches else "[]"
+    return orjson.dumps(touches, option=orjson.OPT_UTC_Z).decode()
 
 
 def dead_letter(source: SourceInput, topic: str, partition: int, rejected: RejectedRecord) -> bytes:

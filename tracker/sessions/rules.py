@@ -12,6 +12,8 @@ RenewalContext = Literal["all", "identity", "none"]
 #: What another campaign within a session does: nothing but leave a touch, or end the session and begin the next one.
 CampaignChange = Literal["keep", "split"]
 
+_FIRST_LAYOUT_OF_0_2: Final = 3
+
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 24 * 3_600_000
@@ -47,6 +49,11 @@ class Rules:
     #: The layout in which states are written (``tracker.sessions.layouts``). Under layout 2 the fold keeps to what a
     #: worker of 0.1.0 can carry on: one workspace a key, and the last 128 event ids.
     layout: int = 3
+
+    @property
+    def keeps_to_layout_2(self) -> bool:
+        """Whether a worker of 0.1.0 has to be able to carry on: no workspaces, pages, touches, seals or usage."""
+        return self.layout < _FIRST_LAYOUT_OF_0_2
 
     @property
     def memory_ms(self) -> int:

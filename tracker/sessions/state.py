@@ -7,10 +7,6 @@ import msgspec
 from topics.session import IDENTITY_FIELDS, CloseReason
 from tracker.sessions.rules import RenewalContext, Rules
 
-#: Before it, an event id was remembered without its time.
-FIRST_LAYOUT_WITH_TIMES: Final = 3
-#: Before it, all workspaces of a key shared one session.
-FIRST_LAYOUT_WITH_WORKSPACES: Final = 3
 #: In place of a close reason: the key counts as unknown, and only the state's offset still matters.
 FORGOTTEN: Final = "forgotten"
 
@@ -47,7 +43,7 @@ class Lifetime(msgspec.Struct, array_like=True, kw_only=True):
         if self.close_reason == FORGOTTEN:
             return self.closed_ms + rules.forgotten_retention_ms
         forgotten_ms = self.closed_ms + rules.closed_stub_retention_ms
-        if not self.remembered_ms or rules.layout < FIRST_LAYOUT_WITH_TIMES:
+        if not self.remembered_ms or rules.keeps_to_layout_2:
             return forgotten_ms
         return min(forgotten_ms, self.remembered_ms + rules.memory_ms)
 
@@ -98,7 +94,7 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
 
     def is_claimed_by(self, workspace_id: str, rules: Rules) -> bool:
         """Return whether this is the first workspace that is named where a session of no workspace is open."""
-        return bool(workspace_id) and not self.workspace_id and rules.layout >= FIRST_LAYOUT_WITH_WORKSPACES
+        return bool(workspace_id) and not self.workspace_id and not rules.keeps_to_layout_2
 
     def takes_late(self, workspace_id: str, now_ms: int, rules: Rules) -> bool:
         """Return whether a closed session takes a passive event of this workspace now."""

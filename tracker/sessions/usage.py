@@ -15,7 +15,6 @@ from topics.codec import encode
 from topics.fields import MAX_ID_CHARS
 from topics.headers import write_position
 from topics.usage import UsageRow
-from tracker.sessions.layouts import LAYOUT
 from tracker.sessions.outputs import FoldResult, Output, SourceInput
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import UsageCount, UsageMark
@@ -34,7 +33,7 @@ class Usage:
 
     def __init__(self, at: At, topic: str, partition: int, rules: Rules) -> None:
         #: Beside workers of 0.1.0, and in the log of an import, nothing is counted.
-        self.interval_ms = rules.usage_interval_ms if rules.layout >= LAYOUT and not rules.keys_are_used else 0
+        self.interval_ms = rules.usage_interval_ms if not rules.keeps_to_layout_2 and not rules.keys_are_used else 0
         self._at = at
         self._topic = topic
         self._partition = partition
