@@ -1,7 +1,6 @@
 """Where the other engines come from: an environment and a directory of jars, made in the cache when asked for."""
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Final
 
 from benchmarks.measure import PROJECT_DIR
 from tracker.errors import ConfigurationError
+from tracker.local.commands import run_quietly
 from tracker.local.kafka_jars import find_java
 from tracker.settings import Settings
 
@@ -67,15 +67,7 @@ def _cache() -> Path:
 
 
 def _run(command: Sequence[str]) -> None:
-    answer = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=FETCH_TIMEOUT_SECONDS,
-    )
+    answer = run_quietly(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
     if answer.returncode != 0:
         lines = answer.stdout.splitlines()[-SHOWN_LINES:]
         raise ConfigurationError("\n".join([f"{' '.join(command[:4])} … failed:", *lines]))

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import signal
-import subprocess
 import threading
 import time
 import uuid
@@ -15,6 +14,7 @@ import structlog
 
 from tracker import clock
 from tracker.errors import RetryableError
+from tracker.local.commands import run_quietly
 from tracker.local.kafka_config import Guard, Node, server_properties
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
@@ -206,15 +206,7 @@ def _interrupt(*_: Any) -> None:
 
 
 def _format(command: list[str]) -> None:
-    answer = subprocess.run(  # noqa: S603 - the command is ours
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=FORMAT_TIMEOUT_SECONDS,
-    )
+    answer = run_quietly(command, timeout_seconds=FORMAT_TIMEOUT_SECONDS)
     if answer.returncode != 0:
         raise RetryableError(f"the local Kafka's directory could not be formatted\n{answer.stdout.strip()}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tracker.errors import ConfigurationError
+from tracker.local.commands import run_quietly
 
 KAFKA_VERSION: Final = "4.1.0"
 MIN_JAVA_VERSION: Final = 17
@@ -34,10 +35,8 @@ def find_java() -> str:
     if java is None:
         where = f"JAVA_HOME={home}" if home else "the PATH"
         raise ConfigurationError(f"no java in {where}: {_REMEDY}")
-    answer = subprocess.run(  # noqa: S603 - the command is ours
-        [java, "-version"], capture_output=True, text=True, check=False, timeout=JAVA_VERSION_TIMEOUT_SECONDS
-    )
-    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
+    answer = run_quietly([java, "-version"], timeout_seconds=JAVA_VERSION_TIMEOUT_SECONDS)
+    found = re.search(r'version "(?:1\.)?(\d+)', answer.stdout)
     if found is None or int(found[1]) < MIN_JAVA_VERSION:
         version = found[1] if found else "of an unknown version"
         raise ConfigurationError(f"{java} is Java {version}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}")
@@ -82,15 +81,7 @@ def _copy_dependencies(maven: str, target: Path) -> None:
     command = [maven, "-q", "-B", "-f", str(_POM), f"-Dkafka.version={KAFKA_VERSION}"]
     command += ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
     try:
-        answer = subprocess.run(  # noqa: S603 - the command is ours
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=FETCH_TIMEOUT_SECONDS,
-        )
+        answer = run_quietly(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         raise ConfigurationError(f"Maven did not fetch Kafka's jars within {FETCH_TIMEOUT_SECONDS} s") from None
     if answer.returncode != 0:
