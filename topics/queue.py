@@ -10,11 +10,10 @@ import orjson
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from topics.codec import KeyedRecord
+from topics.codec import KeyedRecord, workspace_of
 from topics.event import EventData
 from topics.fields import OUTSIDE, Count, SessionId, Timestamp
 from topics.session import CONTEXT_FIELDS, SessionInput
-from topics.workspace import workspace_of
 
 #: The fields of ``EventData`` that a message always has; empty where the event does not say.
 _ALWAYS: Final = (

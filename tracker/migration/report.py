@@ -9,7 +9,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from topics.catalog import LEGACY, SOURCE, Topic
-from topics.workspace import workspace_of
+from topics.codec import workspace_of
 from tracker.errors import ConfigurationError
 from tracker.kafka.access import require_access
 from tracker.kafka.log_reader import open_log_reader

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from topics.catalog import LEGACY, SOURCE
+from topics.codec import workspace_of
 from topics.queue import queue_value
-from topics.workspace import workspace_of
 from tracker import clock
 from tracker.collect.delivery.record_batch import TopicRecord
 from tracker.collect.records.source_records import EncodedRecord
