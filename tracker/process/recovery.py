@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaError
 
 from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.errors import DiskFullError, StateDamagedError
+from tracker.history.reading import read_skips
 from tracker.kafka.clients import RETRY_SECONDS, is_passing
-from tracker.kafka.log_history import read_skips
 from tracker.process import metrics
 from tracker.process.assumptions import LogId
 from tracker.process.lease import Lifetimes, SessionLease, read_lifetimes, remove_orphaned_pages

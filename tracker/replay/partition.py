@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiolimiter import AsyncLimiter
 
 from topics.schemas import NO_SCHEMAS, Schemas
-from tracker.kafka.log_history import Skips, put_in
+from tracker.history.reading import Skips, put_in
 from tracker.replay.plan import PartitionPlan
 from tracker.replay.selection import from_offset, of_workspace
 from tracker.replay.source import read_stretch

@@ -15,9 +15,9 @@ from aiolimiter import AsyncLimiter
 
 from topics.catalog import HISTORY
 from tracker.errors import ConfigurationError, NotFoundError
+from tracker.history.reading import Skips, read_skips
 from tracker.kafka.admin import describe_broker
 from tracker.kafka.clients import new_producer, partition_for_key
-from tracker.kafka.log_history import Skips, read_skips
 from tracker.kafka.log_reader import new_range_reader
 from tracker.processes.signals import stop_event
 from tracker.replay.generation import Generation

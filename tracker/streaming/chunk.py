@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiokafka import ConsumerRecord
 
 from tracker.errors import InvariantError
-from tracker.kafka.log_history import put_in
+from tracker.history.reading import put_in
 from tracker.streaming.lease import Lease
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from tracker.errors import InvariantError
-from tracker.kafka.log_history import Skips
+from tracker.history.reading import Skips
 
 #: Chunks of one partition that may wait or be worked on; more are not fetched.
 MAX_CHUNKS_IN_FLIGHT: Final = 2

@@ -35,8 +35,8 @@ def skip(
 
 
 async def _skip(settings: "Settings", partition: int, offsets: range, reason: str) -> None:
+    from tracker.history.skip import skip_records
     from tracker.kafka.access import require_access
-    from tracker.kafka.skip import skip_records
 
     await require_access(settings, "skip")
     await skip_records(settings, partition, offsets, reason)

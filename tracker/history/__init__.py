@@ -1,0 +1,1 @@
+"""What operators have decided about the source log: written down, and heeded by every fold."""
