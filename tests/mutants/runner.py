@@ -5,6 +5,7 @@ RocksDB's threads start with the first database and don't live on in a fork: the
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def _in_child(work: Callable[[], int]) -> int:
     try:
         exit_code = work()
     finally:
+        sys.stdout.flush()  # or the name of a test that fails is lost
         os._exit(exit_code)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.mutants.parts import NOT_MUTATED_LINES, Part
 
+#: The folder whose modules are mutated. mutmut copies it, the tests and pyproject.toml without being told.
+SOURCES = "tracker"
 #: mutmut leaves decorated functions alone. These are decorated by an assignment instead, which says the same.
 UNDONE_DECORATORS = {"property", "contextmanager", "asynccontextmanager"}
 #: A test hangs if it takes longer than (its own time + the constant) * the multiplier.
@@ -26,14 +28,14 @@ def make_tree(root: Path, tree: Path, part: Part, files: list[str]) -> None:
         if name in files:
             content = without_decorators(content.decode()).encode()
         if name == "pyproject.toml":
-            content += settings_of(part, files).encode()
+            content += settings_of(part, files, beside_the_sources(names)).encode()
         _write(tree / name, content)
     wanted = {tree / name for name in names}
     for path in [path for path in tree.rglob("*.py") if "mutants" not in path.relative_to(tree).parts[:1]]:
         if path not in wanted:
             path.unlink()
     # mutmut copies these itself, but never takes anything away again.
-    for name in ("tests", "topics"):
+    for name in ("tests", *beside_the_sources(names)):
         shutil.rmtree(tree / "mutants" / name, ignore_errors=True)
 
 
@@ -43,11 +45,15 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
 
 
-def settings_of(part: Part, files: list[str]) -> str:
+def beside_the_sources(names: list[str]) -> list[str]:
+    """All else at the top of the project: tests read files of any folder, and mutmut copies only what it is told to."""
+    return sorted({name.split("/")[0] for name in names} - {SOURCES, "tests", "pyproject.toml"})
+
+
+def settings_of(part: Part, files: list[str], others: list[str]) -> str:
     """mutmut's settings for one part, as TOML."""
-    others = ["topics", "clients", "docs", "examples", "ops", "scripts", "sdk", "tinybird", "README.md", "Makefile"]
     settings = {
-        "source_paths": ["tracker"],
+        "source_paths": [SOURCES],
         "only_mutate": files,
         "also_copy": others,
         "do_not_mutate_patterns": list(NOT_MUTATED_LINES),

@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.mutants import operators
 from tests.mutants.parts import PARTS
-from tests.mutants.tree import without_decorators
+from tests.mutants.tree import beside_the_sources, without_decorators
 from tests.mutants.verdict import Equivalents, changed_lines, function_of, read_equivalents, score_of
 
 NAME = "tracker.table.store.xǁSessionStoreǁmerge__mutmut_3"
@@ -37,6 +37,11 @@ def test_properties_and_context_managers_are_written_as_assignments_and_mean_the
     assert (made["C"]().x, made["C"].y()) == (1, 2)
     with made["z"]() as found:
         assert found == 3
+
+
+def test_all_that_the_project_has_is_there_for_the_tests_of_a_mutant():
+    listed = ["tracker/table/store.py", "tests/stages.py", "pyproject.toml", "reports/a.css", "reports/a.js", ".ci/run"]
+    assert beside_the_sources(listed) == [".ci", "reports"]
 
 
 @pytest.mark.parametrize(
