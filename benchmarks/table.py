@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from topics.catalog import CHANGELOG, SOURCE
-from topics.control import TICK_VALUE
+from topics.system.control import TICK_VALUE
 from tracker import clock
 from tracker.kafka.clients import new_producer, partition_for_key
 from tracker.kafka.record_batches import ProducerRecord, send_batches

@@ -16,7 +16,7 @@ from topics.event import EVENT_TYPES, EventInput
 from topics.fields import Id, SessionId
 from topics.metadata import MAX_METADATA_DEPTH, MAX_METADATA_KEYS
 from topics.session import SessionInput
-from tracker.collect.api.openapi import document
+from tracker.collect.api.openapi.document import document
 from tracker.collect.records.context import MAX_TIMEOUT_SECONDS
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 

@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 from topics import headers
 from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 from topics.codec import MAX_SOURCE_VALUE_BYTES
-from topics.control import ExpireRecord, FlushRecord
 from topics.dead_letter import DeadLetter
 from topics.event import EventData, EventRecord
 from topics.queue import EventQueueMessage, SessionQueueMessage
 from topics.session import SessionRecord, SessionRow
-from topics.usage import UsageRow
+from topics.system.control import ExpireRecord, FlushRecord
+from topics.system.usage import UsageRow
 
 Json = dict[str, Any]
 

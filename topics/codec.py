@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
-from topics.control import ExpireRecord, FlushRecord, TickRecord
 from topics.dead_letter import RejectReason
 from topics.event import EventData, EventRecord, OwnEventRecord
 from topics.metadata import UnfitObject, canonical
 from topics.session import SessionRecord, SessionRow
-from topics.usage import UsageRow
+from topics.system.control import ExpireRecord, FlushRecord, TickRecord
+from topics.system.usage import UsageRow
 
 #: Everything that may stand in the source topic, told apart by ``type``.
 SourceRecord = Annotated[

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, Literal, Union, cast
 import msgspec
 
 from topics.codec import MAX_SOURCE_VALUE_BYTES, SCHEMA_NAME, decode_source
-from topics.control import ExpireRecord, ExpireScope, FlushRecord, TickRecord
 from topics.event import EventInput, EventRecord, OwnEventInput, OwnEventRecord
 from topics.fields import MAX_ID_CHARS
 from topics.metadata import MAX_METADATA_CHARS, UnfitObject, as_text
 from topics.session import SessionInput, SessionRecord
 from topics.structs import ANY_TIME, END, OLDEST, struct_of
+from topics.system.control import ExpireRecord, ExpireScope, FlushRecord, TickRecord
 
 Kind = Literal["event", "session", "expire", "flush"]
 

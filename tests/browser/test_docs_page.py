@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.integration.collect.collector_process import running_collector
 from tracker import clock
-from tracker.collect.api.openapi import document
+from tracker.collect.api.openapi.document import document
 from tracker.demo.browser import find_chromium, open_browser
 from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka

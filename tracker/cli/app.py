@@ -8,19 +8,16 @@ from tracker.cli.commands import (
     capacity,
     dead_letters,
     health,
-    imports,
     migration,
     project,
-    replay,
     schemas,
     session,
     settings,
-    skip,
     stack,
     stages,
     topics,
-    verify,
 )
+from tracker.cli.commands.log import imports, replay, skip, verify
 from tracker.cli.errors import Commands
 
 app = typer.Typer(

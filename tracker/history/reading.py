@@ -1,4 +1,4 @@
-"""Reading what operators have decided about the source log (``topics.history``), and putting it in place of records."""
+"""Read the operators' decisions about the source log (``topics.system.history``), and put them in place of records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from topics.dead_letter import LOG_APPEND_TIME
 from topics.headers import SKIPPED
-from topics.history import Skip
+from topics.system.history import Skip
 from tracker.kafka.log_reader import read_range, whole_range
 
 log = structlog.get_logger()

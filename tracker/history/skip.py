@@ -1,9 +1,9 @@
-"""Writing down that records of the source log are skipped (``topics.history``)."""
+"""Write the decision that records of the source log are skipped (``topics.system.history``)."""
 
 from aiokafka import TopicPartition
 
 from topics.catalog import HISTORY, SOURCE
-from topics.history import MAX_REASON_CHARS, Skip
+from topics.system.history import MAX_REASON_CHARS, Skip
 from tracker import clock
 from tracker.errors import ConfigurationError
 from tracker.kafka.admin import committed_offsets

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from topics.control import TICK_VALUE
 from topics.session import MAX_TIMEOUT_SECONDS
+from topics.system.control import TICK_VALUE
 from tracker.errors import ConfigurationError, InvariantError
 from tracker.imports.rows import Mapped
 from tracker.kafka.clients import partition_for_key

@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from topics.control import TICK_VALUE
+from topics.system.control import TICK_VALUE
 from tracker import clock
 from tracker.process.lease import SessionLease
 from tracker.streaming.lease import LeaseBook

@@ -47,6 +47,15 @@ def learn_visitor(state: SessionState, record: Told, now_ms: int, rules: Rules) 
     return bool(state.visitor)
 
 
+def enrich(state: SessionState, workspace_id: str, record: Session, now_ms: int, rules: Rules) -> bool:
+    """Add what a session record says to an open session; return whether that changed anything."""
+    before = (state.context, state.timeout_ms)
+    state.context = {**state.context, **context_of(record.data, workspace_id)}
+    state.timeout_ms = record.data.timeout_seconds * 1000 or state.timeout_ms
+    is_told = learn_visitor(state, record, now_ms, rules)
+    return is_told or (state.context, state.timeout_ms) != before
+
+
 def first_touches(visitor: dict[str, str | bool], now_ms: int, rules: Rules) -> list[Touch]:
     """Return the touches of a session that begins with a visitor."""
     campaign: dict[str, str] = {name: str(visitor[name]) for name in CAMPAIGN_FIELDS if name in visitor}

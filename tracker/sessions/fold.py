@@ -57,7 +57,7 @@ from topics.headers import LogPlace, read_unreadable
 from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
 from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
-from tracker.sessions.context import context_of, ended_by, first_touches, learn_visitor, visitor_of
+from tracker.sessions.context import context_of, ended_by, enrich, first_touches, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
 from tracker.sessions.keys import looks_used, missing_event_id, renewed_session_id, session_key
@@ -230,12 +230,12 @@ class PartitionFold:
         self._table.put(row, state)
 
     def _session(self, row: Row, workspace_id: str, record: Session, source: SourceInput) -> None:
-        state, timeout_ms, is_told = row.session, record.data.timeout_seconds * 1000, True
+        state, is_told = row.session, True
         if state is None or not state.is_open or ended_by(state, workspace_id, record, self._rules):
-            state = self._open(row, workspace_id, record, timeout_ms=timeout_ms)
+            state = self._open(row, workspace_id, record, timeout_ms=record.data.timeout_seconds * 1000)
         else:
             state.touch(self.stream_time_ms)
-            is_told = not record.open_only and self._enrich(state, workspace_id, record, timeout_ms)
+            is_told = not record.open_only and enrich(state, workspace_id, record, self.stream_time_ms, self._rules)
             self.deadlines.arm(row.key, state.deadline_ms(self._rules))
         self.usage.session_record(state.workspace_id, source)
         if is_told:
@@ -243,14 +243,6 @@ class PartitionFold:
         self._table.put(row, state)
         if is_told and state.is_full(self._rules):
             self._close(row, state, "cap", self.stream_time_ms)
-
-    def _enrich(self, state: SessionState, workspace_id: str, record: Session, timeout_ms: int) -> bool:
-        """Add what a session record says of an open session; return whether that changed anything."""
-        before = (state.context, state.timeout_ms)
-        state.context = {**state.context, **context_of(record.data, workspace_id)}
-        state.timeout_ms = timeout_ms or state.timeout_ms
-        is_told = learn_visitor(state, record, self.stream_time_ms, self._rules)
-        return is_told or (state.context, state.timeout_ms) != before
 
     def _expire(self, row: Row, workspace_id: str) -> None:
         state = row.session

@@ -14,7 +14,7 @@ import msgspec
 from topics.codec import encode
 from topics.fields import MAX_ID_CHARS
 from topics.headers import write_position
-from topics.usage import UsageRow
+from topics.system.usage import UsageRow
 from tracker.sessions.outputs import FoldResult, Output, SourceInput
 from tracker.sessions.rules import Rules
 from tracker.sessions.state import UsageCount, UsageMark

@@ -13,7 +13,7 @@ from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.pipes.conftest import FIXTURES_DIR, Ask
 from topics.event import EventData
 from topics.session import SessionRow
-from topics.usage import UsageRow
+from topics.system.usage import UsageRow
 from tracker.local.tinybird.pipes import read_pipes, whole_template
 from tracker.local.tinybird.templates import render
 

@@ -12,7 +12,7 @@ import typing_extensions
 from tests.fixtures.kafka import PROJECT_DIR
 from topics.event import EventData
 from topics.session import SessionRow
-from topics.usage import UsageRow
+from topics.system.usage import UsageRow
 from tracker.datasources.files import Datasource, read_datasources, shipped_datasources
 
 DATASOURCES = {datasource.name: datasource for datasource in read_datasources(PROJECT_DIR / "tinybird")}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sessions_log import MINUTE_MS, START_MS
 from tests.unit.process.one_partition import TP, OnePartition, partition_test
-from topics.control import TICK_VALUE
+from topics.system.control import TICK_VALUE
 from tracker import clock
 from tracker.process.ticks import is_due, tick_forever
 from tracker.streaming.lease import Lease, LeaseBook

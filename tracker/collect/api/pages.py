@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from tracker.collect.api import openapi
+from tracker.collect.api.openapi.document import document
 from tracker.collect.api.routes import Route
 from tracker.collect.api.script_files import STATIC, newest_scripts, pinned_scripts
 from tracker.collect.http.messages import JSON, Headers, Request, Response
@@ -43,10 +43,10 @@ def script_routes(directory: Traversable = STATIC) -> list[Route]:
 
 def described(settings: Settings) -> Handler:
     """Return an endpoint for the API's description, made once."""
-    document = openapi.document(
+    described_api = document(
         max_body_bytes=settings.collect_max_body_bytes, default_timeout_seconds=settings.session_timeout_seconds
     )
-    return unchanging(orjson.dumps(document), JSON)
+    return unchanging(orjson.dumps(described_api), JSON)
 
 
 def unchanging(body: bytes, content_type: str, cache_control: str = ASKED_AGAIN, more: Headers = ()) -> Handler:

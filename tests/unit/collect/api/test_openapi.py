@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 
 from topics.event import EventInput
 from topics.session import SessionInput
-from tracker.collect.api.openapi import document
-from tracker.collect.api.schemas import SHAPES, SessionState
+from tracker.collect.api.openapi.document import document
+from tracker.collect.api.openapi.schemas import SHAPES, SessionState
 from tracker.collect.app import Collector
 from tracker.collect.errors import HTTP_STATUS, ErrorCode
 from tracker.process.session_view import session_view

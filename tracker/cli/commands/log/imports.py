@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.commands.replay import datasource_names, valid_name
+from tracker.cli.commands.log.replay import Json, datasource_names, valid_name
 from tracker.cli.options import DataDir, command_settings
 
 if TYPE_CHECKING:
@@ -16,28 +16,33 @@ if TYPE_CHECKING:
 EXIT_REJECTED = 3
 DEFAULT_WINDOW_ROWS = 500_000
 
+Files = Annotated[list[str], typer.Argument(help="NDJSON (also .gz, .zst), CSV or Parquet; - is standard input.")]
+Name = Annotated[str, typer.Option("--name", help="The import: the same name and files resume it.")]
+FileFormat = Annotated[str | None, typer.Option("--format", help="ndjson, csv or parquet; else by name.")]
+MappingName = Annotated[
+    str | None, typer.Option(help="Which column is which field: ga4, matomo, posthog, segment, or a TOML file.")
+]
+WindowRows = Annotated[int, typer.Option(min=1, help="Rows that may wait for an earlier one.")]
+RejectsFile = Annotated[Path | None, typer.Option("--rejects", help="Default: NAME.rejects.ndjson.")]
+Datasource = Annotated[str, typer.Option(help="EVENTS,SESSIONS that rows go to.")]
+LogOnly = Annotated[bool, typer.Option("--log-only", help="Write the log; fold it later with tracker replay.")]
+Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes that fold. Default: one a core.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, write nothing.")]
+
 
 def import_(
-    files: Annotated[list[str], typer.Argument(help="NDJSON (also .gz, .zst), CSV or Parquet; - is standard input.")],
+    files: Files,
     *,
-    name: Annotated[str, typer.Option("--name", help="The import: the same name and files resume it.")],
-    file_format: Annotated[str | None, typer.Option("--format", help="ndjson, csv or parquet; else by name.")] = None,
-    mapping: Annotated[
-        str | None, typer.Option(help="Which column is which field: ga4, matomo, posthog, segment, or a TOML file.")
-    ] = None,
-    window_rows: Annotated[
-        int, typer.Option(min=1, help="Rows that may wait for an earlier one.")
-    ] = DEFAULT_WINDOW_ROWS,
-    rejects_file: Annotated[Path | None, typer.Option("--rejects", help="Default: NAME.rejects.ndjson.")] = None,
-    datasource: Annotated[str, typer.Option(help="EVENTS,SESSIONS that rows go to.")] = "events_v1,session_v1",
-    log_only: Annotated[
-        bool, typer.Option("--log-only", help="Write the log; fold it later with tracker replay.")
-    ] = False,
-    processes: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Processes that fold. Default: one a core.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")] = False,
+    name: Name,
+    file_format: FileFormat = None,
+    mapping: MappingName = None,
+    window_rows: WindowRows = DEFAULT_WINDOW_ROWS,
+    rejects_file: RejectsFile = None,
+    datasource: Datasource = "events_v1,session_v1",
+    log_only: LogOnly = False,
+    processes: Processes = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Import historical events: into a log by their own time, folded by the live rules, into Tinybird.
@@ -104,7 +109,7 @@ async def _fold(
     """Replay the import's log, whole, into the datasources."""
     from aiokafka import TopicPartition
 
-    from tracker.cli.commands.replay import carry_out
+    from tracker.cli.commands.log.replay import carry_out
     from tracker.imports.finished import Finished, mark_finished
     from tracker.replay.generation import Generation
     from tracker.replay.plan import Request

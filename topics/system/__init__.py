@@ -1,0 +1,1 @@
+"""Records about the tracker itself: control records, decisions to skip, and usage."""
