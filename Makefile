@@ -54,7 +54,7 @@ check-alerts: setup ## Prometheus's own check of alerts and dashboard; apt for p
 
 .PHONY: check-tinybird
 check-tinybird: $(TINYBIRD_INSTALLED) ## Tinybird's own check of every datasource and pipe file
-	@find tinybird -name '*.datasource' -o -name '*.pipe' | sort | while read -r file; do \
+	@find tinybird examples -name '*.datasource' -o -name '*.pipe' | sort | while read -r file; do \
 	  $(TINYBIRD_BIN)/tb check "$$file"; done
 
 # Tinybird's CLI pins much of what we use to other versions, so it lives in an environment of its own.

@@ -43,6 +43,10 @@ export interface EventFields extends Context {
   metadata?: string | object;
   page_url?: Textual;
   referrer_url?: Textual;
+  /** Of an event of your own type: the version of its schema, such as `1-0-0`. */
+  schema?: string;
+  /** Of an event of your own type: what its schema describes, in place of metadata. */
+  properties?: object;
 }
 
 /** What is known of a user, at most 1,024 characters of JSON. */

@@ -1,5 +1,6 @@
 // Compiled, never run: what has to be possible, and what must not be.
 import { tracker, type Options } from "@event-tracker/browser";
+import { ownEvent } from "../examples/own-events/own_events.js";
 
 const options: Options = {
   endpoint: "https://collect.example.com",
@@ -29,6 +30,16 @@ window.tracker.conversion("49.90");
 window.tracker.track("click", { event_value: id });
 
 tracker.track("purchase_of_ours");
+tracker.track(...ownEvent("purchase", { order_id: "o-1", total: 49.9, coupon: "SPRING" }));
+window.tracker.track(...ownEvent("purchase", { order_id: "o-1", total: 1, items: [{ sku: "a" }] }, { user_id: "u1" }));
+// @ts-expect-error a property that is required
+tracker.track(...ownEvent("purchase", { order_id: "o-1" }));
+// @ts-expect-error a property of another type
+tracker.track(...ownEvent("purchase", { order_id: "o-1", total: "49.90" }));
+// @ts-expect-error a property that the schema does not have
+tracker.track(...ownEvent("purchase", { order_id: "o-1", total: 1, colour: "red" }));
+// @ts-expect-error a type without a schema
+tracker.track(...ownEvent("refund", {}));
 // @ts-expect-error a type is a text
 tracker.track(7);
 // @ts-expect-error an unknown field is metadata

@@ -34,7 +34,7 @@ _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     "boolean": _NOTES,
 }
 _TOP: Final = frozenset({"$schema", "$id", "$comment"})
-_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FORMATS: Final = frozenset({"date-time", "date", "email", "uri", "uuid"})
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -138,8 +138,8 @@ def _problems(document: Any, place: str, depth: int) -> Iterator[tuple[str, str]
     allowed = _KEYWORDS[kind] | (_TOP if depth == 1 else frozenset())
     for keyword in document.keys() - allowed:
         yield place, f"{keyword} is not in the subset for {kind}: {', '.join(sorted(allowed))}"
-    if document.get("$schema", _DRAFT) != _DRAFT:
-        yield place, f"$schema must be {_DRAFT}"
+    if document.get("$schema", DRAFT) != DRAFT:
+        yield place, f"$schema must be {DRAFT}"
     if document.get("format", "date") not in _FORMATS:
         yield place, f"format must be one of {', '.join(sorted(_FORMATS))}"
     if depth == 1 and kind != "object":

@@ -23,7 +23,7 @@ def read_schemas(folder: Path | None) -> Schemas:
         raise ConfigurationError(f"{folder}: there is no such folder; correct TRACKER_SCHEMAS_DIR")
     documents = {}
     for path in sorted(folder.glob("*/*.json")):
-        documents[SchemaId(path.parent.name, path.stem)] = _document(path)
+        documents[SchemaId(path.parent.name, path.stem)] = read_document(path)
     try:
         return Schemas(documents)
     except UnfitSchema as unfit:
@@ -35,7 +35,12 @@ def schema_path(folder: Path, schema: SchemaId) -> Path:
     return folder / schema.event_type / f"{schema.version}.json"
 
 
-def _document(path: Path) -> Any:
+def read_document(path: Path) -> Any:
+    """Read a small JSON file.
+
+    Raises:
+        ConfigurationError: it can't be read, is too large or is not JSON.
+    """
     try:
         raw = path.read_bytes()
         if len(raw) > MAX_SCHEMA_BYTES:
