@@ -1,7 +1,7 @@
 """The AsyncAPI 3 document of the topics, made from the catalog and the records' own types. Pure.
 
-``tracker topics asyncapi`` prints it. Operations are the tracker's own, as AsyncAPI has it: what it *receives* others
-send, what it *sends* others may read. The changelog and the history are left out: nobody else reads or writes them.
+``tracker topics asyncapi`` prints it. As AsyncAPI defines it, operations are the tracker's: it *receives* records that
+others send, and *sends* records that others may read. The changelog and the history are left out: they are private.
 """
 
 from collections.abc import Mapping, Sequence

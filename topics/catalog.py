@@ -1,6 +1,6 @@
 """Every topic: its name, key, value, partitions, cleanup, retention and timestamp type. One place, no IO.
 
-``tracker topics create|check`` hold a broker to this list; ARCHITECTURE.md says why each setting is what it is.
+``tracker topics create|check`` compare a broker with this list; ARCHITECTURE.md gives the reason for each setting.
 """
 
 from collections.abc import Mapping

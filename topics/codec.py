@@ -47,7 +47,7 @@ def decode_source(key: bytes | None, value: bytes | None) -> KeyedRecord | TickR
     """Decode and check one source record.
 
     Raises:
-        RejectedRecord: with the reason, when it is none of ours. Nothing else is raised for any bytes.
+        RejectedRecord: the bytes are no valid record; it carries the reason. No bytes raise another error.
     """
     if not value:
         raise RejectedRecord("empty_value", "a source record needs a value; tombstones mean nothing here")
@@ -76,8 +76,8 @@ def _own_event(value: bytes) -> OwnEventRecord | None:
     """Decode an event that names its schema; None if the record names none.
 
     Raises:
-        ValidationError: it can't be taken, whatever its schema says.
-        RejectedRecord: likewise.
+        ValidationError: the record is not valid, whatever its schema says.
+        RejectedRecord: it has metadata, or its properties can't be stored.
     """
     try:
         envelope = orjson.loads(value)
@@ -105,7 +105,7 @@ def workspace_of(record: Mapping[str, Any]) -> str:
 
 
 def rejection(error: ValidationError) -> RejectedRecord:
-    """Say in a line or two what is wrong with a record, without repeating its values (they may be secret)."""
+    """Describe a record's mistakes in a line or two, without repeating its values (they may be secret)."""
     problems = error.errors(include_url=False, include_input=False)
     reason: RejectReason = "not_json" if problems[0]["type"] == "json_invalid" else "invalid"
     lines = [

@@ -28,7 +28,7 @@ RejectReason = Literal[
     "unknown_schema",  # it names an event type, or a version of one, that is not in the folder of schemas
     "skipped",  # an operator has decided so, with tracker skip; the record was not read
     "untimed",  # it has its producer's time, by which sessions can't be ended: the topic was not as it must be
-    "undecodable",  # no Kafka client can read it as it is; the detail says why, and what was cut
+    "undecodable",  # no Kafka client can read it as it is; the detail says why, and which parts were cut
     "refused",  # Tinybird refused the row; the detail says why
 ]
 Stage = Literal["process", "sink"]
@@ -40,12 +40,12 @@ LOG_APPEND_TIME: Final = 1
 #: Who is asked for their workspace; larger values are kept, but not read for it.
 MAX_READ_VALUE_BYTES: Final = 65_536
 MAX_RETRY_COUNT: Final = 1_000_000
-#: A record of at most so many bytes is whole in its letter: with base64's four bytes for three it fits into the
-#: letters' topic, beside its key.
+#: A record of at most so many bytes is whole in its letter. base64 makes four bytes of three, and the letter's own key
+#: must fit into the topic's largest message, too.
 WHOLE_MAX_BYTES: Final = 1_300_000
-#: What is kept of the key and the value of a larger one.
+#: The letter of a larger record keeps the first bytes of its key and of its value, at most so many of each.
 KEPT_PART_BYTES: Final = 65_536
-#: What is kept of its headers: so many, and so much of each name and value.
+#: And its first headers, with the first characters of each name and value.
 KEPT_HEADERS: Final = 100
 KEPT_HEADER_CHARS: Final = 256
 #: What JSON makes at most of one character of a header's name.
@@ -79,7 +79,7 @@ class RawRecord(Protocol):
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Its headers, whoever set them."""
+        """Its headers: the producer's, and those that a reader added."""
 
 
 class CutPart(BaseModel):
@@ -102,7 +102,7 @@ class LetterId(NamedTuple):
 
 
 class DeadLetter(BaseModel):
-    """A rejected record. Key, value and headers are its raw bytes, in base64, so nothing is lost.
+    """A rejected record. Key, value and headers are its raw bytes, in base64, so that no byte is lost.
 
     A record that is too large for the letters' topic is cut: ``cut`` names the parts that are not whole. The record
     itself is at its source position, as long as retention keeps it.
@@ -161,7 +161,7 @@ class DeadLetter(BaseModel):
 
 
 class RetryMark(BaseModel):
-    """Written beside the letters, in the partition of the letter that it is about: its record is being sent again.
+    """A note that a letter's record is being sent again. It lies in the letter's own partition of the letters' topic.
 
     ``begun`` comes before the record is sent and ``done`` after it was acked. With ``begun`` alone, whether it was
     sent is read from the log: the record carries the letter's place, and lies at or after ``log_end_offset``.
@@ -221,7 +221,7 @@ def letter_key(key: bytes | None) -> bytes | None:
 
 
 class _Kept:
-    """What is kept of a record in its letter: all of it, or the beginning of each part."""
+    """A record as its letter keeps it: whole, or the beginning of each part."""
 
     def __init__(self, record: RawRecord) -> None:
         self.key, self.value = record.key, record.value

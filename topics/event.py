@@ -2,8 +2,8 @@
 
 An event is of one of the plan's types, or of one of the user's own, which names the version of its schema.
 
-Records are TypedDicts validated by pydantic (docs/decisions/0001): what was validated is the very dict that is
-filled, numbered and serialised, which costs a third less than going through model instances.
+Records are TypedDicts validated by pydantic (docs/decisions/0001): the validated dict itself is filled, numbered and
+serialised, which costs a third less than converting to model instances.
 """
 
 from typing import Annotated, Any, Final, Literal, NotRequired, get_args

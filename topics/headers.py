@@ -1,9 +1,9 @@
 """The headers of output records: they let every consumer take each one once.
 
 ``source-position`` is ``partition:offset:index``: the source record, and the place among that record's outputs (one
-tick can close many sessions, always in the same order). Within one partition of an output topic what is new always
-lies after all before it in the order (offset, index), so a consumer drops whatever does not. Release 0.1.0 wrote it as
-three headers; they are still read.
+tick can close many sessions, always in the same order). Within one partition of an output topic each new output has a
+higher (offset, index) than all before it, so a consumer drops every output that has not. Release 0.1.0 wrote the
+position as three headers; they are still read.
 
 A repeated output has the same bytes and the same source record, but its index may be lower: after a kill between two
 batches of one chunk's states, a session that was in the first batch says nothing a second time, and the record's other
@@ -30,11 +30,11 @@ TRACEPARENT: Final = "traceparent"
 #: As version 00 has it; nothing else is copied.
 _TRACEPARENT_BYTES: Final = 55
 
-#: Marks an output record without a row: the sink ships what it holds of this partition.
+#: Marks an output record without a row: the sink ships the rows of this partition that it holds.
 FLUSH: Final = "flush"
 
-#: On a record that came back from the dead letters: how often it has been sent again, when it failed first, and the
-#: letter it comes from, ``partition:offset``. Its value is not always ours to write into, so they travel beside it.
+#: On a record that came back from the dead letters: how often it has been sent again, when it failed first, and its
+#: letter's ``partition:offset``. They are headers because its value may be no JSON that we could add them to.
 RETRY_COUNT: Final = "retry-count"
 FIRST_FAILED_AT_MS: Final = "first-failed-at-ms"
 RETRY_OF: Final = "retry-of"
@@ -42,7 +42,7 @@ RETRY_OF: Final = "retry-of"
 #: In the dead letters: not a letter, but a RetryMark about one.
 RETRY_MARK: Final = "retry-mark"
 
-#: On a record that can't be decoded: what is wrong with it. Readers put it there (``tracker.kafka.record_decoding``).
+#: On a record that can't be decoded: the reason. Readers put it there (``tracker.kafka.record_decoding``).
 UNDECODABLE: Final = "undecodable"
 #: On such a record: a part that is not whole, as ``part:size in bytes:SHA-256 of the whole part``.
 CUT: Final = "cut"

@@ -52,7 +52,7 @@ queue_adapter: Final[TypeAdapter[SessionQueueMessage | EventQueueMessage]] = Typ
 
 
 def queue_value(value: bytes) -> bytes | None:
-    """Return the queue's message for a source record's value that has been checked; None for what it has no word for.
+    """Return the queue's message for a source record's checked value; None if the queue has no such message.
 
     Closing and flushing a session are the tracker's own.
     """

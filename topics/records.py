@@ -61,7 +61,7 @@ class Tick(msgspec.Struct):
 
 
 class Keyed(msgspec.Struct, kw_only=True):
-    """Any other record. ``timestamp`` is as rows have it: in UTC, without a fraction where there is none."""
+    """Any other record. ``timestamp`` is as rows have it: in UTC, without a fraction if that is zero."""
 
     # The pattern of the one and the form of the other cost as much as all the rest: they are looked at afterwards.
     session_id: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
@@ -135,7 +135,7 @@ def decode_record(key: bytes | None, value: bytes | None) -> Keyed | Tick:
     """Decode and check one source record.
 
     Raises:
-        RejectedRecord: with the reason, when it is none of ours. Nothing else is raised for any bytes.
+        RejectedRecord: the bytes are no valid record; it carries the reason. No bytes raise another error.
     """
     if key is not None and value is not None and len(value) <= MAX_SOURCE_VALUE_BYTES:
         try:

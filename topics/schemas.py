@@ -1,8 +1,8 @@
 """Schemas of the user's own event types: which properties a version of a type has. Pure.
 
-A schema is a JSON Schema (draft 2020-12) of a stated subset, so that each property is a column of a known type, and
-that what a new version changes can be told. A released version never changes: whoever folds a log again judges each
-event by the version that it names, as live did.
+A schema is a JSON Schema (draft 2020-12) of a stated subset, so that each property is a column of a known type, and two
+versions can be compared. A released version never changes: a replay judges each event by the version that it names, as
+the live fold did.
 """
 
 import re
@@ -68,7 +68,7 @@ class Schemas:
         self._validators = {each: _compiled(each, document) for each, document in self.documents.items()}
 
     def faults(self, schema: SchemaId, properties: Any) -> list[str]:
-        """Return what is wrong with the properties of an event, each with its path. About 1 us if nothing is.
+        """Return the mistakes in an event's properties, each with its path. About 1 us if there are none.
 
         Raises:
             RejectedRecord: ``unknown_schema``.
@@ -127,7 +127,7 @@ def _compiled(schema: SchemaId, document: Any) -> jsonschema_rs.Draft202012Valid
 
 
 def _problems(document: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Yield what is not in the subset, each with its place."""
+    """Yield the parts of a schema that are not in the subset, each with its place."""
     if not isinstance(document, dict):
         yield place, "must be an object"
         return

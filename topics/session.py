@@ -28,7 +28,7 @@ SESSION_ONLY_FIELDS: Final = ("user_traits", "consent_analytics", "consent_marke
 #: Together with the rest of the context it stays below the cap of a session's context, whatever the characters.
 MAX_TRAITS_CHARS: Final = 1_024
 
-#: What is known of the user, as a JSON object in text.
+#: The user's traits, as a JSON object in text.
 Traits = Annotated[str, StringConstraints(max_length=MAX_TRAITS_CHARS)]
 #: What a visitor has answered when asked for consent. Where there is no answer there is no field.
 Consent = Literal["granted", "denied"]

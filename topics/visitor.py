@@ -1,4 +1,4 @@
-"""Who is behind a record: what the collector learns from the request, beside what the client says itself.
+"""The visitor who sent a record, as the collector learns it from the request and from the client.
 
 It travels in the envelope of ``event`` and ``session`` records. A session keeps the one of the first record that
 carries any, and every row of ``session_v1`` has its fields as columns; ``events_v1`` has none of them.
@@ -35,7 +35,7 @@ DeviceType = Literal["desktop", "mobile", "tablet", "bot", "other"]
 
 @with_config(OUTSIDE)
 class Visitor(TypedDict):
-    """What is known of the visitor. A field that is absent is not known."""
+    """The known details of a visitor. An absent field is unknown."""
 
     user_agent: NotRequired[UserAgent]
     browser: NotRequired[Id]

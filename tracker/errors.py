@@ -16,7 +16,7 @@ class RetryableError(TrackerError):
 
 
 class DiskFullError(RetryableError):
-    """The local disk takes no more. Nothing is lost by waiting: what was not written is in the changelog."""
+    """The local disk takes no more. Nothing is lost by waiting: the changelog has all rows."""
 
 
 class StateDamagedError(RetryableError):

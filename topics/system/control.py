@@ -34,7 +34,7 @@ class ExpireRecord(TypedDict):
 
 @with_config(OUTSIDE)
 class FlushRecord(TypedDict):
-    """Travels in band and makes the sink ship what it holds of this partition."""
+    """Travels in band and makes the sink ship the rows of this partition that it holds."""
 
     type: Literal["flush"]
     session_id: SessionId

@@ -1,8 +1,8 @@
-"""What an operator has decided about the source log: kept beside it, for everyone who folds it, live or again.
+"""An operator's decisions about the source log, for each process that folds the log, live or in a replay.
 
-A fold judges by the log alone. A record that no fold gets past can't say that it is to be skipped, and what comes after
-it in the log is not read before it; so decisions lie in a topic of their own, compacted, which is read whole before a
-partition is folded. The decision about a partition lies in the partition of the same number.
+A fold judges by the log alone. If no fold gets past a record, that record can't say that it must be skipped, and no
+later record is read. So decisions lie in a second topic, compacted, which is read whole before a partition is folded.
+The decisions about a partition lie in the partition of the same number.
 """
 
 from typing import Final, Literal

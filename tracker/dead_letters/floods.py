@@ -1,8 +1,8 @@
 """Floods of dead letters: who sends so many records that can't be taken that somebody has to look.
 
-A sender is a producer and a workspace, as the letters name them. Its flood raises an alarm and stops nobody else: its
-letters go on to be written, and so do everybody's rows. A deployment that would rather stop when most of a partition
-becomes letters says so (TRACKER_DEAD_LETTER_STOP).
+A sender is a producer and a workspace, as the letters name them. Its flood raises an alarm but stops nothing: its
+letters are still written, and so are all rows. TRACKER_DEAD_LETTER_STOP makes a stage stop when most records of a
+partition become letters.
 
 Pure: counted in records of a partition, not in time, so it decides the same at any speed. The stage looks before it
 has any effect, so where it stops, nothing of the failing chunk is written or committed.
@@ -51,7 +51,7 @@ class FloodLimit:
         )
 
 
-class TooManyDeadLetters(ConfigurationError):  # noqa: N818 - named for what it says of the log
+class TooManyDeadLetters(ConfigurationError):  # noqa: N818 - the name describes the log
     """The operator has to look: whatever changed, most records don't fit it."""
 
 
@@ -160,7 +160,7 @@ class Floods:
         window.forget_before(window.end - self._limit.window_records)
 
     def _recount(self) -> None:
-        """Take the floods from what was counted. One that has begun ends at half of what begins one."""
+        """Find the floods in the counts. A flood ends below half of the number that begins one."""
         found: Counter[Sender] = Counter()
         for window in self._windows.values():
             for sender, letters in window.by_sender.items():

@@ -56,7 +56,7 @@ class StoredLetter:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant; a field that is None or empty matches all. Times are of the last failure, [from, to)."""
+    """Selects letters; a field without a value matches all. Times are those of the last failure, [from, to)."""
 
     places: Container[Place] = frozenset()
     reasons: Container[str] = frozenset()

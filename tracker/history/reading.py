@@ -52,7 +52,7 @@ async def read_skips(reader: AIOKafkaConsumer, topic: str, partitions: Iterable[
 
 
 def skipped(offset: int, reason: str) -> SkippedRecord:
-    """Return what stands for a record that is not read."""
+    """Return the placeholder of a record that is skipped."""
     return SkippedRecord(offset, [(SKIPPED, reason.encode())])
 
 

@@ -22,9 +22,9 @@ from tracker.settings import Settings
 
 #: How long a look at the cluster may take; one that is slower is away.
 LOOK_TIMEOUT_SECONDS: Final = 10.0
-#: Kafka's numbers of the operations: their bits in what it says is allowed.
+#: Kafka's numbers of the operations: each is a bit in the set of allowed operations that a broker returns.
 _BITS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10}
-#: What brokers say that don't tell what is allowed.
+#: The value that brokers return when they don't report the allowed operations.
 _UNTOLD: Final = -(2**31)
 _DENIED: Final = (
     errors.TopicAuthorizationFailedError,
@@ -36,7 +36,7 @@ _MISNAMED: Final = frozenset({62, 64})
 
 
 async def wait_for_access(settings: Settings, process: str) -> None:
-    """Wait for the cluster as long as it is away, and return once it lets a process do what it needs.
+    """Wait for the cluster as long as it is away, and return once it grants a process all rights that it needs.
 
     Raises:
         ConfigurationError: it does not.
@@ -45,7 +45,7 @@ async def wait_for_access(settings: Settings, process: str) -> None:
 
 
 async def require_access(settings: Settings, process: str) -> None:
-    """Return once the cluster has said that a process may do what it needs. Topics that don't exist are passed over.
+    """Return once the cluster has confirmed all rights that a process needs. Topics that don't exist are passed over.
 
     Raises:
         ConfigurationError: the cluster does not let us in, or denies something; says which setting or ACL.
@@ -138,7 +138,7 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
 
 
 async def _denied(admin: AdminClient, needed: list[Need]) -> list[str]:
-    """Return what is needed and not allowed, in words."""
+    """Return the missing rights, in words."""
     topics = {need.name: need for need in needed if need.resource == "topic" and need.pattern == "literal"}
     answer: Any = await admin.ask(DescribeTopics(list(topics)))
     denied = []

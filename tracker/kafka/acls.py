@@ -150,7 +150,7 @@ def default_principal(process: str) -> str:
 
 
 def commands(bootstrap: str, prefix: str, principals: Mapping[str, str]) -> Iterator[str]:
-    """Yield the commands of Kafka's own tools that allow each process, by its principal, what it needs."""
+    """Yield the commands of Kafka's own tools that grant each process, by its principal, its rights."""
     for process, principal in principals.items():
         for need in needs(process, prefix):
             words = ["kafka-acls.sh", "--bootstrap-server", bootstrap, "--command-config", "admin.properties"]

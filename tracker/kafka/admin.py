@@ -1,4 +1,4 @@
-"""Topic administration: what the broker has of ``topics/catalog.py``, and making what is missing."""
+"""Topic administration: compare the broker's topics with ``topics/catalog.py``, and create the missing ones."""
 
 import asyncio
 import time
@@ -80,7 +80,7 @@ async def create_topics(settings: Settings, topics: Sequence[Topic] = CATALOG) -
     partitions than that get the missing ones; nothing else of an existing topic is changed.
 
     Returns:
-        What was done, by topic name, in the catalog's order.
+        The change made to each topic, by its name, in the catalog's order.
 
     Raises:
         ConfigurationError: the cluster refuses a topic as configured.

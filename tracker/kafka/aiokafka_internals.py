@@ -118,7 +118,7 @@ async def is_answered(consumer: AIOKafkaConsumer) -> bool:
 
 
 def active_assignment(consumer: AIOKafkaConsumer) -> Any:
-    """Return the assignment with the state of each partition, or None while there is none: it is not public."""
+    """Return the assignment with the state of each partition; None before the first. aiokafka keeps it private."""
     subscription = consumer._subscription.subscription
     assignment = None if subscription is None else subscription.assignment
     return assignment if assignment is not None and assignment.active else None

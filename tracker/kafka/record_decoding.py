@@ -2,8 +2,8 @@
 
 aiokafka raises in its fetcher at a header name that is not UTF-8, and unpacks a batch whole, however large it becomes.
 One such record would stop every reader at its place in the log, after each start again. Here it is handed on with the
-header ``undecodable``, which says what is wrong with it, and what is too long is cut. Other records of its batch come
-as they are.
+header ``undecodable``, which names the fault; its overlong parts are cut. Other records of its batch are handed on
+unchanged.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ UNPACKED_MAX_BYTES: Final = 32 * 1_048_576
 DECODED_MAX_BYTES: Final = 256 * 1_048_576
 #: Records of a batch that are not decoded are handed on one by one; where more are left, one stands for all of them.
 LEFT_RECORDS_MAX: Final = 1_000
-#: What is kept of a key, a value or a header's value where a batch is decoded record by record.
+#: A longer key, value or header's value is cut to this where a batch is decoded record by record.
 KEPT_PART_BYTES: Final = 65_536
 #: Headers of one record that are kept there.
 KEPT_HEADERS: Final = 100
@@ -132,8 +132,8 @@ class AnyBatch:
 def decode_one_by_one(raw: memoryview) -> Iterator[DecodedRecord]:
     """Yield the records of a batch, whatever they hold, in bounded memory. About 10 us a record.
 
-    If the batch itself is broken or too large, what is left of it are records with nothing but the header
-    ``undecodable``; of very many one stands for all.
+    If the batch itself is broken or too large, each of its remaining records has nothing but the header
+    ``undecodable``; very many are replaced by one.
     """
     header = _HEADER.unpack_from(raw)
     base_offset, attributes, last_delta, first_ms, last_ms, count = (*header[:1], *header[5:9], header[12])
@@ -155,7 +155,7 @@ def decode_one_by_one(raw: memoryview) -> Iterator[DecodedRecord]:
 
 
 def _left(offsets: range) -> Iterator[tuple[int, str]]:
-    """Yield what stands for the records that are left of a batch: an offset, and which offsets are meant."""
+    """Yield placeholders for a batch's remaining records: each its offset, and the offsets that it stands for."""
     if len(offsets) > LEFT_RECORDS_MAX:
         yield offsets.start, f"offsets {offsets.start} to {offsets.stop - 1}"
     else:
@@ -166,7 +166,7 @@ Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 
 def _decode(stream: "_Stream") -> tuple[int, int, Parts]:
-    """Read one record: its offset and its time, each less the batch's first, and what it holds."""
+    """Read one record: its offset and its time, each less the batch's first, then key, value and headers."""
     flaws = _Flaws()
     end = stream.varint() + stream.taken_bytes
     stream.take(1)  # attributes, of which there are none yet
@@ -178,7 +178,7 @@ def _decode(stream: "_Stream") -> tuple[int, int, Parts]:
 
 
 class _Flaws:
-    """What is wrong with a record, as headers that say so."""
+    """The faults of a record, as headers."""
 
     def __init__(self) -> None:
         self._said: list[str] = []

@@ -1,7 +1,7 @@
 """Among how many partitions a deployment's keys are spread. The source may have more: their records are forwarded.
 
-Processors keep the number beside W and refuse another TRACKER_PARTITIONS. Commands have no W to look at: for them it is
-in the metadata of what the processors commit for their group, which costs one question.
+Processors store the number together with W and refuse another TRACKER_PARTITIONS. Commands can't read W: for them the
+number is in the metadata of the processors' committed offsets, which costs one request.
 """
 
 from typing import Final

@@ -113,7 +113,7 @@ def _compare(topic: Topic, settings: Settings, found: Mapping[str, BrokerTopic],
 def _compare_partitions(
     topic: Topic, on_broker: BrokerTopic, settings: Settings, found: Mapping[str, BrokerTopic], spread: int
 ) -> Iterable[Drift]:
-    """Yield what is wrong with a topic's partitions. None is ever taken away, so the settings follow the source."""
+    """Yield the faults of a topic's partitions. Kafka never removes a partition, so the settings follow the source."""
     source = found.get(SOURCE.name(settings.topic_prefix))
     if topic is SOURCE or source is None:
         expected, mend = spread, f"set TRACKER_PARTITIONS={on_broker.partitions}"

@@ -1,7 +1,7 @@
 """Unpacks what producers and brokers compress: every codec of Kafka, piece by piece, so that no batch fills the memory.
 
-A batch is limited by its packed size. A megabyte of zeros packed by zstd is gigabytes, and whoever may write to a topic
-may write that.
+A batch is limited by its packed size. A megabyte that zstd has packed can unpack to gigabytes of zeros, and every
+producer of a topic may write one.
 """
 
 import struct
@@ -27,11 +27,11 @@ _BLOCK_SIZE: Final = struct.Struct(">i")
 
 
 class BrokenPackingError(RejectedError):
-    """The bytes are not in the format of their codec. A broker unpacks what it takes, so it should hold none."""
+    """The bytes are not in the format of their codec. Brokers unpack batches before they store them: this is rare."""
 
 
 def unpack(codec: int, packed: memoryview) -> Iterator[bytes]:
-    """Yield what was packed, in pieces.
+    """Yield the unpacked bytes, in pieces.
 
     Args:
         codec: Kafka's number of it: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.

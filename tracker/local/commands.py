@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def run_quietly(command: Sequence[str], *, timeout_seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a command that is ours to its end; what it says goes into ``stdout``, not to the terminal.
+    """Run one of our commands and wait for its end; its output is collected in ``stdout``, not printed.
 
     Raises:
         subprocess.TimeoutExpired: it took too long, and was killed.

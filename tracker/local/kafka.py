@@ -117,7 +117,7 @@ class LocalKafka:
         return self._child.wait() if self._child else 0
 
     def stop(self) -> None:
-        """Stop cleanly; kill what has not stopped in ``STOP_TIMEOUT_SECONDS``. Does nothing if no broker runs."""
+        """Stop cleanly; kill the broker after ``STOP_TIMEOUT_SECONDS``. Does nothing if no broker runs."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_SECONDS)
         self.kill()

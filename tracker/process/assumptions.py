@@ -1,4 +1,4 @@
-"""What a processor takes for granted of its topics, and the states that it takes over. What is not so ends it."""
+"""A processor's assumptions about its topics, and about the states that it takes over. A false one stops it."""
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,7 @@
 """The checkpoint: what makes a folded chunk count, in the one order that loses and doubles nothing (ARCHITECTURE.md).
 
 1. fold the chunk in memory
-2. send its outputs, and what it forwards, and wait until all are acked
+2. send its outputs and its forwarded records, and wait until all are acked
 3. send the changed states and W to the changelog and wait
 4. write states, W and the changelog position to RocksDB in one atomic batch
 5. now and then, commit W + 1 for the group (``group_commit``)
@@ -125,7 +125,7 @@ class Checkpoint:
         while lease.alive:
             try:
                 if lease.contested:
-                    lease.store.merge(rows, end)  # which finds out itself what stands over what
+                    lease.store.merge(rows, end)  # it notes the rows that a stale write covers
                 else:
                     lease.store.write(rows, end)
                     lease.store.overwritten.clear()
@@ -148,7 +148,7 @@ class Checkpoint:
         """Someone else wrote to our changelog: read all that we have not, our own rows among it, and merge it."""
         log.warning("a hole in the changelog: another worker wrote; merging", partition=lease.partition)
         metrics.CHANGELOG_HOLES.inc()
-        # From now on our own rows are merged, too: whoever wrote may be ahead of us, and this the zombie's lease.
+        # From now on our own rows are merged, too: the other writer may be ahead of us, and we may be the zombie.
         lease.contested = True
         while lease.alive:
             try:
@@ -182,7 +182,7 @@ async def _wait_for_room(lease: SessionLease, error: DiskFullError) -> None:
     """Wait a moment and open the store again: RocksDB takes nothing more after a write that failed.
 
     Raises:
-        StateDamagedError: it came back without what it had; only a recovery helps.
+        StateDamagedError: the store has lost rows; only a recovery helps.
     """
     log.error("the disk is full; the partition waits", partition=lease.partition, error=str(error))
     lease.waits_for_room = True

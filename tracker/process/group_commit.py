@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
-    """Commit what is new, every interval."""
+    """Commit the watermarks that have moved, every interval."""
     committed: dict[int, int] = {}
     while True:
         await asyncio.sleep(interval_ms / 1000)
@@ -38,7 +38,7 @@ async def commit_forever(app: ChunkApp, interval_ms: int) -> None:
 
 
 def _observe(leases: list[SessionLease]) -> None:
-    """Set the gauges that describe what is held."""
+    """Set the gauges of leases, sessions and stream time."""
     now_ms = clock.now_ms()
     metrics.LEASES.set(len(leases))
     metrics.OPEN_SESSIONS.set(sum(lease.open_sessions for lease in leases))

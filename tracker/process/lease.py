@@ -27,7 +27,7 @@ DEADLINES_PER_TURN: Final = 5_000
 
 
 class Lifetimes(NamedTuple):
-    """What is rebuilt from the states of a partition after its recovery."""
+    """The deadlines and the number of open sessions, rebuilt from a partition's states after its recovery."""
 
     deadlines: Deadlines
     open_sessions: int
@@ -119,11 +119,11 @@ class SessionLease(Lease):
 
     @property
     def mark(self) -> Watermark:
-        """What is written down with W: the fold's own, and which log it is of."""
+        """The mark that is stored together with W: the fold's, with the id and the partitions of its log."""
         return msgspec.structs.replace(self.fold.mark, topic_id=self._log_id.source, partitions=self._log_id.partitions)
 
     def take_in(self, keys: Collection[bytes]) -> None:
-        """Let what is in memory follow what was merged into the store."""
+        """Bring the memory up to date with rows that were merged into the store."""
         self.table.forget(keys)
         self.fold.forget(keys)
         if USAGE_KEY in keys:

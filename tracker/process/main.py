@@ -146,8 +146,8 @@ def _app(settings: Settings) -> ChunkApp:
         web_port=settings.process_port,
         table_standby_replicas=settings.standby_replicas,
     )
-    # The table's rows live in our stores. Registered, it makes Faust use its own assignor, place its changelog's
-    # partitions beside the source's, and route requests to the owner of a key.
+    # The table's rows live in our stores. Registering it makes Faust use its own assignor, give the changelog's
+    # partitions to the workers of the source's, and route requests to the owner of a key.
     app.Table(
         TABLE,
         key_type=bytes,

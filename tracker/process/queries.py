@@ -1,8 +1,8 @@
 """GET a session: from the worker that owns its partition, or from a standby when that one can't answer.
 
 Any worker may be asked. Faust knows which one owns a key; the question is passed on once, with ``asked=owner``. Where
-the owner is gone or recovering, whoever follows the partition answers instead (``asked=standby``) and says so: what a
-standby knows is true, but may not be the latest.
+the owner is gone or recovering, a standby of the partition answers instead (``asked=standby``) and says so: its answer
+was true, but may not be the latest.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class SessionPages:
         )
 
     def _standby_answer(self, name: SessionName) -> web.Response:
-        """Answer from a store that nobody folds on here. What it does not have, it knows nothing about."""
+        """Answer from a standby's store. If the key is not in it, the session may still exist."""
         number = self._partition(name.key)
         store = self.recovery.store(number) if self.recovery is not None else None
         if store is None or self.recovery is None:

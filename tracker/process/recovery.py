@@ -73,7 +73,7 @@ class SessionRecovery:
     async def open_leases(self, partitions: list[TopicPartition], generation: int) -> AsyncIterator[Lease]:
         """Recover the partitions together and yield each one's lease as soon as it is ready.
 
-        What is found damaged on the way is rebuilt.
+        Stores that are found damaged on the way are rebuilt.
         """
         behind = {tp.partition: tp for tp in partitions}
         rebuilds = 0
@@ -193,7 +193,7 @@ class SessionRecovery:
             self._stores.pop(number).close()
 
     def _rebuild_damaged(self, behind: Collection[int]) -> None:
-        """Close what is open of these: a damaged one left a mark for its next opening, which begins anew."""
+        """Close the open stores of these partitions. A damaged one has left a mark: its next opening begins anew."""
         self._close(set(behind))
 
     def _store(self, number: int) -> SessionStore:

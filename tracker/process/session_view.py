@@ -1,4 +1,4 @@
-"""What is told of a session to those who ask: the plan's session state, and where in the log it stands. Pure."""
+"""The response to a question for a session: its state, as the plan defines it, and its place in the log. Pure."""
 
 from typing import Any, Final, Literal
 

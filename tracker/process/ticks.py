@@ -1,8 +1,8 @@
 """Ticks: records that only move time, for partitions in which nothing else does.
 
 State never sees a clock. When the wall clock says that a partition's next deadline has passed, its owner appends a
-tick; the broker stamps it, and the fold closes what is due at that place in the log. A clock that is off makes a
-session close late (by what it is off) or a tick useless, never a session close early (docs/decisions/0003).
+tick; the broker stamps it, and the fold closes all due sessions at that place in the log. A slow wall clock closes
+sessions late by as much, a fast one appends useless ticks; neither closes a session early (docs/decisions/0003).
 """
 
 import asyncio

@@ -23,12 +23,12 @@ def read_config(path: Path, model: type[_Model], *, what: str, max_bytes: int) -
 
     Args:
         path: The file; its name ends with ``.toml`` or ``.json``.
-        model: What it has to be.
+        model: The type that the file's content is validated against.
         what: What errors call it, such as "keys file".
         max_bytes: Larger files are refused.
 
     Raises:
-        ConfigurationError: in one line: what is wrong with the file and where, without its values.
+        ConfigurationError: the file is not valid. One line names the place and the mistake, never a value.
     """
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:

@@ -84,7 +84,7 @@ async def run_worker(
 
 
 async def _skips(settings: Settings, reader: AIOKafkaConsumer, partitions: Sequence[int]) -> dict[int, Skips]:
-    """Return what is to be skipped; the log of an import, and one of an earlier release, has no history."""
+    """Return the records to skip. The logs of imports and of earlier releases have no history, so none are skipped."""
     history = (await describe_broker(settings)).get(HISTORY.name(settings.topic_prefix))
     return {} if history is None else await read_skips(reader, history.name, partitions)
 

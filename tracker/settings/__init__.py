@@ -1,6 +1,6 @@
 """Every setting, from the environment (prefix ``TRACKER_``) or a ``.env`` file, with its unit last in its name.
 
-A module per group; ``Settings`` has them all, and each stage reads what it needs.
+A module per group; ``Settings`` has them all, and each stage reads the groups that it needs.
 """
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,7 +26,7 @@ class Settings(
     KafkaSettings,
     BaseSettings,
 ):
-    """Settings of all stages; each reads what it needs. Durations and sizes carry their unit in the name."""
+    """Settings of all stages; each stage reads its part. Durations and sizes carry their unit in the name."""
 
     @property
     def processor_url(self) -> str:

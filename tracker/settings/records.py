@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 
 class RecordSettings(BaseModel):
-    """What is stored of an event and its visitor."""
+    """Which details of an event and its visitor are stored."""
 
     collect_max_event_age_seconds: int = Field(
         default=86_400,

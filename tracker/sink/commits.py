@@ -1,4 +1,4 @@
-"""Committing what is written: one commit at a time, the latest of each lease, and never for a lease that is over."""
+"""Commits the offsets of written rows: one commit at a time, the latest of each live lease, none of an ended one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class SinkLease(Lease):
-    """The right to take one output partition's records, and the memory of what has been seen of it."""
+    """The right to take one output partition's records, and the source positions of those already seen."""
 
     def __init__(
         self,
@@ -29,16 +29,16 @@ class SinkLease(Lease):
         super().__init__(partition, generation, next_offset)
         self.seen = seen
         self._topic_id = topic_id
-        #: What the group goes on with after a restart; what lies behind it is lag.
+        #: Where the group goes on after a restart; later records count as lag.
         self.committed_offset = next_offset
 
     def metadata(self, last_seen: SourcePosition) -> str:
-        """Return what is committed beside an offset: a restart needs it to drop repeats."""
+        """Return the metadata of a committed offset: after a restart the sink drops repeats by it."""
         return Committed(last_seen, self._topic_id).encode()
 
 
 class SinkLeaseOpener:
-    """Reads back what was committed. Nothing is kept between generations.
+    """Reads back the committed offsets and their metadata. Nothing is kept between generations.
 
     ``datasources`` names the datasource that each topic's rows go to.
     """

@@ -43,7 +43,8 @@ log = structlog.get_logger()
 #: Which output topic feeds which datasource.
 DATASOURCES: Final = ((SEQUENCED, EVENTS), (SESSIONS_TOPIC, SESSIONS), (USAGE_TOPIC, USAGE))
 TOPICS: Final = (SEQUENCED, SESSIONS_TOPIC, USAGE_TOPIC, DEAD_LETTERS)
-#: What is held when partitions are revoked is shipped and committed within this time, or sent by their next owner.
+#: Rows that the sink holds when partitions are revoked are shipped and committed within this time. Rows that are not
+#: are sent by the next owner.
 HAND_OVER_SECONDS: Final = 3.0
 
 

@@ -138,7 +138,7 @@ class Pipeline:
             metrics.IN_FLIGHT.labels(self.datasource).set(len(self._shipping))
 
     async def flush(self) -> None:
-        """Ship what is held without waiting for the window; return when all of it is written and committed."""
+        """Ship all held rows without waiting for the window; return once they are written and committed."""
         while self._batcher.notify_at_ms is not None or self._ready or self._shipping:
             self._flushing = True
             self._changed.set()
@@ -147,9 +147,9 @@ class Pipeline:
         await self._committer.wait_until_idle()
 
     async def hand_over(self, grace_seconds: float) -> None:
-        """Partitions are being revoked: ship and commit what is held, within the grace, and let go of the rest.
+        """Ship and commit the held rows, within the grace, and drop the rest: partitions are being revoked.
 
-        Their next owner begins at what is committed, so that what is let go of is sent by it.
+        Their next owner begins at the committed offset, so it sends the dropped rows.
         """
         answers = self._client.circuit(self.datasource).state == "closed"
         with self._committer.handing_over():
@@ -158,7 +158,7 @@ class Pipeline:
                     await self.flush()
             except TimeoutError:
                 log.info("handed over with rows under way; their next owner sends them", datasource=self.datasource)
-        # In this order: what is let go of must not be shipped in the place of what is cancelled.
+        # Drop waiting batches first: otherwise they would be shipped as soon as a cancelled request makes room.
         self._batcher.close("flush")
         self._ready.clear()
         tasks = list(self._shipping)

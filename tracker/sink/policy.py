@@ -1,6 +1,7 @@
 """How large a batch should be at present: docs/decisions/0022. Pure.
 
-Behind or throttled, requests are what is scarce: batches grow towards the limits. Calm, time is: they shrink.
+While the sink is behind or throttled, requests are scarce: batches grow towards the limits. While it is calm, time
+matters more: they shrink.
 """
 
 from dataclasses import replace

@@ -10,7 +10,7 @@ NOTHING_SEEN = SourcePosition(-1, -1)
 
 
 class Committed(NamedTuple):
-    """What the sink writes beside an offset that it commits: what it has seen, and of which topic."""
+    """The metadata of an offset that the sink commits: the last source position seen, and the topic's id."""
 
     last_seen: SourcePosition
     #: Empty: the broker knows no ids of topics, or an earlier release has written this.

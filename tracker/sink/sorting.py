@@ -17,7 +17,7 @@ class Sorted:
     rows: list[ConsumerRecord] = field(default_factory=list)
     odd: list[tuple[ConsumerRecord, RejectReason, str]] = field(default_factory=list)
     duplicates: int = 0
-    #: Something asks for what is held to be shipped: a flush marker, or a session's end.
+    #: A flush marker, or the end of a session, asks to ship all held rows now.
     has_flush: bool = False
 
 

@@ -41,7 +41,7 @@ EXIT_BUG: Final = 70
 STOP_TIMEOUT_SECONDS: Final = 20.0
 #: How long threads may take to end after that.
 END_TIMEOUT_SECONDS: Final = 3.0
-#: How long a stop may take to finish what has been taken already.
+#: How long a stop may take to finish records that have been taken already.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 #: Several heartbeats must fit into the session time-out, or one slow answer evicts a worker.
 HEARTBEATS_PER_SESSION: Final = 4
@@ -184,8 +184,8 @@ async def serve(
 ) -> None:
     """Run the app until SIGTERM or SIGINT, then stop it cleanly.
 
-    ``drain`` finishes what has been taken while the partitions are still ours, as far as DRAIN_TIMEOUT_SECONDS goes;
-    ``stop`` runs after the app has let go of them. ``stand_by`` goes on beside the leases of each generation.
+    ``drain`` finishes the taken records while the partitions are still ours, for at most DRAIN_TIMEOUT_SECONDS;
+    ``stop`` runs after the app has given them up. ``stand_by`` runs in each generation, at the same time as the leases.
     """
     stopping = stop_event()
     recovery = LeaseRecovery(app, opener)

@@ -13,13 +13,13 @@ log = structlog.get_logger()
 class MovingAssignor(faust_internals.Assignor):
     """Takes an assignment that was made for this member at its former address, and has the group told of the new one.
 
-    A static member that comes back within the session time-out is given what it had, without a rebalance. If it comes
+    A static member that comes back within the session time-out keeps its partitions, without a rebalance. If it comes
     back elsewhere (another host or port), the assignment names the old address; Faust's own assignor would take that
     for a bug, and its worker would hang.
     """
 
     def on_assignment(self, assignment: Any) -> None:
-        """Take over what was assigned, and join again if the others don't know where we are now."""
+        """Take over the assigned partitions, and join again if the other workers don't know our new address."""
         metadata = ClientMetadata.loads(self.unpack(assignment.user_data))
         if metadata.url == self.own_url:
             super().on_assignment(assignment)

@@ -25,7 +25,7 @@ class Chunk:
 
 
 def cut_chunks(lease: Lease, records: Sequence[ConsumerRecord], position: int, max_records: int) -> Iterator[Chunk]:
-    """Cut what was fetched from the lease's next offset up to ``position`` into chunks, in order, and move it on.
+    """Cut records fetched from the lease's next offset up to ``position`` into chunks, in order; move that offset on.
 
     Raises:
         InvariantError: the records begin before the next offset: the log is not the one that was folded.

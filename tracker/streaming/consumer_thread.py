@@ -33,8 +33,8 @@ log = structlog.get_logger()
 #: How long the broker may hold a fetch open. It is also how long a partition that is wanted again may have to wait,
 #: because aiokafka has one fetch under way per broker.
 FETCH_MAX_WAIT_MS: Final = 50
-#: How long what has been fetched of one partition may keep the others of its broker from being fetched until somebody
-#: takes it. aiokafka says 100 ms; but what waits here is a busy partition that we have paused, and the others don't.
+#: How long fetched records of one partition, until they are taken, may delay the fetches of its broker's other
+#: partitions. aiokafka's default is 100 ms; but here a partition waits because we paused it, and others need not.
 PREFETCH_BACKOFF_SECONDS: Final = 0.0
 #: How often it is looked at whether the group still counts on us: far below its session time-out.
 MEMBERSHIP_CHECK_SECONDS: Final = 0.5
@@ -95,7 +95,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         self.thread_loop.call_soon_threadsafe(self.join_again)
 
     def join_again(self) -> None:
-        """Join the group once more, so that all learn what has changed about us. In the consumer's thread only."""
+        """Join the group once more, so that all members learn our new metadata. In the consumer's thread only."""
         internals.coordinator_of(self.consumer_client).request_rejoin()
 
     async def _watch_membership(self) -> None:
@@ -154,7 +154,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
                 await self._note_lost_place(consumer, error, at)
                 return {}
             except KafkaError:
-                # The coordination's errors are thrown at whoever waits for records, too.
+                # A wait for records also raises the errors of the group's coordination.
                 if check_membership(coordinator):
                     raise
                 return {}
@@ -189,7 +189,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
     async def _note_lost_place(
         self, consumer: AIOKafkaConsumer, error: KafkaError, at: Mapping[TopicPartition, int]
     ) -> None:
-        """Have all leases opened anew where retention has overtaken one: whoever opens it says what is lost.
+        """Have all leases opened anew where retention has overtaken one: opening it logs how many records are lost.
 
         An error about another offset is left over from before the partition was put at its lease's.
 

@@ -42,7 +42,7 @@ async def first_records(
     over: asyncio.Event,
     max_records: int,
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """Return what has been fetched of some partitions, once there is something; nothing once the wait is over."""
+    """Return fetched records of some partitions as soon as there are any; none once the wait is over."""
     if records := await internals.take_fetched(consumer, partitions, 0, max_records):
         return records
     waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds, max_records))

@@ -71,7 +71,7 @@ class LeaseBook:
         self.expected = count
 
     def stop_fetching(self) -> None:
-        """Fetch nothing more, but let what has been fetched be finished: the process stops."""
+        """Fetch nothing more, but let fetched records be finished: the process stops."""
         self._fetching = False
 
     def pause_fetching(self) -> None:
@@ -126,7 +126,7 @@ class LeaseBook:
             await self._changed.wait()
 
     async def wait_for_wanting(self, timeout_seconds: float) -> list[Lease]:
-        """Return the leases that want records; wait for one a while if there is none."""
+        """Return the leases that want records. If no lease does, wait for one until the time is over."""
         wanting = self._wanting()
         if wanting:
             return wanting

@@ -1,11 +1,12 @@
-"""What aiokafka does not do for a static member: notice that it is none any more.
+"""Notices that a static member has lost its membership, which aiokafka does not.
 
-A group knows a static member by its ``group.instance.id``. Whoever joins with the same one takes the place, and the
-broker fences the other (error 82, unknown to aiokafka). Its heartbeats don't carry the id, so it would only learn that
-its member id is gone, join again, and take the place back: two workers with one name would do so for ever.
+A group knows a static member by its ``group.instance.id``. A second process that joins with the same id takes the
+place, and the broker fences the first (error 82, unknown to aiokafka). aiokafka's heartbeats don't carry the id, so the
+first would only learn that its member id is gone, join again, and take the place back: two workers with one name would
+do so for ever.
 
-Nor does it end anything when heartbeats stay unanswered, though the group gives the partitions away after the session
-time-out. A lease is only as good as the membership, so somebody must watch it.
+aiokafka also ends nothing when heartbeats stay unanswered, though the group gives the partitions away after the session
+time-out. A lease is only as good as the membership, so this module watches it.
 """
 
 import asyncio

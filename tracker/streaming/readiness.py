@@ -14,7 +14,7 @@ from tracker.streaming.lease import LeaseBook
 
 
 class Readiness:
-    """What is in the way of one worker."""
+    """The reasons why one worker is not ready."""
 
     def __init__(self) -> None:
         #: The worker's leases, once it may get any.

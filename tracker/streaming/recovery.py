@@ -28,14 +28,14 @@ class LeaseOpener(Protocol):
         """Yield a lease for each partition as soon as it is ready to be folded from ``next_offset``."""
 
     def keep_only(self, partitions: set[TopicPartition]) -> None:
-        """Let go of what is held for all other partitions: they are no longer assigned."""
+        """Release all resources of other partitions: they are no longer assigned."""
 
 
 class LeaseRecovery(Service):
     """Faust's view of recovery: assigned partitions in, flow resumed. Leases follow one by one."""
 
     in_recovery = False
-    #: What goes on beside the leases until the next rebalance: following standbys.
+    #: Runs at the same time as the leases until the next rebalance: it follows standby partitions.
     stand_by: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, app: Any, opener: LeaseOpener, **kwargs: Any) -> None:
@@ -83,7 +83,7 @@ class LeaseRecovery(Service):
             self.app.die("opening leases failed", error)
 
     async def _open_leases(self, sources: list[TopicPartition], generation: int) -> None:
-        """Open all, however long the broker is away; what has been granted stays so."""
+        """Open all leases, however long the broker is away. Leases that were granted stay granted."""
         waiting = list(sources)
         while waiting:
             try:

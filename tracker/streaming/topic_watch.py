@@ -1,8 +1,8 @@
-"""The topics that a stage works on: waited for at its start, and held against what it assumes as long as it runs.
+"""Waits for a stage's topics at its start, and compares them with the stage's assumptions as long as it runs.
 
-Anyone with the right may delete a topic and make it again, add partitions, or change its configuration, and no client
-library tells. What a stage can't work with ends it with one line, before it does harm where it is found at the start,
-and within seconds where it happens later.
+An operator may delete a topic and create it again, add partitions, or change its configuration, and no client library
+reports that. If a stage can't work with the change, it stops with one line: at its start before it does harm, later
+within seconds.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
 Faust's own loop hands agents one record at a time (about 300 CPU seconds per million), seeks to the group's committed
 offsets and remembers read positions across revocations, each of which has lost records. Here the lease alone says
-where to read: before each fetch every leased partition is put at its lease's next offset, and what comes back for a
-lease that died meanwhile is dropped. The committed offset is for lag tools.
+where to read: before each fetch every leased partition is put at its lease's next offset, and records of a lease that
+died meanwhile are dropped. The committed offset is for lag tools.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class ChunkConsumer(faust_internals.Consumer):
         if self.should_stop:
             return
         for lease in wanting:
-            if lease.next_offset in lease.skips:  # without being fetched: maybe that is what it can't be
+            if lease.next_offset in lease.skips:  # without fetching it: maybe the fetch itself fails
                 for chunk in cut_chunks(lease, (), lease.next_offset + 1, self.app.chunk_max_records):
                     yield TP(*lease.tp), self._chunk_message(lease, chunk)
         by_partition = {lease.tp: lease for lease in wanting if lease.wants_records}
@@ -87,7 +87,7 @@ class ChunkConsumer(faust_internals.Consumer):
         )  # fmt: skip
 
     async def feed_agents(self, fetcher: Any) -> None:
-        """Feed the agents until the consumer or the fetcher stops. Keeps no read positions of its own."""
+        """Feed the agents until the consumer or the fetcher stops. Keeps no read positions: the leases have them."""
         try:
             while not (self.should_stop or fetcher.should_stop):
                 async for _, message in self.getmany(POLL_TIMEOUT_SECONDS):

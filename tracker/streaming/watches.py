@@ -1,4 +1,4 @@
-"""What a stage looks at beside its work: is it let in, how far is it behind, are all partitions assigned."""
+"""Checks that a stage runs while it works: its rights, its lag, and whether all partitions are assigned."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from tracker.streaming.lease import Lease
 log = structlog.get_logger()
 
 ACCESS_LOOK_SECONDS: Final = 5.0
-#: A broker that comes up may not know its users yet. What is refused for so long is meant.
+#: A broker that starts may not know its users yet. A refusal counts once it has lasted this long.
 REFUSED_SECONDS: Final = 10.0
 LAG_LOOK_SECONDS: Final = 5.0
 ASSIGNMENT_LOOK_SECONDS: Final = 5.0
@@ -72,8 +72,8 @@ async def watch_lag(
 async def watch_assignment(app: ChunkApp, settings: Settings, partitions: Mapping[str, int]) -> None:
     """Join again while the group has a partition that nobody is assigned.
 
-    A static member that comes back within the session time-out gets what it had. If partitions were added meanwhile,
-    the group's leader does not notice them.
+    A static member that comes back within the session time-out gets its old partitions again. If partitions were added
+    meanwhile, the group's leader does not notice them.
 
     Args:
         app: The stage's app.

@@ -32,8 +32,8 @@ async def read_to_end(
 ) -> AsyncIterator[tuple[int, int]]:
     """Bring stores up to the end that the changelog has now; yield each partition once it is there, and the rows read.
 
-    ``reader`` has no group. The end is fixed at the start: whoever writes later makes a hole, which the next
-    checkpoint finds. Stops without a word, touching no store, once ``is_wanted`` says no.
+    ``reader`` has no group. The end is fixed at the start: a later write makes a hole, which the next checkpoint finds.
+    Stops silently, touching no store, once ``is_wanted`` returns False.
     """
     behind = {TopicPartition(topic, number): store for number, store in stores.items()}
     if not behind:
@@ -87,7 +87,7 @@ async def _seek_to_positions(
 ) -> dict[TopicPartition, int]:
     """Put the reader where each store ends, and return where each log ends. Touches no store that is not wanted."""
     reader.assign(list(stores))
-    # Taken before the ends are asked for: whoever holds the store by the time of the answer may have moved it on.
+    # Read before the request for the ends: a new owner of the store may have moved its position by the response.
     positions = {tp: store.position for tp, store in stores.items()}
     begins = await reader.beginning_offsets(list(stores))
     ends: dict[TopicPartition, int] = await reader.end_offsets(list(stores))

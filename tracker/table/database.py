@@ -13,13 +13,13 @@ from tracker.errors import DiskFullError, StateDamagedError
 
 log = structlog.get_logger()
 
-#: Blocks and write buffers of all partitions of this process together, in bytes; a partition has no budget of its own.
+#: Blocks and write buffers of all partitions of this process together, in bytes. They share one budget.
 MEMORY_BYTES: Final = 256 * 1024 * 1024
 WRITE_BUFFERS_BYTES: Final = 128 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 BLOOM_BITS_PER_KEY: Final = 10
 
-#: Lies beside a database that was found damaged while it was read: the next opening begins anew.
+#: Marks a database that was found damaged while it was read: the next opening begins anew.
 DAMAGED_SUFFIX: Final = ".damaged"
 
 

@@ -1,7 +1,7 @@
 """The local copy of one partition's session table: a RocksDB that never holds what the changelog doesn't.
 
 One database per partition. Rows are session key -> encoded state, and the watermark under its own key, exactly as in
-the changelog; beside them lies the position: the next changelog offset to read. Every write is one atomic batch.
+the changelog. One more row is the position: the next changelog offset to read. Every write is one atomic batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -142,7 +142,7 @@ class SessionStore:
         return self._db.get_many(keys)
 
     def watermark(self) -> tuple[int, Watermark]:
-        """Return W, the last source offset folded (-1: none), and what was written down with it."""
+        """Return W, the last source offset folded (-1: none), and the mark that was stored together with it."""
         raw = self._db.get(WATERMARK_KEY)
         if raw is None:
             return -1, Watermark(stream_time_ms=0, layout=min(READABLE))
@@ -174,11 +174,11 @@ class SessionStore:
         self._write(dict.fromkeys(keys), self.position)
 
     def write(self, rows: Iterable[Row], position: int) -> None:
-        """Put rows that are newer than what is held, for sure: those of the partition's only writer."""
+        """Put rows that are certainly newer than the stored ones: those of the partition's only writer."""
         self._write({key: value for key, _, value in rows}, position)
 
     def merge(self, rows: Iterable[Row], position: int) -> list[bytes]:
-        """Take the rows that win over what is held: highest source offset, not last write. Return their keys."""
+        """Put the rows that win over the stored ones: highest source offset, not last write. Return their keys."""
         newest: dict[bytes, tuple[int, bytes | None]] = {}
         for key, offset, value in rows:
             if value is not None and not is_page(key):

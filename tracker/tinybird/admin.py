@@ -21,7 +21,7 @@ JOB_POLL_SECONDS: Final = 0.5
 
 
 class DatasourceAdmin:
-    """Deletes rows. Deleting what is gone already deletes nothing, so every call may be repeated."""
+    """Deletes rows. A second deletion of the same rows changes nothing, so every call may be repeated."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self._url = url.rstrip("/")
@@ -61,7 +61,7 @@ class DatasourceAdmin:
 
 @asynccontextmanager
 async def open_datasource_admin(url: str, token: SecretStr) -> AsyncIterator[DatasourceAdmin]:
-    """Yield the data source API at an address, with connections of its own."""
+    """Yield the data source API at an address, with its own connections."""
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:

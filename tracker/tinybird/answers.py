@@ -43,7 +43,7 @@ class RateLimit:
     reset_seconds: float
 
 
-class TinybirdUnavailable(RetryableError):  # noqa: N818 - named for what it says of Tinybird
+class TinybirdUnavailable(RetryableError):  # noqa: N818 - the name describes Tinybird
     """Not now: rate limit, server error, time-out or broken connection."""
 
     def __init__(self, why: str, retry_after_seconds: float | None = None, *, is_throttling: bool = False) -> None:

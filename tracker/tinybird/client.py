@@ -165,7 +165,7 @@ def _problem(decoder: msgspec.json.Decoder[Any], row: bytes) -> str | None:
 
 
 def cut(rows: Sequence[bytes], max_bytes: int) -> Iterator[Sequence[bytes]]:
-    """Cut rows into parts of at most so many bytes of NDJSON; a row that is larger by itself is a part of its own."""
+    """Cut rows into parts of at most so many bytes of NDJSON; a larger row is a part by itself."""
     start, size_bytes = 0, 0
     for place, row in enumerate(rows):
         row_bytes = len(row) + 1

@@ -69,7 +69,7 @@ class Lookup:
             return False
 
     async def _ask(self, sql: str) -> list[Mapping[str, Any]]:
-        """Have a query answered, however long that takes: what is not known can't be decided."""
+        """Repeat a query until it is answered, however long that takes: no decision is possible without the answer."""
         async for attempt in stamina.retry_context(
             on=RetryableError,
             attempts=None,

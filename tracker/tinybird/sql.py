@@ -62,7 +62,7 @@ class QueryApi:
 async def open_query_api(
     url: str, token: SecretStr, timeout_seconds: float = QUERY_TIMEOUT_SECONDS
 ) -> AsyncIterator[QueryApi]:
-    """Yield the query API at an address, with connections of its own."""
+    """Yield the query API at an address, with its own connections."""
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:

@@ -1,1 +1,1 @@
-"""Proves on the user's own data that what is promised holds (docs/verify.md)."""
+"""Proves on the user's own data that the tracker's promises hold (docs/verify.md)."""

@@ -61,13 +61,13 @@ class Unnumbered(NamedTuple):
 
 @dataclass(slots=True)
 class Ledger:
-    """What became of the records, and what is left to find."""
+    """The fate of the records, and the records that are still to be found."""
 
     workspace_id: str | None
     #: Among how many partitions keys are spread.
     spread: int
     counts: Counter[Reason] = field(default_factory=Counter)
-    #: Offsets that hold no record: transaction markers, and what was compacted away.
+    #: Offsets that hold no record: transaction markers, and records that compaction removed.
     empty_offsets: int = 0
     #: Records in another partition than that of their key, and the places of those that have a copy there.
     misplaced: list[Unnumbered] = field(default_factory=list)
@@ -225,7 +225,7 @@ def _judge_repeat(repeat: Unnumbered, came_ms: list[int], log: SourceLog, log_be
 
 
 def _identity(key: bytes, decoded: Keyed | Tick) -> Identity | None:
-    """Return by what an event is known; None if it has no id, or is none."""
+    """Return the identity of an event; None if it has no id, or if the record is no event."""
     if not isinstance(decoded, Event) or not decoded.data.event_id:
         return None
     return key, identity_of(decoded.data.event_id, details_of(decoded))

@@ -24,7 +24,7 @@ TIMES_KEPT: Final = 4
 
 @lru_cache(TIMES_KEPT)
 def milliseconds(iso: str) -> int:
-    """Return a row's time in milliseconds since the epoch; what is finer is cut off, as ClickHouse does."""
+    """Return a row's time in whole milliseconds since the epoch, rounded down as ClickHouse does."""
     at = datetime.fromisoformat(iso)
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return int(at.timestamp()) * 1000 + at.microsecond // 1000
@@ -47,7 +47,7 @@ def session_of(row: Mapping[str, Any]) -> Session:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A datasource, its row's id and time, and what is hashed."""
+    """A datasource, the columns of its rows' id and time, and the hashed columns."""
 
     datasource: str
     id_column: str

@@ -1,4 +1,4 @@
-"""What the log says must be in Tinybird: sums by hour and slice, and what is on its way. Streamed, never held whole."""
+"""The rows that the log requires in Tinybird: sums by hour and slice, and those not committed yet. Streamed."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""What was found: checks, and the faults of each."""
+"""The result: checks, and the faults of each."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -94,7 +94,7 @@ def read_parameters(text: str) -> dict[str, str]:
     """Read the setting ``TRACKER_CAMPAIGN_PARAMETERS``: ``name=field, name=field``.
 
     Raises:
-        ValueError: with what is wrong.
+        ValueError: a parameter is not valid; the message says why.
     """
     return dict(_read_parameters(part.strip() for part in text.split(",")))
 

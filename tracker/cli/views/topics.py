@@ -19,7 +19,7 @@ class TopicsView:
         self._as_json = as_json
 
     def created(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Say what was done to each topic."""
+        """Print for each topic whether it was created, got partitions, or existed already."""
         did = {"created": "created", "exists": "exists, left alone", "grown": "exists, got more partitions"}
         for name, verdict in verdicts.items():
             typer.echo(f"{name}: {did[verdict]}")

@@ -150,7 +150,7 @@ def read_keys(path: Path) -> KeyRing:
     """Read the keys file, TOML or JSON by the ending of its name.
 
     Raises:
-        ConfigurationError: in one line: what is wrong and where, without any value of the file.
+        ConfigurationError: the file is not valid. One line names the place and the mistake, never a value.
     """
     file = read_config(path, KeysFile, what="keys file (TRACKER_KEYS_FILE)", max_bytes=MAX_KEYS_FILE_BYTES)
     return KeyRing(file)

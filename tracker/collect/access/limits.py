@@ -46,7 +46,7 @@ _MESSAGES: Final[dict[Limit, str]] = {
 
 
 class _Address:
-    """When each bucket of an address will be full again, and until when it has to wait for what it was refused."""
+    """When each bucket of an address will be full again, and until when the address is refused."""
 
     __slots__ = ("blocked_by", "blocked_until", "events", "invalid", "requests", "sessions", "shares")
 

@@ -1,4 +1,4 @@
-"""How the page behind a request may use a key, and what it may read."""
+"""Whether the page behind a request may use a key, and whether it may read the response."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -34,7 +34,7 @@ class Rate:
 
 
 class RecentSenders(Generic[_Entry]):
-    """What is known of the senders that were seen last."""
+    """The buckets of the senders that were seen last."""
 
     def __init__(self, make: Callable[[], _Entry], max_senders: int = MAX_SENDERS) -> None:
         self._make = make

@@ -32,7 +32,7 @@ def static(name: str, content_type: str) -> Handler:
 
 
 def script_routes(directory: Traversable = STATIC) -> list[Route]:
-    """Return the routes of all scripts for pages: the newest, and each version under an address of its own."""
+    """Return the routes of all scripts for pages: the newest script, and each version under its versioned address."""
     newest = ((address, body, ASKED_AGAIN) for address, body in newest_scripts(directory).items())
     pinned = ((address, body, FOR_EVER) for address, body in pinned_scripts(directory).items())
     return [

@@ -50,6 +50,6 @@ class Readiness:
 
 
 def _retrieve(asking: "asyncio.Future[dict[str, Any]]") -> None:
-    """Mark an error as seen: whoever has asked may have gone."""
+    """Mark an error as retrieved: the client that asked may have disconnected."""
     if not asking.cancelled():
         asking.exception()

@@ -1,4 +1,4 @@
-"""The responses of the API: what was accepted, what was dropped, and images for the pixel."""
+"""The responses of the API: accepted, dropped, and images for the pixel."""
 
 import base64
 from collections.abc import Sequence

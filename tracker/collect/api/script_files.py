@@ -32,7 +32,7 @@ class Build(NamedTuple):
 
 
 def read_build(directory: Traversable = STATIC) -> Build:
-    """Return what is said of the scripts in a folder."""
+    """Return the version and the hashes of the scripts in a folder."""
     return Build(**orjson.loads(directory.joinpath("tracker.json").read_bytes()))
 
 

@@ -94,7 +94,7 @@ class WritePath:
         """Return the JSON object in the request's body.
 
         Raises:
-            RequestError: there is none.
+            RequestError: the body holds no JSON object, or is too large.
         """
         headers = request.headers
         limit_bytes = self._settings.collect_max_body_bytes

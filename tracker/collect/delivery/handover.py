@@ -75,7 +75,7 @@ class ModeEvent(IntEnum):
 
 
 class ModeAction(IntEnum):
-    """What is done at a change of mode."""
+    """The effects of a change of mode."""
 
     NONE = auto()
     HOLD = auto()
@@ -153,7 +153,7 @@ BATCHES: Final[Mapping[tuple[BatchState, BatchEvent], tuple[BatchState, BatchAct
 
 
 def next_mode(mode: Mode, event: ModeEvent) -> tuple[Mode, ModeAction]:
-    """Return the mode after an event, and what is to be done.
+    """Return the mode after an event, and the effects to carry out.
 
     Raises:
         InvariantError: the event can't happen in this mode.
@@ -165,7 +165,7 @@ def next_mode(mode: Mode, event: ModeEvent) -> tuple[Mode, ModeAction]:
 
 
 def next_batch_state(state: BatchState, event: BatchEvent) -> tuple[BatchState, BatchAction]:
-    """Return a batch's state after an event, and what is to be done.
+    """Return a batch's state after an event, and the effects to carry out.
 
     Raises:
         InvariantError: the event can't happen to a batch in this state.

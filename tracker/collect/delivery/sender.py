@@ -127,7 +127,7 @@ class BatchSender:
         self._is_held = True
 
     def release(self) -> None:
-        """Send what was gathered, and from now on everything."""
+        """Send the gathered records, and from now on every record at once."""
         self._is_held = False
         self._touched.update(queue for queue in self._all if queue.waiting)
         self._flush()

@@ -245,7 +245,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not sent yet is dropped."""
+        """Close at once; bytes that were not sent yet are dropped."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -44,7 +44,7 @@ class ConnectionLimits:
     Attributes:
         max_connections: Of all addresses.
         max_per_address: Of one address.
-        counted_as: Returns the name that an address is counted under; None: it has no limit of its own.
+        counted_as: Returns the name that an address is counted under; None: only the total limit holds.
         must_wait: Whether the first request of a new connection from an address is read only about a second later.
         always_served: Paths that the reserve is for.
     """
@@ -80,7 +80,7 @@ class ConnectionLimits:
         return Standing.RESERVE
 
     def leave(self, peer: str, standing: Standing, buffered_bytes: int) -> None:
-        """Forget a connection that is closed, and what it had buffered."""
+        """Forget a connection that is closed, and its buffered bytes."""
         usage = self._usage(peer)
         for each in (self._all, usage):
             if each is not None:

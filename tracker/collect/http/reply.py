@@ -13,8 +13,8 @@ class Reply(msgspec.Struct, frozen=True):
     """The one kind of value that a handler returns.
 
     Attributes:
-        ready: What has to end before the response can be made; None if it can be made at once. Several replies may
-            share one future, so nobody may cancel it.
+        ready: Must end before the response can be made; None if it can be made at once. Several replies may share one
+            future, so nobody may cancel it.
         respond: Makes the response, exactly once, when ``ready`` has ended.
         cors_headers: Go with the response or the error, whichever it is; None: not worked out yet.
     """

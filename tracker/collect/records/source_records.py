@@ -199,7 +199,7 @@ def _unchecked(
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:
-    """Set when it happened; where that is not what the client says, keep the client's own time beside it."""
+    """Set when it happened. If that differs from the client's time, keep the client's time in a second field."""
     timestamp = fields.pop("timestamp", None)
     if timestamp is None:
         envelope["timestamp"] = iso_time(context.now_ms)

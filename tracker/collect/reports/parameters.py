@@ -13,7 +13,7 @@ MAX_FIELDS: Final = 40
 _TIME: Final = r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
 _TEXT: Final = rf"[^\x00-\x1f\x7f]{{1,{MAX_TEXT_CHARS}}}"
 
-#: The parameters, each with what it may look like. A pipe ignores those that it does not have.
+#: The parameters, each with the pattern of its values. A pipe ignores parameters that it does not have.
 PATTERNS: Final[Mapping[str, str]] = {
     "workspace_id": _TEXT,
     "date_from": _TIME,

@@ -1,4 +1,4 @@
-"""Asks Tinybird's pipes, with the token that may read; what it says of a fault goes to the log, not to the outside."""
+"""Queries Tinybird's pipes with the read token. Tinybird's error messages go to the log, never to the client."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -1,7 +1,7 @@
 """The part of Tinybird's SQL templates that this project's pipes use; anything else is an error, never a guess.
 
-``{{String(name, 'default', description='…', required=True)}}``, likewise ``Int32`` and ``DateTime``, and
-``{% if [not] defined(name) %} … {% else %} … {% end %}``. A test holds it to Tinybird's own library.
+``{{String(name, 'default', description='…', required=True)}}``, the same with ``Int32`` and ``DateTime``, and
+``{% if [not] defined(name) %} … {% else %} … {% end %}``. A test compares it with Tinybird's own library.
 """
 
 import ast

@@ -1,1 +1,1 @@
-"""Commands that read a log from beginning to end, write one, or decide what is skipped in it."""
+"""Commands that read a log from beginning to end, write one, or skip records of it."""

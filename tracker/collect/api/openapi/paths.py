@@ -1,4 +1,4 @@
-"""The endpoints of the OpenAPI document: for each what it takes, what it answers, and which errors it may give."""
+"""The endpoints of the OpenAPI document: the requests, responses and errors of each."""
 
 from typing import Final
 

@@ -18,7 +18,9 @@ from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 
 @with_config(OUTSIDE)
 class Event(EventInput):
-    """One event. What is left out is minted (``event_id``), taken from the cookie (``session_id``) or the session.
+    """One event. A missing ``event_id`` is generated, a missing ``session_id`` read from the cookie.
+
+    Other missing fields are filled from the session.
 
     An event that comes again with the same ``event_id`` counts once: choose it before the first try.
     """
@@ -42,7 +44,7 @@ class SingleEvent(Event):
 
 @with_config(OUTSIDE)
 class EventBatch(TypedDict):
-    """Several events; each gets a verdict of its own. Those that name no session share one."""
+    """Several events; each gets a separate verdict. Those that name no session share one."""
 
     batch: Annotated[list[Event], Field(min_length=1, max_length=MAX_BATCH_EVENTS)]
     sent_at: NotRequired[Timestamp]
