@@ -53,8 +53,10 @@ class Log:
         number: int = 3,
         partition_of: Callable[[bytes], int] | None = None,
         schemas: Schemas = NO_SCHEMAS,
+        topic: str = "tracker.events",
     ) -> None:
         self.schemas = schemas
+        self.topic = topic
         self.number = number
         self.partition_of = partition_of or (lambda _: number)
         self.records: list[Record] = []
@@ -66,7 +68,7 @@ class Log:
 
     def _new_fold(self, mark: Watermark) -> PartitionFold:
         return PartitionFold(
-            topic="tracker.events",
+            topic=self.topic,
             partition=self.number,
             partition_of=self.partition_of,
             rules=self.rules,

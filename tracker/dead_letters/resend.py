@@ -3,6 +3,7 @@
 The front door of a record that the processor rejected is the source topic: it took no number, and takes one now. A row
 that the sink could not place has its number already, so its front door is the output topic that it came from: the
 sink takes it although it has seen its position, and it is the same row with the same id, which can't double anything.
+A row of usage is told apart by all that it counts for, so that holds for it too.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE
+from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE, USAGE
 from topics.dead_letter import DeadLetter
 from topics.headers import CUT, FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
@@ -51,7 +52,7 @@ def plan(stored: StoredLetter, settings: Settings, source_partitions: int) -> Re
         return Skipped(place, "sent again already")
     if letter.retry_count >= settings.dead_letter_max_retries:
         return Skipped(place, f"tried {letter.attempts} times (TRACKER_DEAD_LETTER_MAX_RETRIES)")
-    front_doors = {topic.name(settings.topic_prefix): topic for topic in (SOURCE, SEQUENCED, SESSIONS)}
+    front_doors = {topic.name(settings.topic_prefix): topic for topic in (SOURCE, SEQUENCED, SESSIONS, USAGE)}
     front_door = front_doors.get(letter.source_topic)
     if front_door is None or (front_door is SOURCE) != (letter.stage == "process"):
         # Anybody who may write letters could otherwise have us write to any topic.

@@ -39,6 +39,7 @@ def _collect(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, LEGACY, WRITE, "sessions that a migration leaves on the queue", optional=True)
     yield _topic(prefix, SEQUENCED, READ, "the live page", optional=True)
     yield _topic(prefix, SESSIONS, READ, "the live page", optional=True)
+    yield _topic(prefix, USAGE, READ, "workspaces' quotas", optional=True)
     yield _group(prefix, "process", ("Describe",), "the live page's lag", optional=True)
     yield _group(prefix, "sink", ("Describe",), "the live page's lag", optional=True)
     yield _idempotence()
@@ -90,13 +91,13 @@ def _import(prefix: str) -> Iterator[Need]:
 
 def _dead_letters(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, DEAD_LETTERS, READ_WRITE, "letters, and marks of what was sent again")
-    for topic in (SOURCE, SEQUENCED, SESSIONS):
+    for topic in (SOURCE, SEQUENCED, SESSIONS, USAGE):
         yield _topic(prefix, topic, READ_WRITE, "where records are sent again")
     yield _idempotence()
 
 
 def _verify(prefix: str) -> Iterator[Need]:
-    for topic in (SEQUENCED, SESSIONS, DEAD_LETTERS):
+    for topic in (SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS):
         yield _topic(prefix, topic, READ, "what Tinybird must have")
     yield _topic(prefix, SOURCE, READ, "the records that are accounted for")
     for stage in ("process", "sink"):

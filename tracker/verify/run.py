@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 from pydantic import ValidationError
 
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, Topic
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 from topics.dead_letter import DeadLetter
 from tracker.dead_letters.letters import place_of, read_mark
 from tracker.kafka.access import require_access
@@ -29,6 +29,7 @@ from tracker.verify.imports import Imported, find_imports, imported_rows
 from tracker.verify.log import Bucket, Logged, LoggedRow, OutputLog, Sum, is_whole, logged_rows, sum_rows
 from tracker.verify.report import Check
 from tracker.verify.sessions import ask_suspects, judge, session_checks
+from tracker.verify.usage import check_usage
 
 #: Rows of one bucket that are held against each other one by one; more are only counted.
 MAX_BUCKET_ROWS: Final = 200_000
@@ -44,6 +45,8 @@ class Letters:
     #: Of each partition, the source records that the processor has rejected.
     rejected: Mapping[int, Container[int]]
     sessions: frozenset[Session]
+    #: Of each partition of the topic of usage, the offsets of the rows that the sink could not place.
+    usage: Mapping[int, Container[int]]
 
 
 async def verify(settings: Settings, scope: Scope) -> list[Check]:
@@ -55,6 +58,7 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     letters_check = Check("dead_letter", "each dead letter can be read and has a reason")
     events_check = Check("events_log", "events_v1 has the rows of the log: counts and checksums by hour and slice")
     sessions_check = Check("sessions_log", "session_v1 has the latest row of each session in the log")
+    usage_check = Check("usage_log", "usage_v1 has the rows of the log: counts and checksums by workspace and hour")
     checks = session_checks()
     await require_access(settings, "verify")
     async with (
@@ -63,6 +67,7 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
     ):
         events_log = OutputLog(settings, reader, SEQUENCED, await _committed(settings, "sink", SEQUENCED))
         sessions_log = OutputLog(settings, reader, SESSIONS, await _committed(settings, "sink", SESSIONS))
+        usage_log = OutputLog(settings, reader, USAGE, await _committed(settings, "sink", USAGE))
         stored = await _sums(rows, EVENTS, scope)
         pieces = in_pieces(await _count(rows, EVENTS))
         suspects = await ask_suspects(rows, scope, pieces)
@@ -85,9 +90,10 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
             if events.is_whole:
                 _report_unlogged(held, events_check)
         accounts_check = await _account(settings, reader, scope, events, letters)
+        await check_usage(usage_log, rows, scope, letters.usage, usage_check)
     for check in checks.values():
         check.looked_at = sum(found.rows for found in stored.values())
-    return [*checks.values(), letters_check, accounts_check, events_check, sessions_check]
+    return [*checks.values(), letters_check, accounts_check, events_check, sessions_check, usage_check]
 
 
 async def _rows(log: OutputLog, kind: Kind, imports: Sequence[Imported]) -> AsyncIterator[LoggedRow]:
@@ -157,6 +163,7 @@ async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> 
     row_ids: set[str] = set()
     sessions: set[Session] = set()
     rejected: dict[int, set[int]] = defaultdict(set)
+    usage: dict[int, set[int]] = defaultdict(set)
     name = DEAD_LETTERS.name(settings.topic_prefix)
     for partition, wanted in (await reader.ranges(DEAD_LETTERS)).items():
         async for records in reader.read(name, partition, wanted):
@@ -173,11 +180,13 @@ async def _read_letters(settings: Settings, reader: LogReader, check: Check) -> 
                 check.looked_at += 1
                 if not letter.detail.strip():
                     check.fault(f"dead letter {place_of(record)}: no detail beside its reason {letter.reason}")
-                if letter.stage == "sink":
+                if letter.source_topic == USAGE.name(settings.topic_prefix):
+                    usage[letter.source_partition].add(letter.source_offset)
+                elif letter.stage == "sink":
                     _take_row(letter, row_ids, sessions)
                 else:
                     rejected[letter.source_partition].add(letter.source_offset)
-    return Letters(frozenset(row_ids), rejected, frozenset(sessions))
+    return Letters(frozenset(row_ids), rejected, frozenset(sessions), usage)
 
 
 def _take_row(letter: DeadLetter, row_ids: set[str], sessions: set[Session]) -> None:

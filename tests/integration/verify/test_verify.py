@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
 from tests.fixtures.tinybird import LocalTinybird
-from tests.sessions_log import START_MS, Log, Record
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, Topic
+from tests.sessions_log import MINUTE_MS, START_MS, Log, Record
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 from topics.dead_letter import dead_letter
 from topics.headers import Headers
 from tracker.cli.app import app
@@ -22,6 +22,7 @@ from tracker.kafka.clients import new_producer
 from tracker.kafka.record_batches import ProducerRecord, send_batches
 from tracker.local.kafka import LocalKafka
 from tracker.sessions.outputs import Output
+from tracker.sessions.rules import Rules
 from tracker.settings import Settings
 
 #: All of this is done with a token that may only read.
@@ -47,17 +48,20 @@ class Deployment:
         self.tinybird = tinybird
         self.settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=f"{new_id()}.", partitions=1)
         asyncio.run(admin.create_topics(self.settings))
-        log = Log()
+        source = SOURCE.name(self.settings.topic_prefix)
+        log = Log(Rules(usage_interval_ms=MINUTE_MS), number=0, topic=source)
         for number in range(5):
             for _ in range(4):
                 log.event(f"{self.workspace}-{number}", workspace_id=self.workspace, page_url="https://ä.example/")
         for number in range(4):
             log.expire(f"{self.workspace}-{number}", START_MS + 1_000)
+        log.tick(START_MS + 2 * MINUTE_MS)
         self.result = log.fold()
         self.write(SOURCE, [(record.key, record.value, []) for record in log.records])
         self.write(SEQUENCED, self.result.events)
         self.write(SESSIONS, self.result.sessions)
-        self.commit(len(self.result.events), len(self.result.sessions))
+        self.write(USAGE, self.result.usage)
+        self.commit(len(self.result.events), len(self.result.sessions), len(self.result.usage))
         self.folded(len(log.records))
 
     def write(self, topic: Topic, records: list[Output] | list[ProducerRecord]) -> None:
@@ -67,9 +71,9 @@ class Deployment:
 
         asyncio.run(send())
 
-    def commit(self, events: int, sessions: int) -> None:
+    def commit(self, events: int, sessions: int, usage: int = 1) -> None:
         """Say how far the sink has come."""
-        self._commit("sink", [(SEQUENCED, events), (SESSIONS, sessions)])
+        self._commit("sink", [(SEQUENCED, events), (SESSIONS, sessions), (USAGE, usage)])
 
     def folded(self, records: int) -> None:
         """Say how far the processor has come."""
@@ -89,11 +93,12 @@ class Deployment:
 
         asyncio.run(commit())
 
-    def load(self, *, event: Change = dict, session: Change = dict) -> None:
+    def load(self, *, event: Change = dict, session: Change = dict, usage: Change = dict) -> None:
         """Write the rows into Tinybird, changed on the way; None leaves a row out."""
         for datasource, outputs, change in (
             ("events_v1", self.result.events, event),
             ("session_v1", self.result.sessions, session),
+            ("usage_v1", self.result.usage, usage),
         ):
             changed = [change(orjson.loads(output.value)) for output in outputs if output.value]
             body = b"\n".join(orjson.dumps(row) for row in changed if row is not None)
@@ -166,6 +171,32 @@ def test_an_event_that_is_there_twice_is_found(deployment: Deployment):
 
     deployment.load(event=repeated)
     assert set(deployment.verify()[1]) == {"events_log"}
+
+
+def test_a_bill_that_is_not_the_logs_is_found(deployment: Deployment):
+    deployment.load(usage=lambda row: row | {"events": row["events"] + 1})
+    code, faults = deployment.verify()
+    assert (code, set(faults)) == (3, {"usage_log"})
+    (fault,) = faults["usage_log"]
+    assert fault.startswith(f"workspace '{deployment.workspace}', partition 0, hour 2026-01-01T00Z: ")
+    assert fault.endswith("1 rows with 21 events instead of 1 rows with 20 events")
+
+
+def test_usage_that_the_sink_could_not_place_is_no_fault_while_its_letter_lies_there(deployment: Deployment):
+    deployment.load(usage=lambda _row: None)
+    assert set(deployment.verify()[1]) == {"usage_log"}
+    output = deployment.result.usage[0]
+    refused = dead_letter(
+        Record(0, START_MS, output.key, output.value, tuple(output.headers)),
+        stage="sink",
+        topic=USAGE.name(deployment.settings.topic_prefix),
+        partition=0,
+        reason="refused",
+        detail="events: too many",
+        failed_at_ms=START_MS,
+    )
+    deployment.write(DEAD_LETTERS, [(refused.key, refused.encode(), [])])
+    assert deployment.verify() == (0, {})
 
 
 def test_a_wrong_session_count_is_found(deployment: Deployment):
