@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable
+from functools import partial
 
 from topics.headers import Headers as RecordHeaders
 from tracker.collect.access.admission import Admission
@@ -15,10 +16,10 @@ from tracker.collect.api.operations import OperationsEndpoints
 from tracker.collect.api.pages import described, script_routes, static
 from tracker.collect.api.readiness import Readiness
 from tracker.collect.api.reports import ReportEndpoints
-from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Endpoint, Route, Routes
+from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Route, Routes
 from tracker.collect.api.session_queries import SessionQueries, new_http_session
 from tracker.collect.api.sessions import SessionEndpoints
-from tracker.collect.api.write_path import Take, WritePath
+from tracker.collect.api.write_path import WritePath
 from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.delivery.record_batch import NO_HEADERS
 from tracker.collect.delivery.topic_router import TopicRouter
@@ -27,7 +28,10 @@ from tracker.collect.http.connection_limits import ConnectionLimits
 from tracker.collect.http.reply import Handler
 from tracker.collect.live.feed import LiveFeed
 from tracker.collect.metrics import CollectMetrics
+from tracker.collect.quotas.quotas import Quotas, why_not_counted
+from tracker.collect.quotas.reader import QuotaReader
 from tracker.collect.reports.pipes import ReportPipes, new_report_session
+from tracker.errors import ConfigurationError
 from tracker.migration.flags import Flags, read_flags
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
@@ -46,6 +50,7 @@ class Collector:
         """
         self._settings = settings
         self.metrics = CollectMetrics()
+        self._quotas = Quotas(self.metrics.access)
         self._keys_file = self._watched_keys(settings)
         keys = None if self._keys_file is None else self._keys_file.value
         self._admission = Admission(settings, keys, self.metrics.access)
@@ -55,9 +60,9 @@ class Collector:
         self._live = LiveFeed(settings)
         self._reports = ReportEndpoints(self._admission)
         self._resources = contextlib.AsyncExitStack()
-        path = WritePath(settings, self._admission, self._producer, self.metrics, record_headers)
+        path = WritePath(settings, self._admission, self._producer, self.metrics, record_headers, quotas=self._quotas)
         self._sessions = SessionEndpoints(settings, path, self._admission)
-        self.routes = self._routes(EventEndpoints(settings, path, self.metrics), path.endpoint)
+        self.routes = self._routes(EventEndpoints(settings, path, self.metrics), path)
         #: Replies to a request.
         self.handle: Handler = Dispatcher(self.routes, self._admission, self.metrics).handle
         self._use_keys()
@@ -74,6 +79,7 @@ class Collector:
         self._live.start(tasks)
         if self._keys_file is not None:
             tasks.loop("keys file watch", self._keys_file.watch)
+            tasks.loop("quotas", QuotaReader(self._settings, self._quotas, self.metrics.access).run)
         if self._flags_file is not None:
             tasks.loop("migration file watch", self._flags_file.watch)
         http = await self._resources.enter_async_context(new_http_session())
@@ -109,8 +115,9 @@ class Collector:
         if error.code == "rate_limited":
             self.metrics.access.count_limited("address_connections")
 
-    def _routes(self, events: EventEndpoints, writing: Callable[[Take], Endpoint]) -> Routes:
-        sessions = self._sessions
+    def _routes(self, events: EventEndpoints, path: WritePath) -> Routes:
+        sessions, writing = self._sessions, path.endpoint
+        ending = partial(writing, uses_quota=False)
         operations = OperationsEndpoints(self._admission, self._readiness, self._live)
         fixed = (
             Route(TRACK, {"POST": writing(events.track)}),
@@ -131,19 +138,29 @@ class Collector:
         )
         return Routes(
             fixed,
-            session={"GET": sessions.session_state, "DELETE": writing(sessions.expire_session)},
-            flush={"POST": writing(sessions.flush_session)},
+            session={"GET": sessions.session_state, "DELETE": ending(sessions.expire_session)},
+            flush={"POST": ending(sessions.flush_session)},
         )
 
     def _watched_keys(self, settings: Settings) -> WatchedFile[KeyRing] | None:
         if settings.keys_file is None:
             return None
-        return WatchedFile(settings.keys_file, read_keys, what="keys file", on_change=self._use_keys)
+        file = WatchedFile(
+            settings.keys_file,
+            read_keys,
+            what="keys file",
+            check=lambda _old, new: why_not_counted(settings, new),
+            on_change=self._use_keys,
+        )
+        if (problem := why_not_counted(settings, file.value)) is not None:
+            raise ConfigurationError(problem)
+        return file
 
     def _use_keys(self) -> None:
         if self._keys_file is None:
             return
         self._admission.use_keys(self._keys_file.value)
+        self._quotas.use(self._keys_file.value.quotas)
         self.metrics.access.keys.set(len(self._keys_file.value))
         self.metrics.access.keys_file_valid.set(self._keys_file.problem is None)
 

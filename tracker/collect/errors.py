@@ -20,6 +20,7 @@ ErrorCode = Literal[
     "headers_too_large",  # the head of the request, or a line of it
     "http_version",  # the request line names another version than HTTP/1.0 or HTTP/1.1
     "rate_limited",  # more than the key or the address may send
+    "quota_exceeded",  # the workspace has sent its events of today
     "unsupported_media_type",  # neither JSON nor the text/plain that sendBeacon sends
     "internal",  # a bug of ours
     "kafka_unavailable",  # the broker can't acknowledge now
@@ -44,6 +45,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "oversized": 413,
     "unsupported_media_type": 415,
     "rate_limited": 429,
+    "quota_exceeded": 429,
     "headers_too_large": 431,
     "internal": 500,
     "http_version": 505,

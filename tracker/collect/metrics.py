@@ -19,9 +19,9 @@ class _Metrics:
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"tracker_collect_{name}", text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, text: str, mode: Any = "livemax") -> Gauge:
+    def _gauge(self, name: str, text: str, mode: Any = "livemax", labels: tuple[str, ...] = ()) -> Gauge:
         """Return a gauge. ``mode`` says what several processes on a port show: the highest, lowest or summed value."""
-        return Gauge(f"tracker_collect_{name}", text, multiprocess_mode=mode, registry=self._registry)
+        return Gauge(f"tracker_collect_{name}", text, labels, multiprocess_mode=mode, registry=self._registry)
 
 
 class DeliveryMetrics(_Metrics):
@@ -78,6 +78,18 @@ class AccessMetrics(_Metrics):
         self.foreign_cookies = self._counter(
             "foreign_cookies",
             "Requests whose session cookie has an id that is not taken, because nobody of us minted it",
+        )
+        self.quota_used_events = self._gauge(
+            "quota_used_events", "Events of today (UTC) of a workspace that has a quota", labels=("workspace",)
+        )
+        self.quota_warn_events = self._gauge(
+            "quota_warn_events", "Events of a day from which on a workspace is warned", labels=("workspace",)
+        )
+        self.quota_max_events = self._gauge(
+            "quota_max_events", "Events of a day that a workspace may send, where it is limited", labels=("workspace",)
+        )
+        self.quota_read_failures = self._counter(
+            "quota_read_failures", "Times that the topic of usage could not be read: meanwhile quotas do not advance"
         )
         self._limited = self._counter(
             "rate_limited", "Requests answered 429, by the limit that they exceed", ("limit",)

@@ -24,6 +24,8 @@ MAX_ORIGINS: Final = 1_000
 #: Far above any sane list of keys.
 MAX_KEYS_FILE_BYTES: Final = 16 * 1024 * 1024
 ANY_ORIGIN: Final = "*"
+#: Of a quota, where the file does not say when to warn.
+WARN_PERCENT: Final = 80
 
 _ORIGIN: Final = r"^(\*|https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?)$"
 Origin = Annotated[str, StringConstraints(pattern=_ORIGIN)]
@@ -91,6 +93,33 @@ class ReadKey(_Key):
     """May ask for the sessions of one workspace; secret."""
 
 
+class Quota(BaseModel):
+    """How many events of a day (UTC) a workspace may send; counted are those that took a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workspace_id: Scope
+    #: From here on its keys are answered 429 until the day ends; None: never.
+    events_per_day: Annotated[int, Field(gt=0)] | None = None
+    #: From here on answers to its secret keys say so, as an alert does; by default WARN_PERCENT of ``events_per_day``.
+    warn_events_per_day: Annotated[int, Field(gt=0)] | None = None
+
+    @property
+    def warns_at(self) -> int:
+        """The event of the day from which on there is a warning."""
+        if self.warn_events_per_day is not None:
+            return self.warn_events_per_day
+        return -(-(self.events_per_day or 0) * WARN_PERCENT // 100)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> "Quota":
+        if self.events_per_day is None and self.warn_events_per_day is None:
+            raise ValueError("give events_per_day, warn_events_per_day or both")
+        if self.events_per_day is not None and self.warns_at > self.events_per_day:
+            raise ValueError("warn_events_per_day is above events_per_day")
+        return self
+
+
 _K = TypeVar("_K", WriteKey, ReadKey)
 
 
@@ -101,6 +130,7 @@ class KeysFile(BaseModel):
 
     write_keys: tuple[WriteKey, ...] = ()
     read_keys: tuple[ReadKey, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> "KeysFile":
@@ -108,6 +138,8 @@ class KeysFile(BaseModel):
             values = [getattr(key, what) for key in (*self.write_keys, *self.read_keys)]
             if len(set(values)) != len(values):
                 raise ValueError(f"two keys have the same {what.partition('_')[0]}")
+        if len({quota.workspace_id for quota in self.quotas}) != len(self.quotas):
+            raise ValueError("two quotas are for the same workspace")
         return self
 
 
@@ -116,6 +148,8 @@ class KeyRing:
 
     def __init__(self, file: KeysFile) -> None:
         self.write_keys = file.write_keys
+        #: By workspace.
+        self.quotas: Mapping[str, Quota] = {quota.workspace_id: quota for quota in file.quotas}
         self._write = {bytes.fromhex(key.key_sha256): key for key in file.write_keys}
         self._read = {bytes.fromhex(key.key_sha256): key for key in file.read_keys}
 

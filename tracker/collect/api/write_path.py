@@ -19,6 +19,7 @@ from tracker.collect.errors import ErrorCode, RequestError
 from tracker.collect.http.messages import Request, Response
 from tracker.collect.http.reply import Reply
 from tracker.collect.metrics import CollectMetrics
+from tracker.collect.quotas.quotas import Quotas
 from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_time import TimeLimits
 from tracker.collect.records.json_body import decode_body
@@ -47,6 +48,8 @@ class WritePath:
         producer: SourceProducer,
         metrics: CollectMetrics,
         record_headers: Callable[[], Headers],
+        *,
+        quotas: Quotas,
     ) -> None:
         """Share the collector's parts; ``record_headers`` returns the headers of the current request's records.
 
@@ -59,18 +62,24 @@ class WritePath:
         self._producer = producer
         self._record_headers = record_headers
         self._metrics = metrics
+        self._quotas = quotas
         self._rules = record_rules(settings)
         self._browser_fields = lru_cache(maxsize=BROWSER_CACHE_ENTRIES)(self._browser)
         self._cookie = SessionCookie(
             settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
         )
 
-    def endpoint(self, take: Take) -> Endpoint:
-        """Return an endpoint that admits the sender first, and counts a request that is refused as invalid."""
+    def endpoint(self, take: Take, *, uses_quota: bool = True) -> Endpoint:
+        """Return an endpoint that admits the sender first, and counts a request that is refused as invalid.
+
+        One that ``uses_quota`` is refused, unread, to a workspace that has sent its events of today.
+        """
 
         def handle(request: Request) -> Reply:
             sender = self._admission.sender(request)
             try:
+                if uses_quota:
+                    self._quotas.check(sender.key, clock.now_ms())
                 return take(request, sender)
             except RequestError as error:
                 if error.code in _INVALID:
@@ -131,7 +140,9 @@ class WritePath:
 
         def respond_if_safe() -> Response:
             delivery.check()
-            return respond()
+            response = respond()
+            response.headers += self._quotas.headers(sender.key, clock.now_ms())
+            return response
 
         return Reply(delivery.ended, respond_if_safe, sender.cors_headers)
 

@@ -4,17 +4,19 @@ from typing import Final
 
 import orjson
 
-from tracker.collect.errors import RequestError
+from tracker.collect.errors import ErrorCode, RequestError
 from tracker.collect.http.messages import Response
 
 #: With these a client is told when to try again.
 RETRY_STATUS: Final = frozenset({429, 503})
+#: A client that is told so and goes on at once is read more slowly.
+SLOWED_DOWN: Final[frozenset[ErrorCode]] = frozenset({"rate_limited", "quota_exceeded"})
 
 
 def error_response(error: RequestError) -> Response:
     """Return the response that reports an error."""
     response = Response(error.status, orjson.dumps({"error": error_fields(error)}))
-    response.slows_down = error.code == "rate_limited"
+    response.slows_down = error.code in SLOWED_DOWN
     if error.status in RETRY_STATUS:
         response.headers.append(("Retry-After", str(error.retry_after_seconds)))
     return response

@@ -21,8 +21,8 @@ _ANYWHERE: Final[tuple[ErrorCode, ...]] = (
     "overloaded",
 )
 _WRITING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden", "kafka_unavailable", "spill_full")
-_BODY: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid", "unsupported_media_type")
-_PIXEL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "not_json", "invalid")
+_BODY: Final[tuple[ErrorCode, ...]] = (*_WRITING, "quota_exceeded", "not_json", "invalid", "unsupported_media_type")
+_PIXEL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "quota_exceeded", "not_json", "invalid")
 _CONTROL: Final[tuple[ErrorCode, ...]] = (*_WRITING, "bad_session_id")
 _WATCHING: Final[tuple[ErrorCode, ...]] = (*_ANYWHERE, "unauthorized", "forbidden")
 _READING: Final[tuple[ErrorCode, ...]] = (*_WATCHING, "bad_session_id", "unknown_session", "processor_unavailable")
