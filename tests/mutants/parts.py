@@ -30,6 +30,7 @@ class Part:
 
 SESSIONS = ("tests/unit/sessions", "tests/property")
 SIMULATOR = ("tests/simulation/test_few_seeds.py",)
+QUOTAS = ("tracker/collect/quotas/quotas.py", "tracker/collect/quotas/tally.py")
 PARTS = (
     Part("sessions", ("tracker/sessions/*.py",), SESSIONS, 0.85),
     Part(
@@ -59,7 +60,12 @@ PARTS = (
         ("tests/unit/sink", "tests/unit/tinybird", "tests/property", *SIMULATOR),
         0.85,
     ),
-    Part("access", ("tracker/collect/access/*.py", "tracker/collect/records/*.py"), ("tests/unit/collect",), 0.8),
+    Part(
+        "access",
+        ("tracker/collect/access/*.py", "tracker/collect/records/*.py", *QUOTAS),
+        ("tests/unit/collect",),
+        0.8,
+    ),
     Part("delivery", ("tracker/collect/delivery/*.py",), ("tests/unit/collect",), 0.8),
     Part(
         "spill",

@@ -71,7 +71,7 @@ class ProcessSettings(BaseModel):
     )
     usage_counted: bool = Field(
         default=False,
-        description="whether events, sessions, bytes and rejected records are counted for each workspace, for usage_v1",
+        description="whether what each workspace sends is counted, for usage_v1 and for quotas (docs/usage.md)",
     )
     tick_interval_ms: int = Field(
         default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"

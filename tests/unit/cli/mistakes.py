@@ -134,6 +134,13 @@ MISTAKES = (
         files={"keys.toml": '[[write_keys]]\nname = "a"\nkey = "0123456789abcdef"\n'},
     ),
     Mistake(
+        "quotas, but nothing is counted",
+        "collect",
+        "set TRACKER_USAGE_COUNTED=true here and for the processors",
+        KEYS,
+        files={"keys.toml": '[[quotas]]\nworkspace_id = "w1"\nevents_per_day = 1000\n'},
+    ),
+    Mistake(
         "a trusted proxy that is no network",
         "collect",
         "TRACKER_TRUSTED_PROXIES: 'proxy.example.com'",
