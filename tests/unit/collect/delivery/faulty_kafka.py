@@ -71,9 +71,11 @@ class FaultyKafka:
 @dataclass(eq=False)
 class Builder:
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
+    #: A batch that was sent takes no further record.
+    is_closed: bool = False
 
     def append(self, *, timestamp: None, key: bytes, value: bytes, headers: object) -> object | None:
-        if len(self.records) == BATCH_RECORDS:
+        if self.is_closed or len(self.records) == BATCH_RECORDS:
             return None
         self.records.append((key, value))
         return object()
@@ -137,6 +139,7 @@ class FaultyProducer:
         await asyncio.sleep(self.kafka.rng.random() ** 4 * self.kafka.max_latency_seconds)
         if self.is_closed:
             raise ProducerClosed
+        builder.is_closed = True
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         batch = SentBatch(partition, builder.records, ack, is_on_the_wire=self.kafka.rng.random() < 0.5)
         self.mine.append(batch)

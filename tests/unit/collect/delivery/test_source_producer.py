@@ -1,0 +1,251 @@
+"""Where accepted records go, Kafka there or away, and what their clients and the readiness probe are told."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.unit.collect.delivery.faulty_kafka import PARTITIONS, FaultyKafka
+from tracker.collect.delivery import producer as producer_module
+from tracker.collect.delivery import sender as sender_module
+from tracker.collect.delivery.handover import Mode
+from tracker.collect.delivery.producer import SPILL_FULL_RETRY_AFTER_SECONDS, SourceProducer
+from tracker.collect.delivery.topic_router import TopicRouter
+from tracker.collect.errors import RequestError
+from tracker.collect.metrics import CollectMetrics
+from tracker.collect.records.source_records import EncodedRecord
+from tracker.collect.spill.directories import SpillDirectories
+from tracker.kafka.clients import partition_for_key
+from tracker.processes.supervised_tasks import SupervisedTasks
+from tracker.settings import Settings
+
+LIMIT_SECONDS = 20.0
+#: The shortest and a long wait for Kafka's answers that the settings take.
+SHORT_MS = 100
+LONG_MS = 60_000
+ROOMY_BYTES = 10_000_000
+
+
+class Setup:
+    """A producer on a broker that is silent when a test says so, and on a real disk."""
+
+    def __init__(self, tmp_path, *, ack_timeout_ms: int = LONG_MS, spill_max_bytes: int = ROOMY_BYTES) -> None:
+        self.kafka = FaultyKafka(random.Random(1))
+        self.kafka.max_latency_seconds = 0.0
+        self.settings = Settings(
+            data_dir=tmp_path,
+            topic_prefix="test.",
+            collect_ack_timeout_ms=ack_timeout_ms,
+            spill_max_bytes=spill_max_bytes,
+        )
+        self.metrics = CollectMetrics()
+        self.tasks = SupervisedTasks()
+        router = TopicRouter(self.settings, None)
+        self.producer = SourceProducer(self.settings, router, self.metrics, make_producer=self.kafka.make_producer)
+
+    @asynccontextmanager
+    async def running(self, mode: Mode = Mode.DIRECT):
+        self.kafka.is_silent = mode is Mode.SPILLING
+        await self.producer.start(self.tasks)
+        await until(lambda: self.producer.mode is mode)
+        try:
+            yield self.producer
+        finally:
+            await asyncio.wait_for(self.producer.stop(), LIMIT_SECONDS)
+            assert not self.tasks.failed.done()
+
+    @property
+    def values(self) -> list[bytes]:
+        return [value for log in self.kafka.log for _, value in log]
+
+
+def record(value: str, partition: int = 0) -> EncodedRecord:
+    session = next(f"s{n}" for n in range(1_000) if partition_for_key(b"s%d" % n, PARTITIONS) == partition)
+    return EncodedRecord(session.encode(), value.encode(), session, value, sets_cookie=False)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+
+
+async def safe(producer: SourceProducer, *records: EncodedRecord) -> None:
+    """What a request does."""
+    delivery = producer.deliver(records)
+    await asyncio.wait_for(asyncio.wait([delivery.ended]), LIMIT_SECONDS)
+    delivery.check()
+
+
+async def refusal_of(call: Awaitable[object]) -> RequestError:
+    with pytest.raises(RequestError) as refused:
+        await call
+    return refused.value
+
+
+async def test_a_request_ends_when_the_last_of_its_batches_is_safe(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        delivery = producer.deliver([record("a"), record("b", partition=1)])
+        assert len(delivery.batches) == 2
+        await until(lambda: len(setup.kafka.pending) == 2)
+        setup.kafka.pending[0].ack.set_result(None)
+        await until(lambda: any(batch.done() for batch in delivery.batches))
+        assert not delivery.ended.done()
+        setup.kafka.wake()
+        await asyncio.wait_for(delivery.ended, LIMIT_SECONDS)
+        delivery.check()
+
+
+async def test_a_request_of_one_batch_waits_for_that_batch_itself(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        delivery = producer.deliver([record("a"), record("b")])
+        assert delivery.batches == [delivery.ended]
+        await asyncio.wait_for(delivery.ended, LIMIT_SECONDS)
+    assert setup.values == [b"a", b"b"]
+
+
+async def test_what_kafka_does_not_acknowledge_in_time_is_safe_on_disk_and_there_until_kafka_has_it(tmp_path):
+    setup = Setup(tmp_path, ack_timeout_ms=SHORT_MS)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        await safe(producer, record("a"))
+        assert producer.mode is Mode.SPILLING
+        await safe(producer, record("b"))
+        assert setup.metrics.spill.records_spilled._value.get() == 2
+        setup.kafka.wake()
+        await until(lambda: producer.mode is Mode.DIRECT)
+        await safe(producer, record("c"))
+    # Kafka had the first after all, so that it was deleted from the disk and not sent again.
+    assert setup.values == [b"a", b"b", b"c"]
+    assert setup.metrics.spill.records_drained._value.get() == 1
+
+
+async def test_a_sender_that_is_full_is_relieved_by_the_spill(tmp_path, monkeypatch):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        monkeypatch.setattr(sender_module, "MAX_UNSETTLED_RECORDS", 1)
+        first = producer.deliver([record("a")])
+        assert producer.mode is Mode.DIRECT
+        await safe(producer, record("b"))
+        assert setup.metrics.spill.records_spilled._value.get() == 2
+        await asyncio.wait_for(first.ended, LIMIT_SECONDS)
+        first.check()
+        setup.kafka.wake()
+        await until(lambda: producer.mode is Mode.DIRECT)
+    assert sorted(setup.values) == [b"a", b"b"]
+
+
+async def test_a_full_spill_is_told_with_a_time_to_wait_and_counted(tmp_path):
+    setup = Setup(tmp_path, spill_max_bytes=100)
+    async with setup.running(Mode.SPILLING) as producer:
+        refused = await refusal_of(safe(producer, record("a" * 200)))
+        assert refused.code == "spill_full"
+        assert refused.retry_after_seconds == SPILL_FULL_RETRY_AFTER_SECONDS
+        assert "repeat it with the same event_id" in str(refused)
+        assert setup.metrics.spill.refusals._value.get() == 1
+
+
+async def test_without_a_spill_the_reason_is_that_kafka_is_away(tmp_path):
+    setup = Setup(tmp_path, spill_max_bytes=0)
+    async with setup.running(Mode.SPILLING) as producer:
+        await until(lambda: "can't reach Kafka" in producer._connection.reason)
+        refused = await refusal_of(safe(producer, record("a")))
+        assert refused.code == "kafka_unavailable"
+        assert f"can't reach Kafka at {setup.settings.kafka_bootstrap}" in str(refused)
+
+
+async def test_without_a_spill_a_batch_that_kafka_does_not_acknowledge_may_still_arrive(tmp_path):
+    setup = Setup(tmp_path, spill_max_bytes=0, ack_timeout_ms=SHORT_MS)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        refused = await refusal_of(safe(producer, record("a")))
+        assert refused.code == "kafka_unavailable"
+        assert "may still arrive" in str(refused)
+        setup.kafka.wake()
+        await until(lambda: producer.mode is Mode.DIRECT)
+    assert setup.values == [b"a"]
+
+
+async def test_ready_says_where_events_go(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        spill = {"records": 0, "bytes": 0, "max_bytes": ROOMY_BYTES, "oldest_age_seconds": 0.0, "draining": False}
+        assert await producer.readiness() == {"kafka": "ok", "spill": spill}
+
+
+async def test_a_collector_that_has_never_reached_kafka_is_not_ready(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running(Mode.SPILLING) as producer:
+        await until(lambda: "can't reach Kafka" in producer._connection.reason)
+        refused = await refusal_of(producer.readiness())
+        assert refused.code == "kafka_unavailable"
+        assert "can't reach Kafka" in str(refused)
+
+
+async def test_a_collector_that_knows_kafka_is_ready_while_kafka_is_away_and_the_spill_has_room(tmp_path):
+    setup = Setup(tmp_path, spill_max_bytes=200)
+    SpillDirectories(tmp_path / "collect").claim()
+    SpillDirectories(tmp_path / "collect").note_kafka(setup.settings.kafka_bootstrap)
+    async with setup.running(Mode.SPILLING) as producer:
+        await until(lambda: "can't reach Kafka" in producer._connection.reason)
+        await safe(producer, record("a"))
+        found = await producer.readiness()
+        assert "can't reach Kafka" in found["kafka"]
+        assert found["spill"]["records"] == 1
+        assert not found["spill"]["draining"]
+        room = producer._spills.own.max_bytes - producer._spills.own.size_bytes
+        one = producer._spills.own.size_bytes - len("a")
+        await safe(producer, record("b" * (room - one)))
+        assert producer._spills.own.size_bytes == 200
+        refused = await refusal_of(producer.readiness())
+        assert refused.code == "spill_full"
+
+
+async def test_the_metrics_say_that_the_spill_is_drained_only_while_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(producer_module, "WATCH_INTERVAL_SECONDS", 0.001)
+    setup = Setup(tmp_path)
+    async with setup.running(Mode.SPILLING) as producer:
+        await safe(producer, record("a"))
+        await until(lambda: setup.metrics.spill.draining._value.get() == 1)
+        assert setup.metrics.spill.records._value.get() == 1
+        setup.kafka.wake()
+        await until(lambda: producer.mode is Mode.DIRECT)
+        await until(lambda: setup.metrics.spill.draining._value.get() == 0)
+
+
+async def test_it_says_when_records_go_to_kafka_directly_and_waits_no_longer_than_it_may(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running(Mode.SPILLING) as producer:
+        await asyncio.wait_for(producer.until_direct(0.01), LIMIT_SECONDS)
+        assert producer.mode is Mode.SPILLING
+        setup.kafka.wake()
+        await producer.until_direct(LIMIT_SECONDS)
+        assert producer.mode is Mode.DIRECT
+
+
+async def test_the_end_closes_the_producer_and_gives_the_disk_to_the_next(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        connected = producer._connection._sender
+        await safe(producer, record("a"))
+    assert connected.producer.is_closed
+    assert SpillDirectories(tmp_path / "collect").claim_orphans() != []
+
+
+async def test_what_waits_at_the_end_is_sent_by_the_next_process(tmp_path):
+    first = Setup(tmp_path)
+    async with first.running(Mode.SPILLING) as producer:
+        await safe(producer, record("a"), record("b"))
+    assert first.values == []
+    second = Setup(tmp_path)
+    async with second.running() as producer:
+        await safe(producer, record("c"))
+    assert second.values == [b"a", b"b", b"c"]
