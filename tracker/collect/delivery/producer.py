@@ -200,7 +200,7 @@ class SourceProducer:
 
     def _change(self, event: ModeEvent, reason: str = "") -> None:
         self.mode, action = next_mode(self.mode, event)
-        if action is ModeAction.NONE or self._sender is None:
+        if self._sender is None:
             return
         if action is ModeAction.HOLD:
             self._sender.hold()

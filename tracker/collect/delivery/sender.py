@@ -204,8 +204,6 @@ class BatchSender:
     def _flush(self) -> None:
         touched, self._touched = self._touched, set()
         self._metrics.records_unsettled.set(self._unsettled_records)  # here, not for each record: it takes a lock
-        if self._is_held or self.broken is not None:
-            return
         # All partitions at once, so that their batches share a request to the broker.
         for queue in touched:
             if queue.shipping is None and queue.waiting:

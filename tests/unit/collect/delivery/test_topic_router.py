@@ -58,6 +58,12 @@ def test_shadow_sends_each_record_to_both_topics_under_the_same_key(tmp_path):
     assert message["data"]["page_url"] == ""
 
 
+def test_the_trackers_own_lane_sends_nothing_to_the_queue(tmp_path):
+    write(tmp_path / "flags.json", {"from": "2026-01-01T00:00:00Z", "lane": "tracker"})
+    click = encoded(**CLICK)
+    assert router_of(tmp_path / "flags.json").route([click]) == [("t.events", b"s1", click.value)]
+
+
 def test_a_session_is_a_session_message_and_what_the_queue_has_no_word_for_stays_ours(tmp_path):
     write(tmp_path / "flags.json", {"from": "2026-01-01T00:00:00Z", "lane": "legacy"})
     router = router_of(tmp_path / "flags.json")
