@@ -97,6 +97,7 @@ class EventEnvelope(TypedDict):
     ``client_timestamp`` is the time of the client's own clock, where ``timestamp`` is the corrected time. A session
     belongs to a workspace: ``workspace_id`` names it for the record, so that ``data`` need not. A ``passive`` event,
     such as a page that is left, is no activity of the visitor: it never opens a session and does not prolong one.
+    ``visitor_id`` says who it is across sessions: a session keeps the first one that it is told.
     """
 
     type: Literal["event"]
@@ -106,6 +107,7 @@ class EventEnvelope(TypedDict):
     client_timestamp: NotRequired[Timestamp]
     passive: NotRequired[bool]
     retry_count: NotRequired[Count]
+    visitor_id: NotRequired[Id]
     visitor: NotRequired[Visitor]
 
 

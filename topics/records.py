@@ -74,6 +74,7 @@ class Told(Keyed, kw_only=True):
     """A record that tells something of a visitor."""
 
     client_timestamp: datetime = ANY_TIME
+    visitor_id: str = ""
     visitor: Any = msgspec.UNSET
 
 

@@ -48,7 +48,14 @@ CAMPAIGN_FIELDS: Final = (
 MAX_TIMEOUT_SECONDS: Final = 3_600
 
 #: Context that says whose session it is, whatever brought the visitor.
-IDENTITY_FIELDS: Final = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
+IDENTITY_FIELDS: Final = (
+    "user_id",
+    "visitor_id",
+    "workspace_id",
+    "project_id",
+    "environment",
+    "campaign_environment",
+)
 
 #: Why a session ended. ``claimed``: it belonged to no workspace until a record named one, whose session then began.
 #: ``campaign``: its visitor came by another campaign, and a deployment's rule begins a session then.
@@ -90,6 +97,7 @@ class SessionRecord(TypedDict):
     open_only: NotRequired[bool]
     client_timestamp: NotRequired[Timestamp]
     retry_count: NotRequired[Count]
+    visitor_id: NotRequired[Id]
     visitor: NotRequired[Visitor]
     data: SessionInput
 
@@ -107,6 +115,7 @@ class SessionRow(TypedDict):
 
     session_id: str
     session_key: str
+    visitor_id: Id
     user_id: Id
     campaign_id: Id
     workspace_id: Id

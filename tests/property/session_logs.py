@@ -60,7 +60,13 @@ VISITORS = st.none() | st.fixed_dictionaries(
 )
 #: A record may name its workspace itself; then its data names the same one, or none.
 ENVELOPES = st.just({}) | st.fixed_dictionaries(
-    {}, optional={"workspace_id": WORKSPACES, "passive": st.just(True), "open_only": st.just(True)}
+    {},
+    optional={
+        "workspace_id": WORKSPACES,
+        "visitor_id": st.sampled_from(["v1", "v2", ""]),
+        "passive": st.just(True),
+        "open_only": st.just(True),
+    },
 )
 EVENT_IDS = st.sampled_from("pqrstuvw") | st.none()
 HEADERS = st.just([]) | st.lists(
@@ -134,7 +140,8 @@ def _append(log: Log, at: int, kind: str, key: str, *rest) -> None:
 def _fitting(kind: str, data: dict, envelope: dict) -> dict:
     """An envelope without fields that this kind of record lacks; mostly it names the workspace that the data name."""
     flags = {"event": "passive", "session": "open_only"}
-    kept = {name: value for name, value in envelope.items() if name in ("workspace_id", flags.get(kind))}
+    fields = {"workspace_id", flags.get(kind), "visitor_id" if kind in flags else None}
+    kept = {name: value for name, value in envelope.items() if name in fields}
     if data.get("workspace_id") and "workspace_id" in kept and data.get("user_id") != "Zoë":
         kept["workspace_id"] = data["workspace_id"]
     return kept

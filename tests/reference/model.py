@@ -25,6 +25,7 @@ from tests.reference.rows import (
     session_row,
     told_of,
     uuid7_birth_ms,
+    visitor_id_of,
     visitor_of,
 )
 from tests.reference.usage import UsageModel
@@ -123,7 +124,7 @@ class Model:
                 session = self._open(row, workspace, record, event_id)
             elif not self._takes_late(session, workspace):
                 return
-        elif learns(session, visitor_of(record), self.now):
+        elif learns(session, record, self.now):
             self._session_row(row, session)
         session["events"] += 1
         self.usage.note(workspace or owner_of(session), "events")
@@ -153,7 +154,7 @@ class Model:
             if not record.get("open_only"):
                 session["context"] = session["context"] | context_of(record["data"])
                 session["timeout_ms"] = record["data"].get("timeout_seconds", 0) * 1000 or session["timeout_ms"]
-                learns(session, visitor_of(record), self.now)
+                learns(session, record, self.now)
             is_changed, session["active_ms"] = session != before, self.now
             if is_changed:
                 self._session_row(row, session)
@@ -186,7 +187,7 @@ class Model:
         if stub and not stub["reason"]:
             self._close(row, stub, "campaign" if owner_of(stub) or not workspace else "claimed", self.now)
         visitor = visitor_of(record) or (stub["visitor"] if stub.get("reason") in ("cap", "claimed") else {})
-        context = inherited(stub, self.rules) | context_of(record["data"])
+        context = inherited(stub, self.rules) | context_of(record["data"]) | visitor_id_of(record)
         context |= {"workspace_id": workspace} if workspace else {}
         owner = context.get("workspace_id", "")
         born_ms = uuid7_birth_ms(name)

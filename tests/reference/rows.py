@@ -22,7 +22,7 @@ OUR_IDS = uuid5(NAMESPACE_DNS, "event-tracker")
 CONTEXT_FIELDS = SessionInput.__annotations__.keys() - {"timeout_seconds"}
 EVENT_FIELDS = EventData.__annotations__.keys()
 #: Context that says whose session it is.
-IDENTITY = ("user_id", "workspace_id", "project_id", "environment", "campaign_environment")
+IDENTITY = ("user_id", "visitor_id", "workspace_id", "project_id", "environment", "campaign_environment")
 CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "click_id", "click_id_type")
 #: What an event row holds where neither the event nor its session says anything.
 EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type", "session_event_sequence"}
@@ -93,6 +93,11 @@ def visitor_of(record: Any) -> dict[str, Any]:
     return {field: value for field, value in record.get("visitor", {}).items() if value}
 
 
+def visitor_id_of(record: Any) -> dict[str, str]:
+    """Who a record says it is across sessions; an empty id says nothing."""
+    return {"visitor_id": record["visitor_id"]} if record.get("visitor_id") else {}
+
+
 def campaign_of(visitor: dict[str, Any]) -> dict[str, str]:
     """The campaign that brought a visitor, in the order in which its parts are told."""
     return {name: visitor[name] for name in CAMPAIGN if visitor.get(name)}
@@ -111,9 +116,13 @@ def is_split(session: Any, record: Any, rules: Any) -> bool:
     return bool(campaign) and bool(session["visitor"]) and campaign != latest_campaign(session)
 
 
-def learns(session: dict[str, Any], visitor: Any, now: int) -> bool:
-    """A session keeps its first visitor, and of all campaigns that differ the first and the latest nine."""
+def learns(session: dict[str, Any], record: Any, now: int) -> bool:
+    """A session keeps its first visitor and its first id; of all campaigns that differ the first and the latest nine."""
+    visitor = visitor_of(record)
     campaign, is_told = campaign_of(visitor), False
+    if record.get("visitor_id") and not session["context"].get("visitor_id"):
+        session["context"] = session["context"] | visitor_id_of(record)
+        is_told = True
     if campaign and campaign != latest_campaign(session):
         touches = [*session["touches"], (now, campaign)]
         session["touches"] = touches[:1] + touches[1:][-9:]

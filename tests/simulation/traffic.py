@@ -114,7 +114,8 @@ def _workspace(rng: Random) -> dict[str, Any]:
 def _visitor(rng: Random) -> dict[str, Any]:
     if rng.random() >= VISITOR_SHARE:
         return {}
-    return {"visitor": {"city": rng.choice(("Köln", "Bonn", "")), "utm_source": rng.choice(("mail", "ads", ""))}}
+    visitor = {"city": rng.choice(("Köln", "Bonn", "")), "utm_source": rng.choice(("mail", "ads", ""))}
+    return {"visitor_id": visitor["city"], "visitor": visitor}
 
 
 def _value(kind: str, key: str, data: dict[str, Any], envelope: dict[str, Any] | None = None) -> bytes:

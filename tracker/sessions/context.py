@@ -16,11 +16,19 @@ _read_campaign: Final = attrgetter(*CAMPAIGN_FIELDS)
 MAX_TOUCHES: Final = 10
 
 
-def context_of(data: EventFields | SessionFields, workspace_id: str) -> dict[str, str]:
+def _context_of(data: EventFields | SessionFields, workspace_id: str) -> dict[str, str]:
     """Return the context that a record of a workspace carries; an empty value is none."""
     context = {name: str(value) for name in _GIVEN_ONCE if (value := getattr(data, name, None))}
     if workspace_id:
         context["workspace_id"] = workspace_id
+    return context
+
+
+def first_context(record: Event | Session, workspace_id: str, rules: Rules) -> dict[str, str]:
+    """Return the context of a session that a record of a workspace opens: what it carries, and whose it is."""
+    context = _context_of(record.data, workspace_id)
+    if record.visitor_id and not rules.keeps_to_layout_2:
+        context["visitor_id"] = record.visitor_id
     return context
 
 
@@ -33,24 +41,28 @@ def visitor_of(record: Told) -> dict[str, str | bool]:
 
 
 def learn_visitor(state: SessionState, record: Told, now_ms: int, rules: Rules) -> bool:
-    """Keep the visitor of the first record that carries one, and each new campaign; say whether this brought any."""
+    """Keep the visitor of the first record that carries one, the first id, each new campaign; say if that was news."""
+    is_told = False
+    if record.visitor_id and "visitor_id" not in state.context and not rules.keeps_to_layout_2:
+        state.context = {**state.context, "visitor_id": record.visitor_id}
+        is_told = True
     if record.visitor is msgspec.UNSET:
-        return False
+        return is_told
     campaign = _campaign_of(record)
-    is_touched = bool(campaign) and not rules.keeps_to_layout_2 and campaign != _latest(state)
-    if is_touched:
+    if campaign and not rules.keeps_to_layout_2 and campaign != _latest(state):
+        is_told = True
         later = state.touches[1:][-(MAX_TOUCHES - 2) :]
         state.touches = [*state.touches[:1], *later, Touch(at_ms=now_ms, campaign=campaign)]
     if state.visitor:
-        return is_touched
+        return is_told
     state.visitor = visitor_of(record)
-    return bool(state.visitor)
+    return is_told or bool(state.visitor)
 
 
 def enrich(state: SessionState, workspace_id: str, record: Session, now_ms: int, rules: Rules) -> bool:
     """Add what a session record says to an open session; return whether that changed anything."""
     before = (state.context, state.timeout_ms)
-    state.context = {**state.context, **context_of(record.data, workspace_id)}
+    state.context = {**state.context, **_context_of(record.data, workspace_id)}
     state.timeout_ms = record.data.timeout_seconds * 1000 or state.timeout_ms
     is_told = learn_visitor(state, record, now_ms, rules)
     return is_told or (state.context, state.timeout_ms) != before

@@ -57,7 +57,7 @@ from topics.headers import LogPlace, read_unreadable
 from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
 from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
-from tracker.sessions.context import context_of, ended_by, enrich, first_touches, learn_visitor, visitor_of
+from tracker.sessions.context import ended_by, enrich, first_context, first_touches, learn_visitor, visitor_of
 from tracker.sessions.deadlines import Deadlines
 from tracker.sessions.forwards import ForwardMarks, ForwardSeal
 from tracker.sessions.keys import looks_used, missing_event_id, renewed_session_id, session_key
@@ -261,7 +261,7 @@ class PartitionFold:
             if stub.is_open:
                 self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", self.stream_time_ms)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
-        context = {**inherited, **context_of(record.data, workspace_id)}
+        context = {**inherited, **first_context(record, workspace_id, rules)}
         visitor = visitor_of(record) or (stub.passed_on() if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()

@@ -31,7 +31,7 @@ MAX_RENDERED_SESSIONS: Final = 20_000
 #: One record may open, close and count late: each row has a version of its own.
 VERSIONS_PER_OFFSET: Final = 4
 
-_NOTHING_KNOWN: Final = {**dict.fromkeys((*CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
+_NOTHING_KNOWN: Final = {**dict.fromkeys(("visitor_id", *CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
 _read_filled: Final = attrgetter(*_FILLED)
 
 #: Which of ``_FILLED`` an event says itself, and the workspace that it names.
