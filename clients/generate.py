@@ -105,6 +105,8 @@ def _record_rules() -> Iterator[str]:
             yield f"    {_quoted(field)}: {_rule(schema)},"
         yield "}"
     session_id, workspace_id = TypeAdapter(SessionId).json_schema(), TypeAdapter(Id).json_schema()
+    yield from ("", "#: What events and sessions may have beside their data.")
+    yield from ("ENVELOPE_RULES: Final[dict[str, Rule]] = {", f'    "visitor_id": {_rule(workspace_id)},', "}")
     yield ""
     yield "#: No white space and no control characters."
     yield f"SESSION_ID_PATTERN: Final = r{_quoted(session_id['pattern'], escape=False)}"

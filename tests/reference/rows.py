@@ -117,7 +117,7 @@ def is_split(session: Any, record: Any, rules: Any) -> bool:
 
 
 def learns(session: dict[str, Any], record: Any, now: int) -> bool:
-    """A session keeps its first visitor and its first id; of all campaigns that differ the first and the latest nine."""
+    """A session keeps the first visitor and id; of all campaigns that differ the first and the latest nine."""
     visitor = visitor_of(record)
     campaign, is_told = campaign_of(visitor), False
     if record.get("visitor_id") and not session["context"].get("visitor_id"):

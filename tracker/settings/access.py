@@ -50,9 +50,17 @@ class AccessSettings(BaseModel):
         default="", pattern=r"^[A-Za-z0-9.-]{0,253}$", description="Domain of the cookie; default: this host only"
     )
     cookie_write: bool = Field(default=True, description="set and prolong the cookie; false: only read it")
+    visitor_cookie_name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{0,64}$",
+        description="name of the cookie that keeps an id of the visitor for 13 months, once the visitor has agreed to "
+        "analytics, such as tracker_visitor; it has the other cookie's attributes; default: there is none",
+    )
 
     @model_validator(mode="after")
-    def _browsers_take_the_cookie(self) -> Self:
+    def _browsers_take_the_cookies(self) -> Self:
         if self.cookie_same_site == "none" and not self.cookie_secure:
             raise ValueError("browsers refuse TRACKER_COOKIE_SAME_SITE=none without TRACKER_COOKIE_SECURE=true")
+        if self.visitor_cookie_name == self.cookie_name:
+            raise ValueError("TRACKER_VISITOR_COOKIE_NAME and TRACKER_COOKIE_NAME must not be the same")
         return self

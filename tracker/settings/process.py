@@ -53,7 +53,7 @@ class ProcessSettings(BaseModel):
     renewal_context: RenewalContext = Field(
         default="all",
         description="context that a session inherits from the one before it under its key: all; identity: user, "
-        "workspace, project and environments; none: the workspace alone",
+        "visitor, workspace, project and environments; none: the workspace alone",
     )
     campaign_change: CampaignChange = Field(
         default="keep",

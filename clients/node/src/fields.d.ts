@@ -55,6 +55,8 @@ export interface EventFields {
   page_url?: string;
   /** At most 4,096 characters. */
   referrer_url?: string | null;
+  /** At most 128 characters; who it is across sessions; a session keeps the first one. */
+  visitor_id?: string;
   /** When it happened; default: now. */
   timestamp?: Date | string | null;
   /** The visitor did nothing, such as a page that is left: opens and prolongs no session. */
@@ -89,6 +91,8 @@ export interface SessionFields {
   consent_marketing?: "granted" | "denied";
   /** 300 to 1,800. */
   timeout_seconds?: number;
+  /** At most 128 characters; who it is across sessions; a session keeps the first one. */
+  visitor_id?: string;
   /** When it happened; default: now. */
   timestamp?: Date | string | null;
   /** At most 4,096 characters. */

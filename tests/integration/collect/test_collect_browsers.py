@@ -164,6 +164,32 @@ async def test_cookies_objections_and_clocks_follow_the_settings(collect_setting
         assert len(await sources(settings)) == 1
 
 
+async def test_a_visitor_who_has_agreed_is_known_by_a_cookie_until_it_is_denied(collect_settings, tmp_path):
+    settings = with_changes(collect_settings, visitor_cookie_name="visitor", cookie_secure=False)
+    await create_topics(settings)
+    async with running_collector(settings, tmp_path / "collect.log") as collector:
+
+        async def cookies(path: str, *, cookie: str = "", **fields: object) -> SimpleCookie:
+            headers = {"Cookie": f"visitor={cookie}"} if cookie else {}
+            status, _, answered = await send(collector, "POST", path, orjson.dumps(fields), **headers)
+            assert status == 202
+            found = SimpleCookie()
+            for header in answered.getall("Set-Cookie", ()):
+                found.load(header)
+            return found
+
+        assert "visitor" not in await cookies(TRACK, session_id="s1", event_type="click")
+        assert "visitor" not in await cookies(SESSION, session_id="s1", user_id="u1")
+        minted = (await cookies(SESSION, session_id="s1", consent_analytics="granted"))["visitor"]
+        assert (minted["max-age"], minted["httponly"], minted["samesite"]) == (str(395 * 86_400), True, "Lax")
+        assert "visitor" not in await cookies(TRACK, session_id="s2", event_type="click", cookie=minted.value)
+        assert "visitor" not in await cookies(SESSION, consent_analytics="granted", cookie=minted.value)
+        removed = (await cookies(SESSION, session_id="s2", consent_analytics="denied", cookie=minted.value))["visitor"]
+        assert (removed.value, removed["max-age"]) == ("", "0")
+        told = [record.get("visitor_id") for record in await sources(settings)]
+        assert [told.count(minted.value), told.count(None)] == [3, 3]
+
+
 async def test_a_slow_head_a_slow_body_and_a_client_that_only_stops_sending(collector):
     port = collector.settings.collect_port
     head = b"POST /api/v1/events/track HTTP/1.1\r\nHost: x\r\n"

@@ -1,8 +1,9 @@
 """A generated history of one workspace: visitors, their sessions and events, as rows that the tracker would write.
 
 It has what makes reports go wrong: visitors who come back through other campaigns or directly, events whose own clock
-is off, bots, our own people, visitors who see another variant later, sessions without events, events without a session
-row, conversions in another currency or without a value, pages in many spellings, and rows that came twice.
+is off, bots, our own people, visitors who are known by an id on some visits only, visitors who see another variant
+later, sessions without events, events without a session row, conversions in another currency or without a value, pages
+in many spellings, and rows that came twice.
 """
 
 import random
@@ -76,6 +77,7 @@ def _add_visitor(history: History, rng: random.Random, key: str) -> None:
         "environment": rng.choices(["production", "staging"], [99, 1])[0],
     }
     users = rng.sample(["", "", "user-1", "user-2", "user-boss"], 2)  # a device may have two users
+    visitor_id = f"{key}-id" if rng.random() < 0.4 else ""  # has agreed to be known again
     variant = rng.choice(["control", "new"])
     at_ms = START_MS + rng.randrange(DAYS * DAY_MS)
     for number in range(min(8, 1 + int(rng.expovariate(0.8)))):
@@ -83,6 +85,10 @@ def _add_visitor(history: History, rng: random.Random, key: str) -> None:
         if is_shown and rng.random() < 0.02:
             variant = {"control": "new", "new": "control"}[variant]
         session = _session(rng, key, number, at_ms) | device | {"user_id": rng.choice(users)}
+        if visitor_id and rng.random() < 0.8:
+            session["visitor_id"] = visitor_id
+            if rng.random() < 0.5:  # the session's cookie has gone meanwhile
+                session["session_key"] = session["session_id"]
         if is_shown:
             session |= {"ab_test_id": "headline", "ab_test_variant_id": variant}
         events = _events(rng, session)
@@ -169,6 +175,7 @@ def _older(row: Row) -> Row:
 
 
 _OTHER_SESSION_COLUMNS = (
-    "user_id", "project_id", "attribution_id", "campaign_environment", "user_agent", "browser", "browser_version", "os",
-    "os_version", "device_type", "language", "country", "region", "city", "utm_term", "utm_content",
+    "visitor_id", "user_id", "project_id", "attribution_id", "campaign_environment", "user_agent", "browser",
+    "browser_version", "os", "os_version", "device_type", "language", "country", "region", "city",
+    "utm_term", "utm_content",
 )  # fmt: skip

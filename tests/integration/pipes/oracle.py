@@ -37,11 +37,11 @@ class Oracle:
 
     def overview(self) -> tuple[Any, ...]:
         rows = self.in_range()
-        seen = {row["session_key"] for row in rows}
+        seen = {_visitor(row) for row in rows}
         first: dict[str, datetime] = {}
         for row in self.counted:
             at = _time(row["created_at"])
-            first[row["session_key"]] = min(at, first.get(row["session_key"], at))
+            first[_visitor(row)] = min(at, first.get(_visitor(row), at))
         new = sum(first[visitor] >= self.begin for visitor in seen)
         events = sum(len(self.events[row["session_id"]]) for row in rows)
         bounced = sum(self._is_bounced(row) for row in rows)
@@ -52,7 +52,7 @@ class Oracle:
         return {
             str(day): (
                 len(rows),
-                len({row["session_key"] for row in rows}),
+                len({_visitor(row) for row in rows}),
                 sum(not row["is_expired"] for row in rows),
                 sum(self._is_bounced(row) for row in rows),
                 sum(self._conversions(row) > 0 for row in rows),
@@ -70,7 +70,7 @@ class Oracle:
         return {
             page: (
                 len(rows),
-                len({row["session_key"] for row in rows}),
+                len({_visitor(row) for row in rows}),
                 sum(self._is_bounced(row) for row in rows),
                 *self._converted(rows),
             )
@@ -108,11 +108,11 @@ class Oracle:
         first: dict[str, date] = {}
         for row in self.counted:
             day = _time(row["created_at"]).date()
-            first[row["session_key"]] = min(day, first.get(row["session_key"], day))
+            first[_visitor(row)] = min(day, first.get(_visitor(row), day))
         answer = {}
         rows_in_range = [row for row in self.counted if self.begin <= _time(row["created_at"]) < self.end]
         for day, rows in _grouped(rows_in_range, lambda row: _time(row["created_at"]).date()).items():
-            seen = {row["session_key"] for row in rows}
+            seen = {_visitor(row) for row in rows}
             new = sum(first[visitor] == day for visitor in seen)
             answer[str(day)] = (len(seen), new, len(seen) - new, len(rows))
         return answer
@@ -121,7 +121,7 @@ class Oracle:
         periods: dict[str, set[date]] = defaultdict(set)
         for row in self.counted:
             if _time(row["created_at"]) < self.end:
-                periods[row["session_key"]].add(_period(_time(row["created_at"]).date(), period))
+                periods[_visitor(row)].add(_period(_time(row["created_at"]).date(), period))
         cells: Counter[tuple[date, int]] = Counter()
         for seen in periods.values():
             cohort = min(seen)
@@ -130,7 +130,7 @@ class Oracle:
         return {(str(cohort), later): (count,) for (cohort, later), count in cells.items()}
 
     def attribution(self, by: str = "campaign", window_days: int = 30) -> Answer:
-        journeys: dict[str, list[Row]] = _grouped(self.counted, lambda row: row["session_key"])
+        journeys: dict[str, list[Row]] = _grouped(self.counted, _visitor)
         columns: dict[str, list[float]] = defaultdict(lambda: [0.0] * 11)
         for session in self.counted:
             for event in self.events[session["session_id"]]:
@@ -139,7 +139,7 @@ class Oracle:
                     continue
                 touches = [
                     touch
-                    for touch in sorted(journeys[session["session_key"]], key=_when)
+                    for touch in sorted(journeys[_visitor(session)], key=_when)
                     if touch is session or at - timedelta(days=window_days) < _time(touch["created_at"]) <= at
                 ]
                 _credit(columns, touches, by, _value(event))
@@ -153,9 +153,9 @@ class Oracle:
             ]
             if session["ab_test_id"]:
                 sights.append((_time(session["created_at"]), session["ab_test_variant_id"]))
-            seen[session["session_key"]] += [(at, v, self.excluded[session_id]) for at, v in sights if at < self.end]
+            seen[_visitor(session)] += [(at, v, self.excluded[session_id]) for at, v in sights if at < self.end]
         answer = {}
-        sessions = _grouped(self.all_sessions.values(), lambda row: row["session_key"])
+        sessions = _grouped(self.all_sessions.values(), _visitor)
         for visitor, sights in seen.items():
             if not sights or min(sights)[0] < self.begin:
                 continue
@@ -217,6 +217,10 @@ def _credit(columns: dict[str, list[float]], touches: list[Row], by: str, value:
             column[6 + number] += share * value
     for name in {_touch(touch, by) for touch in touches}:
         columns[name][0] += 1
+
+
+def _visitor(session: Row) -> str:
+    return session["visitor_id"] or session["session_key"]
 
 
 def _is_direct(touch: Row) -> bool:

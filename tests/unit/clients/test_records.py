@@ -47,8 +47,8 @@ def data_of(names: Any, *, required: tuple[str, ...] = ()) -> st.SearchStrategy[
 
 def is_taken(kind: str, data: dict[str, Any]) -> bool:
     """What the processor says of the plain record, without the client's check."""
-    passive = {"passive": data.pop("passive")} if "passive" in data else {}
-    record = {"type": kind, "session_id": "s", "workspace_id": "w1", "timestamp": "2026-11-25T09:30:00.000Z", **passive}
+    beside = {name: data.pop(name) for name in ("passive", "visitor_id") if name in data}
+    record = {"type": kind, "session_id": "s", "workspace_id": "w1", "timestamp": "2026-11-25T09:30:00.000Z", **beside}
     try:
         decode_source(b"s", json.dumps({**record, "data": data}).encode())
     except RejectedRecord:
@@ -61,7 +61,7 @@ def fields_of(shape: Any) -> list[str]:
     return [name for name in shape.__annotations__ if name not in {"workspace_id", "user_traits"}]
 
 
-@given(data_of([*fields_of(EventInput), "passive"], required=("event_type",)))
+@given(data_of([*fields_of(EventInput), "passive", "visitor_id"], required=("event_type",)))
 @example({"event_type": "pageview", "scroll_percentage": True})
 @example({"event_type": "pageview", "viewport_width": 1.0})
 @example({"event_type": None})
@@ -76,7 +76,7 @@ def test_an_event_is_refused_here_if_and_only_if_the_processor_would_refuse_it(d
         assert decode_source(key, value)["type"] == "event"
 
 
-@given(data_of(fields_of(SessionInput)))
+@given(data_of([*fields_of(SessionInput), "visitor_id"]))
 def test_a_session_is_refused_here_if_and_only_if_the_processor_would_refuse_it(data: dict[str, Any]):
     client = Kept()
     client.init_session("s", **data)

@@ -46,6 +46,10 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     cookie_session_id: str | None
     #: Whether the response may set or prolong the session cookie.
     keeps_cookie: bool
+    #: The visitor that the cookie names; empty: none.
+    visitor_id: str
+    #: Whether the response may set the visitor's cookie, or remove it.
+    keeps_visitor: bool
     address: str
     place: Place
     #: Let the page behind the request read the response.
@@ -69,6 +73,7 @@ class Admission:
             ConfigurationError: the geo database or a network in the settings is not valid.
         """
         self._settings = settings
+        self._visitor_cookie = settings.visitor_cookie_name
         self.use_keys(keys)
         self.limits = Limits(settings, metrics.count_limited)
         self._metrics = metrics
@@ -104,6 +109,9 @@ class Admission:
         may_use_cookie = policy == "ignore" and page.verdict == "credentials"
         in_cookie, proposed, keeps_cookie = self._session(request, may_use_cookie=may_use_cookie)
         is_visitor = key is None or key.enrich
+        visitor_id, keeps_visitor = "", False
+        if is_visitor and may_use_cookie and self._visitor_cookie:
+            visitor_id, keeps_visitor = self._visitor(request)
         place = NOWHERE
         if is_visitor and self._geo is not None:
             place = self._geo.place(headers, address, is_trusted=self.proxies.trusts(request.peer))
@@ -116,6 +124,8 @@ class Admission:
             in_cookie or proposed,
             in_cookie,
             keeps_cookie,
+            visitor_id,
+            keeps_visitor,
             address,
             place,
             cors_headers,
@@ -220,3 +230,12 @@ class Admission:
             return None, None, may_use_cookie and not is_foreign
         # A link could otherwise choose a visitor's session.
         return None, proposed, may_use_cookie and not is_foreign and request.method not in _SAFE_METHODS
+
+    def _visitor(self, request: Request) -> tuple[str, bool]:
+        """Return the visitor of the cookie, empty if it names none, and whether the response may change the cookie."""
+        in_cookie = cookie_value(joined(request.headers, "Cookie", "; "), self._visitor_cookie)
+        if in_cookie is not None and not is_minted(in_cookie):
+            # Another application has a cookie of this name. It keeps it.
+            self._metrics.foreign_cookies.inc()
+            return "", False
+        return in_cookie or "", self._settings.cookie_write and request.method not in _SAFE_METHODS

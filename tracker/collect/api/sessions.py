@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import msgspec
+
 from tracker import clock
 from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.api import responses
@@ -33,12 +35,15 @@ class SessionEndpoints:
             path.count(sender, 1, ())
             path.count_dropped(sender, 1)
             return Reply.now(responses.dropped(sender.signal, None))
-        record = session_record(fields, path.context(request, sender, fields))
+        visitor_id = path.visitor_id(sender, fields)
+        context = msgspec.structs.replace(path.context(request, sender, fields), visitor_id=visitor_id)
+        record = session_record(fields, context)
         path.count(sender, 1, (record.session_id,))
         max_age_seconds = fields.get("timeout_seconds", self._default_timeout_seconds)
 
         def respond() -> Response:
-            return path.keep_session(responses.accepted(record), record, sender, max_age_seconds)
+            response = path.keep_session(responses.accepted(record), record, sender, max_age_seconds)
+            return path.keep_visitor(response, visitor_id, sender)
 
         return path.deliver(sender, [record], respond)
 

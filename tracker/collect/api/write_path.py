@@ -11,7 +11,8 @@ from topics.headers import Headers
 from tracker import clock
 from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.access.client_address import kept_ip
-from tracker.collect.access.cookies import SessionCookie
+from tracker.collect.access.consent import visitor_after
+from tracker.collect.access.cookies import IdCookie
 from tracker.collect.access.geo import Place
 from tracker.collect.api.routes import Endpoint
 from tracker.collect.delivery.producer import SourceProducer
@@ -33,6 +34,9 @@ from tracker.visitors.page import new_page_reader
 _INVALID: Final[frozenset[ErrorCode]] = frozenset(
     {"not_json", "invalid", "bad_request", "bad_session_id", "oversized", "unsupported_media_type"}
 )
+
+#: 13 months: the longest that the French data protection authority (CNIL) allows. The cookie is not prolonged.
+VISITOR_COOKIE_SECONDS: Final = 395 * 86_400
 
 #: Takes the events of a request whose sender has been admitted.
 Take = Callable[[Request, Sender], Reply]
@@ -65,9 +69,9 @@ class WritePath:
         self._quotas = quotas
         self._rules = record_rules(settings)
         self._browser_fields = lru_cache(maxsize=BROWSER_CACHE_ENTRIES)(self._browser)
-        self._cookie = SessionCookie(
-            settings.cookie_name, settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
-        )
+        attributes = settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
+        self._cookie = IdCookie(settings.cookie_name, *attributes)
+        self._visitor_cookie = IdCookie(settings.visitor_cookie_name, *attributes)
 
     def endpoint(self, take: Take, *, uses_quota: bool = True) -> Endpoint:
         """Return an endpoint that admits the sender first, and counts a request that is refused as invalid.
@@ -122,6 +126,7 @@ class WritePath:
             clock.now_ms(),
             clock.new_id,
             sender.session_id,
+            sender.visitor_id,
             "" if key is None else key.workspace_id,
             "" if key is None else key.project_id,
             self._of_browser(request, sender, is_anonymous=is_anonymous) if sender.is_visitor else None,
@@ -152,6 +157,18 @@ class WritePath:
             cookie = self._cookie.header(record.session_id, max_age_seconds)
             if cookie is not None:
                 response.headers.append(("Set-Cookie", cookie))
+        return response
+
+    def visitor_id(self, sender: Sender, fields: dict[str, Any]) -> str:
+        """Return the visitor of a session record, as the answer in it about analytics has it."""
+        may_mint = sender.keeps_visitor and not fields.get("visitor_id")
+        return visitor_after(fields.get("consent_analytics"), sender.visitor_id, may_mint=may_mint, new_id=clock.new_id)
+
+    def keep_visitor(self, response: Response, visitor_id: str, sender: Sender) -> Response:
+        """Set the visitor's cookie, or remove it, if this is another visitor than the sender's cookie names."""
+        if sender.keeps_visitor and visitor_id != sender.visitor_id:
+            cookie = self._visitor_cookie.header(visitor_id, VISITOR_COOKIE_SECONDS) or self._visitor_cookie.removal()
+            response.headers.append(("Set-Cookie", cookie))
         return response
 
     def count_dropped(self, sender: Sender, events: int) -> None:

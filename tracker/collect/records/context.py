@@ -41,6 +41,8 @@ class RecordContext(msgspec.Struct, frozen=True, gc=False):
     new_id: Callable[[], str]
     #: From the cookie or the query: used where the body names no session.
     offered_session_id: str | None
+    #: The same for the visitor; empty: not known.
+    visitor_id: str = ""
     #: The write key's; empty: the body may name any.
     workspace_id: str = ""
     project_id: str = ""

@@ -173,6 +173,8 @@ def _unchecked(
     if has_bug(session_id, event_id or "", fields.get("user_id") or ""):
         raise _bug_ids(type_, session_id=session_id, event_id=event_id, user_id=fields.get("user_id"))
     envelope: dict[str, Any] = {"type": type_, "session_id": session_id}
+    if context.visitor_id or "visitor_id" in fields:
+        _set_visitor_id(envelope, fields, context)
     _set_times(envelope, fields, context)
     if type_ == "event" and "schema" in fields:
         envelope["schema"] = fields.pop("schema")
@@ -196,6 +198,17 @@ def _unchecked(
     # The check refuses an id that is not a text; until then the record only needs some key.
     key = session_id.encode() if isinstance(session_id, str) else b""
     return EncodedRecord(key, value, session_id, event_id, sets_cookie=not in_body)
+
+
+def _set_visitor_id(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:
+    """Set whose it is across sessions: what the body says, or else the cookie."""
+    visitor_id = fields.pop("visitor_id", "")
+    if is_bug(visitor_id):
+        raise _bug_ids(envelope["type"], visitor_id=visitor_id)
+    if visitor_id == "":
+        visitor_id = context.visitor_id
+    if visitor_id != "" and not context.is_anonymous:
+        envelope["visitor_id"] = visitor_id
 
 
 def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:

@@ -36,6 +36,7 @@ class EventFields(TypedDict, total=False):
     campaign_environment: str  # at most 128 characters
     page_url: str  # at most 4,096 characters
     referrer_url: str | None  # at most 4,096 characters
+    visitor_id: str  # at most 128 characters; who it is across sessions; a session keeps the first one
     timestamp: datetime | str | None  # when it happened; default: now
     passive: bool  # the visitor did nothing, such as a page that is left: opens and prolongs no session
 
@@ -57,6 +58,7 @@ class SessionFields(TypedDict, total=False):
     consent_analytics: Literal["granted", "denied"]
     consent_marketing: Literal["granted", "denied"]
     timeout_seconds: int  # 300 to 1,800
+    visitor_id: str  # at most 128 characters; who it is across sessions; a session keeps the first one
     timestamp: datetime | str | None  # when it happened; default: now
     page_url: str | None  # at most 4,096 characters
     referrer_url: str | None  # at most 4,096 characters

@@ -20,6 +20,7 @@ from event_tracker_client.fields import MAX_RECORD_BYTES
 from event_tracker_client.items import Code, Item, Kind, encode, iso_time
 from event_tracker_client.outbox import Limits
 from event_tracker_client.record_rules import (
+    ENVELOPE_RULES,
     EVENT_RULES,
     MAX_SESSION_ID_CHARS,
     MAX_WORKSPACE_ID_CHARS,
@@ -158,7 +159,8 @@ class KafkaClient(TrackerClient):
         as_json_texts(fields)
         workspace_id = fields.pop("workspace_id", None) or self._workspace_id
         envelope = {"type": kind, "session_id": session_id, "workspace_id": workspace_id, "timestamp": _time(fields)}
-        found = _envelope_faults(session_id, workspace_id)
+        beside = {name: fields.pop(name) for name in ENVELOPE_RULES if name in fields}
+        found = _envelope_faults(session_id, workspace_id) + faults(beside, ENVELOPE_RULES)
         if kind == "event":
             if "passive" in fields:
                 envelope["passive"] = fields.pop("passive")
@@ -172,7 +174,7 @@ class KafkaClient(TrackerClient):
             found += faults(fields, SESSION_RULES)
         if found:
             raise ValueError("; ".join(found))
-        return encode({**envelope, "data": fields} if kind in {"event", "session"} else envelope)
+        return encode({**envelope, **beside, "data": fields} if kind in {"event", "session"} else envelope)
 
     def _produce(self, item: Item) -> None:
         on_delivery = functools.partial(self._note_delivery, item)

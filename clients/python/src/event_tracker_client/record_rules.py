@@ -50,6 +50,11 @@ SESSION_RULES: Final[dict[str, Rule]] = {
     "timeout_seconds": Integer(1, 3_600),
 }
 
+#: What events and sessions may have beside their data.
+ENVELOPE_RULES: Final[dict[str, Rule]] = {
+    "visitor_id": Text(128),
+}
+
 #: No white space and no control characters.
 SESSION_ID_PATTERN: Final = r"^[^\x00-\x20\x7f]+$"
 MAX_SESSION_ID_CHARS: Final = 128

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.collect.access.cookies import SessionCookie, cookie_value, is_minted, proposed_session
+from tracker.collect.access.cookies import IdCookie, cookie_value, is_minted, proposed_session
 
 
 def test_a_minted_id_comes_back():
@@ -47,13 +47,13 @@ def test_other_cookies_are_not_looked_at():
 
 
 def test_scripts_and_other_sites_are_kept_out():
-    assert SessionCookie("sid").header("abc", 60) == "sid=abc; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure"
-    shared = SessionCookie("sid", is_secure=False, same_site="strict", domain="shop.example")
+    assert IdCookie("sid").header("abc", 60) == "sid=abc; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure"
+    shared = IdCookie("sid", is_secure=False, same_site="strict", domain="shop.example")
     assert shared.header("abc", 60) == "sid=abc; Max-Age=60; Path=/; Domain=shop.example; HttpOnly; SameSite=Strict"
 
 
 def test_an_id_that_can_not_stand_in_a_cookie_is_not_put_into_one():
-    assert SessionCookie("sid").header("a;b", 60) is None
+    assert IdCookie("sid").header("a;b", 60) is None
 
 
 @given(
@@ -62,4 +62,4 @@ def test_an_id_that_can_not_stand_in_a_cookie_is_not_put_into_one():
 def test_whatever_a_header_holds_what_comes_out_can_be_written_back(header):
     session_id = cookie_value(header, "sid")
     if session_id is not None:
-        assert cookie_value(SessionCookie("sid").header(session_id, 1), "sid") == session_id
+        assert cookie_value(IdCookie("sid").header(session_id, 1), "sid") == session_id

@@ -16,6 +16,8 @@ from tracker.collect.errors import RequestError
 from tracker.collect.records.json_body import parse_object
 from tracker.collect.records.source_records import event_record, session_record
 
+CLICK = {"event_type": "click"}
+
 
 def test_flat_fields_become_an_event_record_keyed_by_the_session():
     record = event({"session_id": "sé", "timestamp": NOW, "event_type": "click", "event_id": "e1", "page_url": "/"})
@@ -254,3 +256,35 @@ def test_a_session_record_of_who_does_not_own_the_session_may_only_open_it(owns:
     fields = parse_object(orjson.dumps({"session_id": "s1", "user_id": "u"}))
     record = orjson.loads(session_record(fields, context(owns=lambda session_id: owns and session_id == "s1")).value)
     assert record.get("open_only", False) == (not owns)
+
+
+# The visitor across sessions
+
+
+@pytest.mark.parametrize("make", [event, session])
+def test_a_body_may_say_who_it_is_across_sessions(make):
+    record = orjson.loads(make({**({"event_type": "click"} if make is event else {}), "visitor_id": "v1"}).value)
+    assert record["visitor_id"] == "v1"
+    assert "visitor_id" not in record["data"]
+
+
+def test_the_cookies_visitor_counts_where_the_body_names_none():
+    for body, found in (({}, "cookie"), ({"visitor_id": ""}, "cookie"), ({"visitor_id": "v1"}, "v1")):
+        assert orjson.loads(event({**CLICK, **body}, visitor_id="cookie").value)["visitor_id"] == found
+
+
+def test_every_event_of_a_batch_has_its_visitor():
+    listed = events({"batch": [CLICK, {**CLICK, "visitor_id": "v1"}]}, visitor_id="cookie")
+    assert [orjson.loads(record.value)["visitor_id"] for record in listed.records] == ["cookie", "v1"]
+
+
+def test_an_anonymous_visitor_has_no_id():
+    record = orjson.loads(event({**CLICK, "visitor_id": "v1"}, is_anonymous=True).value)
+    assert "visitor_id" not in record
+
+
+@pytest.mark.parametrize("wrong", ["undefined", "[object Object]", "{{ visitor }}", None, 7, "v" * 129])
+def test_a_visitor_id_that_is_none_is_refused_by_its_name(wrong):
+    error = refused({**CLICK, "visitor_id": wrong})
+    assert error.code == "invalid"
+    assert error.reasons[0].startswith("visitor_id: ")

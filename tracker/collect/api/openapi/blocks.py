@@ -65,7 +65,7 @@ def text(description: str, media_type: str) -> Json:
 
 def with_cookie(described: Json) -> Json:
     """Return the answer with the header that sets the session's cookie."""
-    cookie = "The session, if the body names none: HttpOnly, first-party, slides with the session's time-out."
+    cookie = "The session, if the body names none; the visitor, with an answer on consent. HttpOnly, first-party."
     return {**described, "headers": {"Set-Cookie": {"description": cookie, "schema": {"type": "string"}}}}
 
 

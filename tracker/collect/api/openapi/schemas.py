@@ -10,10 +10,12 @@ from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from topics.event import EventInput
-from topics.fields import OUTSIDE, Count, SessionId, Timestamp, Url
+from topics.fields import OUTSIDE, Count, Id, SessionId, Timestamp, Url
 from topics.session import CloseReason, SessionInput
 from tracker.collect.errors import ErrorCode
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
+
+VisitorId = Annotated[Id, Field(description="Who it is across sessions; a session keeps the first one.")]
 
 
 @with_config(OUTSIDE)
@@ -26,6 +28,7 @@ class Event(EventInput):
     """
 
     session_id: NotRequired[SessionId]
+    visitor_id: NotRequired[VisitorId]
     timestamp: NotRequired[Timestamp | None]
     passive: NotRequired[
         Annotated[
@@ -55,6 +58,7 @@ class Session(SessionInput):
     """Opens a session or adds to its context, which its events then need not repeat."""
 
     session_id: NotRequired[SessionId]
+    visitor_id: NotRequired[VisitorId]
     timestamp: NotRequired[Timestamp | None]
     sent_at: NotRequired[Timestamp]
     page_url: NotRequired[Url | None]
