@@ -17,7 +17,7 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class Element(NamedTuple):
-    """An element of the array: its number from 1, what it holds, and its text."""
+    """An element of the array: its number from 1, its value, and its text."""
 
     number: int
     value: Any
@@ -34,7 +34,7 @@ def read_array(name: str, file: IO[bytes]) -> Iterator[Element]:
     """Yield the elements of an array.
 
     Raises:
-        ConfigurationError: it is no JSON; what comes before the place that is wrong has been yielded.
+        ConfigurationError: it is no JSON. The elements before the mistake have been yielded.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape")
     buffer = text.read(CHUNK_CHARS).lstrip()[1:]
@@ -47,7 +47,7 @@ def read_array(name: str, file: IO[bytes]) -> Iterator[Element]:
                 value, end = _decode(buffer, at)
             except ValueError:
                 break
-            # A number at the end of what has been read may go on in the next piece.
+            # A number at the end of the buffer may go on in the next piece.
             if end == len(buffer):
                 break
             number += 1

@@ -1,6 +1,5 @@
-"""The mapping file (TOML): which column is which field, and how times and values are written."""
+"""The mapping file (TOML or JSON): which column is which field, and how times and values are written."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tracker.errors import ConfigurationError
 from tracker.imports.paths import parse
 from tracker.imports.values import CONVERTERS, TimeFormat
+from tracker.processes.config_file import read_document
 
 #: Mappings of exports that are known, by name: ``--mapping ga4``.
 _READY_DIR: Final = Path(__file__).with_name("ready")
@@ -18,6 +18,7 @@ _KNOWN: Final = frozenset(CONVERTERS)
 OPTIONAL: Final = "?"
 #: Files that extend each other.
 MAX_EXTENDED_FILES: Final = 8
+MAX_MAPPING_BYTES: Final = 1_048_576
 
 
 def _columns(given: Any) -> Any:
@@ -100,14 +101,11 @@ def read_mapping(name: str | None) -> ColumnMapping:
 
 
 def _read(name: str, files_left: int) -> dict[str, Any]:
-    """Read a file and what it extends; its own words come first."""
+    """Read a file and the file that it extends; the extending file's keys win."""
     path = _path(name)
-    try:
-        read = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{name}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name} is no TOML: {error}") from error
+    read = read_document(path, what="mapping", max_bytes=MAX_MAPPING_BYTES)
+    if not isinstance(read, dict):
+        raise ConfigurationError(f"{name}: a mapping is an object")
     extended = read.pop("extends", None)
     if extended is None:
         return read
@@ -124,7 +122,7 @@ def _path(name: str) -> Path:
         return Path(name)
     if name not in ready_mappings():
         known = ", ".join(ready_mappings())
-        raise ConfigurationError(f"there is no mapping {name!r}: give a TOML file, or one of {known}")
+        raise ConfigurationError(f"there is no mapping {name!r}: give a TOML or JSON file, or one of {known}")
     return _READY_DIR / f"{name}.toml"
 
 

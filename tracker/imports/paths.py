@@ -31,22 +31,22 @@ _CONTAINERS: Final = frozenset({str, dict, list})
 
 @dataclass(slots=True)
 class _Node:
-    """What is wanted of a value: itself (slots), what is in it (children), and the rest of what is in it."""
+    """The wanted parts of a value: the value itself (slots), some of its keys (children), and its other keys (rest)."""
 
     children: dict[str, "_Node"] = field(default_factory=dict)
-    #: What is wanted besides where a key of it has a certain value.
+    #: More wanted parts, if a key of the value has a certain value.
     cases: dict[tuple[str, str], "_Node"] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
     rest: list[int] = field(default_factory=list)
 
     def below(self, step: "Step") -> "_Node":
-        """Return the node of what a step leads to."""
+        """Return the node that a step leads to."""
         child = self.children.setdefault(step.key, _Node())
         return child if step.case is None else child.cases.setdefault(step.case, _Node())
 
 
 class Step(NamedTuple):
-    """A step of a path: a key, and the value that a key of what is there has to have, if any."""
+    """A step of a path: a key, and optionally a condition: a key of the value there must have a certain value."""
 
     key: str
     case: tuple[str, str] | None = None
@@ -180,7 +180,7 @@ def _left(node: _Node, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _content(value: Any) -> Mapping[str, Any]:
-    """Return what is in a value by the steps that lead to it; nothing is in a number."""
+    """Return the values inside a value, by the steps that lead to them. A number contains none."""
     value = opened(value)
     if isinstance(value, dict):
         return value

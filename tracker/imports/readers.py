@@ -148,7 +148,7 @@ def _read_parquet(name: str) -> Iterator[Row]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Leave out what is null at any depth: every row of a Parquet file has every field of its structures."""
+    """Leave out nulls at any depth: every row of a Parquet file has every field of its structures."""
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

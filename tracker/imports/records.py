@@ -59,7 +59,7 @@ class Rejects:
 
 
 class _Draft(NamedTuple):
-    """A record that is not checked yet, or why there is none; and the text of the row that it is made of."""
+    """A record that is not checked yet, or the reason why the row gives none; and the row's text."""
 
     line: int
     #: Its place among the records that the row stands for.

@@ -42,7 +42,7 @@ class Translation:
         """Return the field's value; None where the mapping says that the file's word means nothing, or ``DROPPED``.
 
         Raises:
-            RejectedRecord: it is none for this field.
+            RejectedRecord: the field takes no such value.
         """
         if (self.values or self.drop or self.otherwise is not None) and not isinstance(value, (dict, list)):
             value = self._translated(value, coverage)

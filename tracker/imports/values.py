@@ -1,6 +1,6 @@
 """Values of files as values of an event: texts, numbers, truth values, times, objects, however they are written. Pure.
 
-Each function raises ``RejectedRecord`` for what it can't read, and nothing else.
+Each function raises ``RejectedRecord`` for a value that it can't read, and no other error.
 """
 
 from collections.abc import Callable

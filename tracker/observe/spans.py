@@ -23,7 +23,7 @@ from structlog.contextvars import bound_contextvars
 from topics.headers import TRACEPARENT, Headers, read_traceparent
 from tracker import clock
 
-#: Spans that wait to be sent; more are dropped, since whoever sends us requests also says which are sampled.
+#: Spans that wait to be sent; more are dropped, because clients decide which of their requests are sampled.
 MAX_QUEUED_SPANS: Final = 4_096
 MAX_EXPORT_SPANS: Final = 512
 EXPORT_INTERVAL_MS: Final = 1_000
@@ -79,12 +79,12 @@ class Tracing:
         self._tracer = self._provider.get_tracer("tracker")
 
     def close(self) -> None:
-        """Send what is left. Blocks, for EXPORT_TIMEOUT_SECONDS or so if nobody answers."""
+        """Send the remaining spans. Blocks, for about EXPORT_TIMEOUT_SECONDS if nothing answers."""
         self._provider.shutdown()
 
     @contextmanager
     def request(self, name: str, traceparent: str | None) -> Iterator[Span]:
-        """Trace one HTTP request, in the trace of whoever sent it, and let it be the current one."""
+        """Trace one HTTP request within the client's trace; its span is the current one meanwhile."""
         with (
             self._tracer.start_as_current_span(name, _context_of(traceparent or ""), SpanKind.SERVER) as span,
             bound_contextvars(**_log_fields(span)),

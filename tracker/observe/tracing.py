@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def tracing_of(settings: Settings, stage: str) -> AsyncIterator["Tracing | None"]:
-    """Trace while it is entered, and send what is left at the end; None if tracing is off.
+    """Trace while the context is entered, and send the remaining spans at its end; None if tracing is off.
 
     Raises:
         ConfigurationError: tracing is on, but OpenTelemetry is not installed.

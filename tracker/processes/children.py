@@ -22,7 +22,7 @@ STOP_TIMEOUT_SECONDS: Final = 30.0
 #: A line of output that is longer is passed on in parts.
 LINE_MAX_BYTES: Final = 65_536
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Child:
@@ -142,7 +142,7 @@ class Child:
             return self._end_now()
 
     def _end_now(self) -> int:
-        _log.error("a child process did not end in time; it is killed", name=self.name, pid=self.pid)
+        log.error("a child process did not end in time; it is killed", name=self.name, pid=self.pid)
         self.kill()
         return self.wait()
 

@@ -30,6 +30,20 @@ def read_config(path: Path, model: type[_Model], *, what: str, max_bytes: int) -
     Raises:
         ConfigurationError: the file is not valid. One line names the place and the mistake, never a value.
     """
+    try:
+        return model.model_validate(read_document(path, what=what, max_bytes=max_bytes))
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)[:MAX_NAMED_FAULTS]
+        lines = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
+        raise ConfigurationError(f"the {what} {path} is not valid: {'; '.join(lines)}") from None
+
+
+def read_document(path: Path, *, what: str, max_bytes: int) -> Any:
+    """Read a file without checking its content; the arguments are those of ``read_config``.
+
+    Raises:
+        ConfigurationError: the file can't be read, is too large, or is no TOML or JSON.
+    """
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
         raise ConfigurationError(f"the {what} {path} must have a name that ends with .toml or .json")
@@ -41,11 +55,7 @@ def read_config(path: Path, model: type[_Model], *, what: str, max_bytes: int) -
     if len(raw) > max_bytes:
         raise ConfigurationError(f"the {what} {path} is larger than {max_bytes} bytes")
     try:
-        return model.model_validate(parse(raw.decode("utf-8")))
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)[:MAX_NAMED_FAULTS]
-        lines = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
-        raise ConfigurationError(f"the {what} {path} is not valid: {'; '.join(lines)}") from None
+        return parse(raw.decode("utf-8"))
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"the {what} {path} is not JSON: {error.msg} in line {error.lineno}") from None
     except tomllib.TOMLDecodeError as error:

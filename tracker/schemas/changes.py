@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-#: Limits that may only go down, or up, without refusing what was taken.
+#: Limits that may only go down, or only up: then no event is refused that fitted before.
 _MAY_FALL: Final = ("minimum", "minLength", "minItems")
 _MAY_RISE: Final = ("maximum", "maxLength", "maxItems")
 _ABSENT: Final = object()

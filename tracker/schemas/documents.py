@@ -1,6 +1,6 @@
 """Parts of the AsyncAPI and OpenAPI documents for events of your own types, to merge into the tracker's. Pure.
 
-Each version has a component of its own, such as ``purchase.1-0-0``, because each may be sent.
+Each version has a separate component, such as ``purchase.1-0-0``, because each may be sent.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from topics.schemas import SchemaId
 Json = dict[str, Any]
 
 _REF: Final = "#/components/schemas/"
-#: What a request has beside the event's data; in a record this is around them.
+#: A request has these fields next to the event's data; in a record they are in the envelope.
 _OF_REQUESTS: Final = ("session_id", "timestamp", "passive")
 #: They say where a document is, and this one is somewhere else.
 _OF_FILES: Final = frozenset({"$schema", "$id"})

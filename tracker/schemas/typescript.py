@@ -9,7 +9,7 @@ from topics.schemas import SchemaId
 Json = Mapping[str, Any]
 
 _TYPES: Final = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean"}
-#: What is written as an enumeration, by the type of its schema.
+#: Types of schemas whose values may be written as an enumeration.
 _LITERALS: Final[Mapping[str, tuple[type, ...]]] = {"string": (str,), "integer": (int, float), "number": (int, float)}
 #: Both clients write a Date as such a text.
 _OF_FORMAT: Final = {"date-time": "string | Date"}

@@ -17,7 +17,7 @@ MAX_TOUCHES: Final = 10
 
 
 def _context_of(data: EventFields | SessionFields, workspace_id: str) -> dict[str, str]:
-    """Return the context that a record of a workspace carries; an empty value is none."""
+    """Return the context that a record of a workspace carries; empty values are left out."""
     context = {name: str(value) for name in _GIVEN_ONCE if (value := getattr(data, name, None))}
     if workspace_id:
         context["workspace_id"] = workspace_id
@@ -33,7 +33,7 @@ def first_context(record: Event | Session, workspace_id: str, rules: Rules) -> d
 
 
 def visitor_of(record: Told) -> dict[str, str | bool]:
-    """Return what a record tells of its visitor; an empty value is none."""
+    """Return the details of its visitor that a record carries; empty values are left out."""
     if record.visitor is msgspec.UNSET:
         return {}
     told: dict[str, Any] = msgspec.structs.asdict(record.visitor)

@@ -3,9 +3,9 @@
 Events only push deadlines back, so an entry may be early but never late: when it comes up, the state says whether it
 is really due, and if not it is armed again. A touched session costs nothing here.
 
-What is far off lies unsorted in buckets of a minute; only the keys of the buckets that have begun are in a heap. So an
-opened session costs O(1), one that comes up O(log n) of the few that are near, and a million sessions no heap of
-a million tuples.
+Distant deadlines lie unsorted in buckets of a minute; only the keys of the buckets that have begun are in a heap. So
+opening a session costs O(1), and a deadline that comes up O(log n), where n counts only the near ones: a million
+sessions need no heap of a million tuples.
 """
 
 from heapq import heapify, heappop, heappush

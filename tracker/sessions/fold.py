@@ -5,15 +5,16 @@ drawn, so every fold of the same log gives the same states, numbers, ids and row
 
 **Which session.** A session belongs to a workspace. A record names its workspace in the envelope or in its data. Under
 its key lies the session of the key's *home*: the first workspace that a record of this key has named. A record that
-names no workspace belongs to home. A record that names another one has a row of its own under key and workspace; if
-that row is there, it is looked at before a home is opened or named. A home that no record has named yet is claimed by
-the first event or session record that names one: its session ends, and that of the workspace begins.
+names no workspace belongs to home. A record that names another one has a separate row under key and workspace; if that
+row is there, the fold uses it before it opens or names a home. A home without a workspace is claimed by the first event
+or session record that names one: its session ends, and that of the workspace begins.
 
     record            session before       after, and what goes out
     any               open, now > deadline closed (timeout or max_length): session row. Before the record itself.
     any               stub, now > deadline forgets its event ids; at its second deadline it is forgotten: as if the key
                                            had never been used. But stale writes can't win.
-    any               forgotten, likewise  gone
+    any               forgotten, and past  gone: the row is removed
+                        its deadline
     not one of ours   any                  as it was: dead letter (so is one that can't be decoded, is skipped, or
                                            does not fit the schema that it names)
     its producer's    any                  as it was, and no time passes: dead letter (in the log of an import, every
@@ -38,7 +39,7 @@ the first event or session record that names one: its session ends, and that of 
     session that may  open                 touched
       only open
     event, session    open, now at a cap   closed (cap): session row. After the record itself; the next event renews.
-    expire            open                 closed (expired): session row
+    expire            open                 closed (expired): session row, then the markers of a flush
     expire            none, or stub        as it was
     flush             any                  as it was: a marker in band for the sink, in both output topics
 
@@ -131,7 +132,7 @@ class PartitionFold:
         return result
 
     def apply(self, source: SourceInput) -> None:
-        """Apply one record: first the time that has passed, then what it says."""
+        """Apply one record: first let stream time pass up to its timestamp, then apply its content."""
         self._at.offset, self._at.outputs = source.offset, 0
         self._result.counts.records += 1
         if self._needs_log_time and source.timestamp_type != LOG_APPEND_TIME:
@@ -319,7 +320,7 @@ class PartitionFold:
             self.deadlines.arm(row.key, deadline)
 
     def _pass(self, row: Row, state: SessionState, deadline: int) -> SessionState | None:
-        """Let a deadline pass; return what is left of the session."""
+        """Let a deadline pass; return the state that remains of the session, or None."""
         if state.is_open:
             in_time = state.last_activity_ms + state.timeout_ms == deadline
             self._close(row, state, "timeout" if in_time else "max_length", deadline)

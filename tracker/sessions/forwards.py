@@ -1,8 +1,8 @@
 """Records that stand in the wrong partition: an upstream partitioner that is not Kafka's own put them there.
 
 They are forwarded, not folded. A forward that is sent again, after a crash or by a zombie, stands in the log twice.
-Whoever forwards does so in the order of the partition's offsets, beginning right after what had been acked for sure;
-so the first copies come in that order, and one number per origin tells a copy from its repetition
+Workers forward in the order of the partition's offsets, beginning right after the last forward that was surely acked.
+So the first copies arrive in that order, and one number per origin tells a copy from its repetition
 (docs/decisions/0007).
 
 Anyone who may write to the topic can write the header that says where a record was forwarded from. It is believed only
@@ -80,5 +80,5 @@ class ForwardMarks:
         return True
 
     def snapshot(self) -> dict[int, int]:
-        """Return what has to be written down, in an order that only the content decides."""
+        """Return the last offset taken of each partition, in the order of the partitions: the same bytes every time."""
         return dict(sorted(self._last.items()))

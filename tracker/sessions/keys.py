@@ -1,8 +1,8 @@
 """The keys of the session table's rows, and the ids that are derived from them.
 
 A source record's key is the session id, whatever its workspace. The table's row under that very key is the session of
-the key's *home* workspace; every other workspace has a row of its own under the key and its name. A session id holds no
-control characters, so they can separate.
+the key's *home* workspace; every other workspace has a separate row under the key and its name. A session id holds no
+control characters, so one of them can separate the two.
 
 Ids are derived, never drawn: the same log gives the same ids, on every replay, on any machine.
 """
@@ -15,7 +15,7 @@ from xxhash import xxh3_128_hexdigest
 from tracker.sessions.rules import Rules
 
 _SEPARATOR: Final = b"\x00"
-#: Keys that begin like this hold notes beside the sessions: the watermark, the local position, pages, usage.
+#: Keys that begin like this hold other rows than sessions: the watermark, the local position, pages, usage.
 META_PREFIX: Final = b"\x00"
 _PAGE_PREFIX: Final = META_PREFIX + b"page" + _SEPARATOR
 _PAGE_NUMBER_BYTES: Final = 8

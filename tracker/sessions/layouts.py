@@ -3,7 +3,7 @@
 A value is 8 bytes of the last source offset applied, big-endian; one byte that names the layout; then MessagePack. The
 offset comes first because everyone who reads the changelog merges by it (``wins``) without decoding the rest.
 
-    layout   release   what it is
+    layout   release   format
     2        0.1.0     no layout byte: MessagePack's array follows the offset, and its first byte is 0x90 or more
     3        0.2.0     event ids with their contents, pages of older ones, a row for each workspace of a key
 
@@ -31,7 +31,7 @@ _FIRST_ARRAY_BYTE: Final = 0x90
 
 #: The key of the watermark's row.
 WATERMARK_KEY: Final = META_PREFIX + b"watermark"
-#: The key of the row of what is counted and not put out yet.
+#: The key of the row of counts that were not put out yet.
 USAGE_KEY: Final = META_PREFIX + b"usage"
 
 

@@ -1,7 +1,7 @@
 """Which events a session has had within the duplicate window: their ids, with the contents that came under each.
 
 The latest lie in the state itself (``recent``), which is written with each chunk that touches the session. Once they
-fill a page they go to a row of its own, which is written once and read only when a later event of the session comes.
+fill a page they go to a separate row, which is written once and read only when a later event of the session comes.
 So the cost of an event does not grow with its session: 18 bytes in the state, and once more in a page.
 
 Each entry carries its time, so the window is exact. A page belongs to a generation; when the window has passed since
@@ -55,7 +55,7 @@ def identity_of(event_id: str, details: bytes) -> bytes:
 class EventMemory:
     """The event ids of one partition's sessions: judges, remembers, and turns pages.
 
-    ``read_pages`` reads what was checkpointed. Pages that a chunk writes or removes go into the mapping that
+    ``read_pages`` reads checkpointed pages. Pages that a chunk writes or removes go into the mapping that
     ``begin_chunk`` was given, by their keys.
     """
 

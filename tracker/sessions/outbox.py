@@ -39,7 +39,7 @@ class Outbox:
         self._result = FoldResult()
 
     def begin_chunk(self, result: FoldResult) -> None:
-        """Put what comes into this result."""
+        """Put the following outputs into this result."""
         self._result = result
 
     def session(self, row: bytes, state: SessionState, *, is_late: bool = False) -> None:

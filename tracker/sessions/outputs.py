@@ -19,8 +19,8 @@ SourceInput = RawRecord
 class TakenEvent(msgspec.Struct, gc=False):
     """An event that takes a number.
 
-    ``event_id`` was given or is derived, ``details`` are ``topics.records.details_of`` it, ``workspace_id`` is what it
-    names, and ``identity`` is what is remembered of it, if its id was given.
+    ``event_id`` was given or is derived, ``details`` are ``topics.records.details_of`` the event, ``workspace_id`` is
+    the workspace that it names, and ``identity`` goes into the session's memory if the event's id was given.
     """
 
     source: SourceInput

@@ -28,7 +28,7 @@ _ALWAYS: Final = (
 _FILLED: Final = (*_IF_KNOWN, *_ALWAYS)
 #: Sessions whose part of a row is kept, about 600 bytes each; all are rendered anew once there are more.
 MAX_RENDERED_SESSIONS: Final = 20_000
-#: One record may open, close and count late: each row has a version of its own.
+#: One record may open a session, close it, and count a late event: each of the rows needs another version.
 VERSIONS_PER_OFFSET: Final = 4
 
 _NOTHING_KNOWN: Final = {**dict.fromkeys(("visitor_id", *CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
@@ -124,7 +124,7 @@ def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = F
         "session_timeout_seconds": state.timeout_ms // 1000,
         "version": VERSIONS_PER_OFFSET * offset + (not state.is_open) + is_late,
     }
-    return encode(cast("SessionRow", row))  # likewise
+    return encode(cast("SessionRow", row))  # its keys are the row's
 
 
 def _touches(state: SessionState) -> str:

@@ -40,7 +40,7 @@ class Rules:
     campaign_change: CampaignChange = "keep"
     #: Event ids that a state remembers itself, before they go to a page.
     page_events: int = 64
-    #: No key is new: every session has a derived id. For logs beside the live one, whose keys may be used there.
+    #: No key is new: every session has a derived id. For the logs of imports, whose keys the live log may have used.
     keys_are_used: bool = False
     max_events: int = 100_000
     max_context_bytes: int = 8_192

@@ -1,4 +1,4 @@
-"""What is known of one session, and of how far its partition has been folded. How both are written: ``layouts``."""
+"""The state of one session, and how far its partition has been folded. ``layouts`` has their formats."""
 
 from typing import Final
 
@@ -36,7 +36,8 @@ class Lifetime(msgspec.Struct, array_like=True, kw_only=True):
     def deadline_ms(self, rules: Rules) -> int:
         """Return the last millisecond of stream time at which the state stays as it is.
 
-        An open session is closed then, a closed one forgets its event ids, then itself; what is forgotten goes.
+        After it an open session is closed. A closed one forgets its event ids, then becomes a forgotten row, which is
+        removed at its own deadline.
         """
         if not self.close_reason:
             return min(self.last_activity_ms + self.timeout_ms, self.created_ms + rules.max_length_ms)
@@ -61,14 +62,14 @@ class Pages(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
 
 
 class Touch(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
-    """A campaign by which the visitor came during a session, and when; ``campaign`` holds what is known of it."""
+    """A campaign by which the visitor came during a session, and when; ``campaign`` holds its known fields."""
 
     at_ms: int
     campaign: dict[str, str]
 
 
 class SessionState(Lifetime, array_like=True, kw_only=True):
-    """One session, open or closed. Mutable: the fold touches it once per event, and nobody else holds it."""
+    """One session, open or closed. Mutable: the fold changes it once per event, and only the fold has it."""
 
     #: Context, given once and filled into events. ``workspace_id`` among it says whose session this is.
     context: dict[str, str] = msgspec.field(default_factory=dict)
@@ -136,7 +137,7 @@ def _size_bytes(fields: dict[str, str] | dict[str, str | bool]) -> int:
 
 
 def forgotten(now_ms: int) -> SessionState:
-    """Return what is left of a stub after its retention."""
+    """Return the row that replaces a stub after its retention."""
     return SessionState(
         session_id="",
         ordinal=0,
@@ -149,7 +150,7 @@ def forgotten(now_ms: int) -> SessionState:
 
 
 class Watermark(msgspec.Struct, array_like=True, kw_only=True):
-    """How far a partition's log has been folded. It lies in the changelog beside the states, under its own key.
+    """How far a partition's log has been folded. It lies in the changelog like a state, under its own key.
 
     ``forwarded`` holds, for each partition that records were forwarded from, the last offset there that was taken.
     ``topic_id`` and ``partitions`` say what the offsets and the keys' homes refer to: the id of the source topic, and

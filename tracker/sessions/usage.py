@@ -2,8 +2,8 @@
 
 Counted for a minute of stream time, and put out as one row a workspace by the first record after it. No total is kept:
 the rows are added up by who reads them, and a replay of a part of the log gives the same ones. The counts of the
-current minute are one row of the table (``USAGE_KEY``), written in front of the states. Whatever a chunk's states say
-that they have had is then in the counts as well, so nothing is counted twice or left out after a kill.
+current minute are one row of the table (``USAGE_KEY``), written in front of the states. So the counts contain every
+record that a chunk's states contain, and after a kill no record is counted twice or left out.
 """
 
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ class Usage:
     __slots__ = ("_at", "_counts", "_minute_ms", "_offset", "_partition", "_result", "_topic", "due_ms", "interval_ms")
 
     def __init__(self, at: At, topic: str, partition: int, rules: Rules) -> None:
-        #: Beside workers of 0.1.0, and in the log of an import, nothing is counted.
+        #: 0 (off) while workers of 0.1.0 run too, and in the log of an import.
         self.interval_ms = rules.usage_interval_ms if not rules.keeps_to_layout_2 and not rules.keys_are_used else 0
         self._at = at
         self._topic = topic
@@ -41,8 +41,8 @@ class Usage:
         self.resume(-1, UsageMark())
 
     def resume(self, offset: int, mark: UsageMark) -> None:
-        """Go on from what was written down, which has counted the records up to ``offset``."""
-        #: What is off has counted everything already.
+        """Go on from a stored mark, which has counted the records up to ``offset``."""
+        #: If usage is off, every record counts as counted already.
         self._offset = offset if self.interval_ms else NEVER_MS
         self._minute_ms = mark.minute_ms
         self._counts = mark.counts
@@ -50,11 +50,11 @@ class Usage:
         self.due_ms = mark.minute_ms + self.interval_ms if mark.counts and self.interval_ms else NEVER_MS
 
     def begin_chunk(self, result: FoldResult) -> None:
-        """Put what comes into this result."""
+        """Put the following rows into this result."""
         self._result = result
 
     def end_chunk(self) -> None:
-        """Say what has to be written down, if the chunk has changed it."""
+        """Put the mark to store into the result, if the chunk has changed it."""
         if self._result.usage_offset >= 0:
             self._offset = self._result.usage_offset
             self._result.usage_mark = UsageMark(self._minute_ms, self._counts)

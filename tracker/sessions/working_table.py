@@ -1,4 +1,4 @@
-"""The session table while a chunk is folded: what is stored, and over it what the chunk has changed so far."""
+"""The session table while a chunk is folded: the stored rows, covered by the rows that the chunk has changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def session(self) -> SessionState | None:
-        """The session in it; what is forgotten counts as unknown."""
+        """The session in it; a forgotten one counts as unknown."""
         state = self.state
         return None if state is None or state.close_reason == FORGOTTEN else state
 

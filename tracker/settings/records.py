@@ -13,7 +13,7 @@ class RecordSettings(BaseModel):
         default=86_400,
         ge=0,
         le=31_536_000,
-        description="an event's time lies back at most so far; the client's own is kept beside it",
+        description="an event's time lies back at most so far; the client's time is kept in a second field",
     )
     collect_max_event_ahead_seconds: int = Field(
         default=300, ge=0, le=86_400, description="an event's time lies ahead at most so far"

@@ -24,7 +24,7 @@ def written(directory: Path, text: str, name: str = "mapping.toml") -> str:
         ("[columns]\npage_url = []\n", r"columns\.page_url"),
         ('[columns]\nmetadata = "a"\n[metadata]\nb = "b"\n', "metadata is either"),
         ('time = "unix_ns"\n', "time"),
-        ("columns = \n", "is no TOML"),
+        ("columns = \n", "is not TOML"),
         ('extends = "mapping.toml"\n', "no circle"),
         ('extends = "nowhere.toml"\n', "No such file"),
     ],
@@ -58,3 +58,13 @@ def test_a_name_that_is_no_file_and_not_ready_lists_what_is() -> None:
 @pytest.mark.parametrize("name", ready_mappings())
 def test_the_mappings_that_are_ready_can_be_read(name: str) -> None:
     assert RowMapper(read_mapping(name)).coverage.missing
+
+
+def test_a_mapping_may_be_json_by_the_ending_of_its_name(tmp_path: Path) -> None:
+    mapping = read_mapping(written(tmp_path, '{"time": "unix_s", "columns": {"page_url": "url"}}', "mapping.json"))
+    assert (mapping.time, mapping.columns) == ("unix_s", {"page_url": ["url"]})
+
+
+def test_a_mapping_that_is_no_object_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a mapping is an object"):
+        read_mapping(written(tmp_path, "[]", "mapping.json"))

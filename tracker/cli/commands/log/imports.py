@@ -20,7 +20,7 @@ Files = Annotated[list[str], typer.Argument(help="NDJSON (also .gz, .zst), CSV o
 Name = Annotated[str, typer.Option("--name", help="The import: the same name and files resume it.")]
 FileFormat = Annotated[str | None, typer.Option("--format", help="ndjson, csv or parquet; else by name.")]
 MappingName = Annotated[
-    str | None, typer.Option(help="Which column is which field: ga4, matomo, posthog, segment, or a TOML file.")
+    str | None, typer.Option(help="Which column is which field: ga4, matomo, posthog, segment, or a TOML or JSON file.")
 ]
 WindowRows = Annotated[int, typer.Option(min=1, help="Rows that may wait for an earlier one.")]
 RejectsFile = Annotated[Path | None, typer.Option("--rejects", help="Default: NAME.rejects.ndjson.")]
