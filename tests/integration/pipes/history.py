@@ -76,7 +76,7 @@ def _add_visitor(history: History, rng: random.Random, key: str) -> None:
         "is_bot": rng.random() < 0.03,
         "environment": rng.choices(["production", "staging"], [99, 1])[0],
     }
-    users = rng.sample(["", "", "user-1", "user-2", "user-boss"], 2)  # a device may have two users
+    users = rng.sample(["", "", "user-1", f"{key}-user", "user-boss"], 2)  # a device may have two users
     visitor_id = f"{key}-id" if rng.random() < 0.4 else ""  # has agreed to be known again
     variant = rng.choice(["control", "new"])
     at_ms = START_MS + rng.randrange(DAYS * DAY_MS)

@@ -145,6 +145,44 @@ class Oracle:
                 _credit(columns, touches, by, _value(event))
         return {touch: tuple(each) for touch, each in columns.items()}
 
+    def visitor_profiles(self) -> Answer:
+        profiles = {visitor: self._profile(rows) for visitor, rows in _grouped(self.counted, _visitor).items()}
+        return {name: profile for name, profile in profiles.items() if self.begin <= _time(profile[1]) < self.end}
+
+    def users(self) -> Answer:
+        known: dict[str, list[Row]] = defaultdict(list)
+        for rows in _grouped(self.counted, _visitor).values():
+            rows.sort(key=_when)
+            told = [row["user_id"] for row in rows]
+            for place, row in enumerate(rows):
+                before = [user for user in told[: place + 1] if user]
+                after = [user for user in told[place:] if user]
+                if before or after:
+                    known[before[-1] if before else after[0]].append(row)
+        answer = {}
+        for user, rows in known.items():
+            profile = self._profile(rows)
+            if self.begin <= _time(profile[1]) < self.end:
+                linked = sum(not row["user_id"] for row in rows)
+                answer[user] = (*profile[:8], len({_visitor(row) for row in rows}), linked)
+        return answer
+
+    def _profile(self, rows: list[Row]) -> tuple[Any, ...]:
+        rows = sorted(rows, key=_when)
+        users = sorted({row["user_id"] for row in rows if row["user_id"]})
+        _, conversions, value = self._converted(rows)
+        return (
+            rows[0]["created_at"],
+            max(row["last_activity_at"] for row in rows),
+            _touch(rows[0], "campaign"),
+            _touch(rows[-1], "campaign"),
+            len(rows),
+            sum(len(self.events[row["session_id"]]) for row in rows),
+            conversions,
+            value,
+            users,
+        )
+
     def ab_test_visitors(self) -> Answer:
         seen: dict[str, list[tuple[datetime, str, str]]] = defaultdict(list)
         for session_id, session in self.all_sessions.items():

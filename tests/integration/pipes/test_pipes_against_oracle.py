@@ -134,6 +134,38 @@ def test_attribution(ask: Ask, oracle: Oracle, by: str, window_days: int):
         assert totals == pytest.approx([totals[0]] * len(models), abs=ROUNDED * len(rows))
 
 
+def profiled(rows: Rows, key: str, *more: str) -> dict[str, tuple[Any, ...]]:
+    """Profiles as the oracle has them: their times as rows have them."""
+    names = ("first_touch", "last_touch", "sessions", "events", "conversions", "value", *more)
+    return {
+        row[key]: (
+            *(row[name].replace(" ", "T") + "Z" for name in ("first_seen_at", "last_seen_at")),
+            *(pytest.approx(row[name], abs=ROUNDED) if name == "value" else row[name] for name in names),
+        )
+        for row in rows
+    }
+
+
+def test_visitor_profiles(ask: Ask, oracle: Oracle):
+    rows = ask("visitor_profiles", **oracle.asked)
+    expected = oracle.visitor_profiles()
+    assert profiled(rows, "visitor_id", "user_ids") == expected
+    assert all(row["users"] == len(row["user_ids"]) for row in rows)
+    name = next(iter(expected))
+    (row,) = ask("visitor_profiles", visitor_id=name, **oracle.asked)
+    assert row["visitor_id"] == name
+
+
+def test_users(ask: Ask, oracle: Oracle):
+    rows = ask("users", **oracle.asked)
+    expected = oracle.users()
+    assert profiled(rows, "user_id", "visitors", "linked_sessions") == expected
+    assert sum(row["linked_sessions"] for row in rows) > 0
+    name = next(iter(expected))
+    (row,) = ask("users", user_id=name, **oracle.asked)
+    assert (row["user_id"], row["sessions"]) == (name, expected[name][4])
+
+
 def test_ab_tests(ask: Ask, oracle: Oracle):
     visitors = oracle.ab_test_visitors()
     columns = ("variant_id", "excluded", "conversions")
