@@ -51,6 +51,7 @@ async def collector(
         partitions=4,
         collect_port=free_port(),
         cookie_foreign_ids=True,  # sessions of a server have ids that it has chosen
+        visitor_cookie_name="tracker_visitor",
         process_url=f"http://127.0.0.1:{free_port()}",
         data_dir=directory,
     )

@@ -44,6 +44,24 @@ async def test_an_answer_is_kept_for_the_browser_and_told_to_the_session(page, l
     await logged(lambda found: "later" in values(of_session(found, session_id)))
 
 
+async def test_a_visitor_who_agrees_is_known_again_in_the_next_session(page, context, logged):
+    await page.goto(f"/page/first?data-consent=pending&{CONTEXT}")
+    await page.evaluate('tracker.consent("granted")')
+    await settled(page)
+    sessions = [await page.evaluate("tracker.sessionId")]
+    await page.evaluate("tracker.reset()")
+    await track(page, "later")
+    await settled(page)
+    sessions.append(await page.evaluate("tracker.sessionId"))
+    records = await logged(lambda found: "later" in values(of_session(found, sessions[1])))
+    cookies = {cookie["name"]: cookie for cookie in await context.cookies()}
+    visitor = cookies["tracker_visitor"]
+    first, second = ([r.get("visitor_id") for r in records if r["session_id"] == session] for session in sessions)
+    assert visitor["value"] in first
+    assert set(second) == {visitor["value"]}
+    assert visitor["httpOnly"]
+
+
 async def test_an_answer_may_change_one_purpose_and_leave_the_other(page, logged):
     await page.goto(f"/page/first?data-consent=pending&{CONTEXT}")
     await page.evaluate("tracker.consent({ marketing: true })")
