@@ -81,6 +81,10 @@ class Schemas:
         found = islice(validator.iter_errors(properties), MAX_DETAIL_ERRORS)
         return [f"{'.'.join(['properties', *map(str, each.instance_path)])}: {each.message}" for each in found]
 
+    def learn(self, further: "Schemas") -> None:
+        """Know what ``further`` knows, from the next event on. It has all versions that these have."""
+        self.documents, self._validators = further.documents, further._validators  # noqa: SLF001 - the same class
+
     def check(self, event_type: str, version: str, metadata: str) -> None:
         """Check the properties of a decoded event, which are its metadata.
 

@@ -22,6 +22,8 @@ from tracker.local.ports import LOOPBACK, free_port
 KEY = "visitor-1"
 EXAMPLES = PROJECT_DIR / "examples" / "schemas"
 READY_SECONDS = 60
+#: What a stage logs.
+LEARNT = "a file was loaded again"
 AT = "2026-11-28T10:00:00Z"
 
 
@@ -66,6 +68,7 @@ def tracker(processor: Processor, schemas: Path, *arguments: str) -> subprocess.
 def test_a_version_that_comes_too_early_is_a_letter_and_is_let_in_once_its_schema_is_there(
     processor: Processor, schemas: Path
 ) -> None:
+    """The processor learns of the schema while it runs."""
     processor.send(purchase("p1", "1-0-0", order_id="o-1", total=49.9))
     processor.send(purchase("p2", "1-1-0", order_id="o-2", total=7, coupon="SPRING"), click(KEY, "c1"))
     processor.wait_until(lambda: len(processor.events()) == 2, "the events that are known")
@@ -75,10 +78,9 @@ def test_a_version_that_comes_too_early_is_a_letter_and_is_let_in_once_its_schem
     ]
     (letter,) = processor.dead_letters()
     assert letter["reason"] == "unknown_schema"
-    assert processor.stage.stop() == 0
 
     shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")
-    processor.stage.start()
+    wait_until(lambda: LEARNT in processor.stage.log_file.read_text(), "the processor to learn of it", READY_SECONDS)
     done = tracker(processor, schemas, "dead-letters", "retry", "--reason", "unknown_schema", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     processor.wait_until(lambda: len(processor.events()) == 3, "the letter, let in")
@@ -120,6 +122,16 @@ def test_over_http_it_is_accepted_or_refused_with_the_path_of_each_fault(
         assert any('"total" is a required property' in reason for reason in reasons)
         processor.wait_until(lambda: len(processor.events()) == 1, "the accepted event")
         assert processor.events()[0]["metadata"] == '{"order_id":"o-1","total":5}'
+
+        further = {**event, "schema": "1-1-0", "properties": {"order_id": "o-2", "total": 5, "coupon": "SPRING"}}
+        status, answer = ask(f"{url}/api/v1/events/track", further)
+        assert (status, answer["error"]["reasons"]) == (
+            400, ["schema: purchase has no version 1-1-0; there are 1-0-0"]
+        )  # fmt: skip
+        shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")
+        wait_until(
+            lambda: ask(f"{url}/api/v1/events/track", further)[0] == 202, "the collector to learn", READY_SECONDS
+        )
     finally:
         collector.end()
 

@@ -35,6 +35,7 @@ from tracker.errors import ConfigurationError
 from tracker.migration.flags import Flags, read_flags
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
+from tracker.schemas.watched import watched_schemas
 from tracker.settings import Settings
 from tracker.visitors.browser import read_tables
 
@@ -60,7 +61,16 @@ class Collector:
         self._live = LiveFeed(settings)
         self._reports = ReportEndpoints(self._admission)
         self._resources = contextlib.AsyncExitStack()
-        path = WritePath(settings, self._admission, self._producer, self.metrics, record_headers, quotas=self._quotas)
+        schemas, self._schemas_file = watched_schemas(settings.schemas_dir)
+        path = WritePath(
+            settings,
+            self._admission,
+            self._producer,
+            self.metrics,
+            record_headers,
+            quotas=self._quotas,
+            schemas=schemas,
+        )
         self._sessions = SessionEndpoints(settings, path, self._admission)
         self.routes = self._routes(EventEndpoints(settings, path, self.metrics), path)
         #: Replies to a request.
@@ -82,6 +92,8 @@ class Collector:
             tasks.loop("quotas", QuotaReader(self._settings, self._quotas, self.metrics.access).run)
         if self._flags_file is not None:
             tasks.loop("migration file watch", self._flags_file.watch)
+        if self._schemas_file is not None:
+            tasks.loop("schemas watch", self._schemas_file.watch)
         http = await self._resources.enter_async_context(new_http_session())
         self._sessions.queries = SessionQueries(self._settings, http)
         reports_http = await self._resources.enter_async_context(new_report_session())

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from topics.catalog import CHANGELOG, DEAD_LETTERS, HISTORY, SEQUENCED, SESSIONS, SOURCE, USAGE
+from topics.schemas import Schemas
 from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
@@ -25,7 +26,7 @@ from tracker.process.queries import SessionPages
 from tracker.process.recovery import SessionRecovery
 from tracker.process.ticks import tick_forever
 from tracker.processes.lock import lock_directory
-from tracker.schemas.files import read_schemas
+from tracker.schemas.watched import watched_schemas
 from tracker.settings import Settings
 from tracker.streaming import faust_internals
 from tracker.streaming.app import ChunkApp, add_agent, new_app, run_forever, serve, watched
@@ -102,7 +103,8 @@ async def _work(
         changelog=topics[CHANGELOG.name(settings.topic_prefix)].topic_id,
         partitions=settings.partitions,
     )
-    recovery = _recovery(settings, reader, app, log_id)
+    schemas, schemas_file = watched_schemas(settings.schemas_dir)
+    recovery = _recovery(settings, reader, app, log_id, schemas)
     sessions.recovery = recovery
     readiness.leases = app.leases
     floods = Floods(FloodLimit.of(settings), metrics.DEAD_LETTER_FLOODS)
@@ -119,6 +121,7 @@ async def _work(
             watch_access(app, settings, producer),
             watch.watch(),
             watch_assignment(app, settings, {source.name: source.partitions}),
+            *([] if schemas_file is None else [schemas_file.watch()]),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), sessions.routable),
         )
         tasks.extend(watched(app, forever) for forever in background)
@@ -161,7 +164,7 @@ def _app(settings: Settings) -> ChunkApp:
 
 
 def _recovery(
-    settings: Settings, reader: Callable[[], AIOKafkaConsumer], app: ChunkApp, log_id: LogId
+    settings: Settings, reader: Callable[[], AIOKafkaConsumer], app: ChunkApp, log_id: LogId, schemas: Schemas
 ) -> SessionRecovery:
     changelog = CHANGELOG.name(settings.topic_prefix)
 
@@ -178,7 +181,7 @@ def _recovery(
         open_store=partial(SessionStore, cluster_id=log_id.cluster, topic_id=log_id.changelog),
         log_id=log_id,
         seal=settings.forward_seal,
-        schemas=read_schemas(settings.schemas_dir),
+        schemas=schemas,
         history_topic=HISTORY.name(settings.topic_prefix),
         standbys=standbys,
     )

@@ -1,4 +1,4 @@
-"""A file that is read again whenever it changes. A version that is not valid changes nothing but the log."""
+"""A file or folder that is read again whenever it changes. What is not valid changes nothing but the log."""
 
 import asyncio
 import time
@@ -31,6 +31,7 @@ class WatchedFile(Generic[_Value]):
         what: str,
         check: Callable[[_Value, _Value], str | None] = lambda _old, _new: None,
         on_change: Callable[[], None] = lambda: None,
+        fingerprint: Callable[[Path], object] | None = None,
     ) -> None:
         """Read the file for the first time.
 
@@ -40,6 +41,7 @@ class WatchedFile(Generic[_Value]):
             what: What the log calls it, such as "keys file".
             check: Given the old and a new value, says why the new one may not replace the old one, or None.
             on_change: Called when ``value`` or ``problem`` has changed.
+            fingerprint: Returns what differs once there is something else to read; default: that of one file.
 
         Raises:
             ConfigurationError: the file can't be read or is not valid.
@@ -49,7 +51,8 @@ class WatchedFile(Generic[_Value]):
         self._what = what
         self._check = check
         self._on_change = on_change
-        self._seen = _fingerprint(path)
+        self._fingerprint = fingerprint or file_fingerprint
+        self._seen = self._fingerprint(path)
         self._read_at = time.monotonic()
         self.value = read(path)
         #: Why the present version of the file is not in use; None if it is.
@@ -60,13 +63,13 @@ class WatchedFile(Generic[_Value]):
         while True:
             await asyncio.sleep(POLL_SECONDS)
             is_retry = self.problem is not None and time.monotonic() - self._read_at >= RETRY_SECONDS
-            if is_retry or _fingerprint(self._path) != self._seen:
+            if is_retry or await asyncio.to_thread(self._fingerprint, self._path) != self._seen:
                 await asyncio.to_thread(self.reload)
                 self._on_change()
 
     def reload(self) -> None:
         """Read the file; keep the old value if the new one is not valid."""
-        self._seen = _fingerprint(self._path)
+        self._seen = self._fingerprint(self._path)
         self._read_at = time.monotonic()
         last_problem = self.problem
         try:
@@ -86,7 +89,7 @@ class WatchedFile(Generic[_Value]):
             )
 
 
-def _fingerprint(path: Path) -> tuple[int, int, int] | None:
+def file_fingerprint(path: Path) -> tuple[int, int, int] | None:
     """Return something that changes when a file is written or replaced; None while it can't be looked at."""
     try:
         stat = path.stat()

@@ -12,7 +12,7 @@ MAX_SCHEMA_BYTES: Final = 262_144
 
 
 def read_schemas(folder: Path | None) -> Schemas:
-    """Read and compile all schemas of a folder; None: there are no own event types.
+    """Read and compile all schemas of a folder as it is now; None: there are no own event types.
 
     Raises:
         ConfigurationError: the folder is not there, or a file in it can't be used.
@@ -22,12 +22,17 @@ def read_schemas(folder: Path | None) -> Schemas:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: there is no such folder; correct TRACKER_SCHEMAS_DIR")
     documents = {}
-    for path in sorted(folder.glob("*/*.json")):
+    for path in schema_files(folder):
         documents[SchemaId(path.parent.name, path.stem)] = read_document(path)
     try:
         return Schemas(documents)
     except UnfitSchema as unfit:
         raise ConfigurationError(f"{folder}: {unfit}") from None
+
+
+def schema_files(folder: Path) -> list[Path]:
+    """Return the files of all schemas in a folder, in order."""
+    return sorted(folder.glob("*/*.json"))
 
 
 def schema_path(folder: Path, schema: SchemaId) -> Path:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from topics.headers import Headers
+from topics.schemas import Schemas
 from tracker import clock
 from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.access.client_address import kept_ip
@@ -25,7 +26,6 @@ from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_time import TimeLimits
 from tracker.collect.records.json_body import decode_body
 from tracker.collect.records.source_records import EncodedRecord, take_sent_at
-from tracker.schemas.files import read_schemas
 from tracker.settings import Settings
 from tracker.visitors.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
 from tracker.visitors.page import new_page_reader
@@ -54,11 +54,12 @@ class WritePath:
         record_headers: Callable[[], Headers],
         *,
         quotas: Quotas,
+        schemas: Schemas,
     ) -> None:
         """Share the collector's parts; ``record_headers`` returns the headers of the current request's records.
 
         Raises:
-            ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS or a schema is not valid.
+            ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS is not valid.
         """
         self._settings = settings
         self._admission = admission
@@ -67,7 +68,7 @@ class WritePath:
         self._record_headers = record_headers
         self._metrics = metrics
         self._quotas = quotas
-        self._rules = record_rules(settings)
+        self._rules = record_rules(settings, schemas)
         self._browser_fields = lru_cache(maxsize=BROWSER_CACHE_ENTRIES)(self._browser)
         attributes = settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
         self._cookie = IdCookie(settings.cookie_name, *attributes)
@@ -192,13 +193,12 @@ class WritePath:
         return browser_fields(browser, is_anonymous=is_anonymous)
 
 
-def record_rules(settings: Settings) -> RecordRules:
+def record_rules(settings: Settings, schemas: Schemas) -> RecordRules:
     """Return what the settings say about records.
 
     Raises:
-        ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS or a schema is not valid.
+        ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS is not valid.
     """
     pages = new_page_reader(settings.campaign_parameters)
     limits = TimeLimits(settings.collect_max_event_age_seconds, settings.collect_max_event_ahead_seconds)
-    schemas = read_schemas(settings.schemas_dir)
     return RecordRules(settings.session_timeout_seconds, schemas, limits, pages)
