@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import collect, hot_key, process_stage, recovery, replay, sink_stage, takeover
+from benchmarks import collect, hot_key, process_stage, recovery, replay, schemas, sink_stage, takeover
 from benchmarks.bench import Part
 from benchmarks.peers import measure as peers
 
@@ -16,5 +16,6 @@ PARTS: Final[Mapping[str, Part]] = {
     "hot_key": hot_key.measure,
     "replay": replay.measure,
     "collect": collect.measure,
+    "schemas": schemas.measure,
     "sink": sink_stage.measure,
 }
