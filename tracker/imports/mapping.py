@@ -55,6 +55,8 @@ class ColumnMapping(BaseModel):
     columns: dict[str, Columns] = Field(default_factory=dict)
     #: Key of the object in ``metadata`` -> column; ``"*"``: the keys of this column are keys of the object.
     metadata: dict[str, Columns] = Field(default_factory=dict)
+    #: Event type of the user's own -> the version of its schema; ``properties`` is a column of these events only.
+    schemas: dict[str, str] = Field(default_factory=dict)
     #: Field -> its value in rows that have none.
     constants: dict[str, str] = Field(default_factory=dict)
     #: Field -> value in the file -> value of the event.
@@ -95,6 +97,8 @@ def read_mapping(name: str | None) -> ColumnMapping:
     sections = mapping.columns, mapping.constants, mapping.values, mapping.drop, mapping.otherwise, mapping.multiply
     if unknown := {field for section in sections for field in section} - _KNOWN:
         raise ConfigurationError(f"{name}: an event has no field {', '.join(sorted(unknown))}")
+    if mapping.schemas and "properties" not in mapping.columns:
+        raise ConfigurationError(f"{name}: [schemas] needs the column of properties in [columns]")
     if mapping.metadata and "metadata" in mapping.columns:
         raise ConfigurationError(f"{name}: metadata is either one of [columns], or has its keys in [metadata]")
     return mapping

@@ -145,7 +145,7 @@ def _walk(node: _Node, value: Any, found: dict[int, Any]) -> None:
         found[slot] = value
     if not (node.children or node.cases or node.rest):
         return
-    content = _content(value)
+    content = content_of(value)
     for key, child in node.children.items():
         inner = content.get(key)
         if inner is not None and not is_nothing(inner):
@@ -175,11 +175,11 @@ def _left(node: _Node, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         if not named:
             yield key, value
-        elif inner := dict(_left(named[0], _content(value))):
+        elif inner := dict(_left(named[0], content_of(value))):
             yield key, inner
 
 
-def _content(value: Any) -> Mapping[str, Any]:
+def content_of(value: Any) -> Mapping[str, Any]:
     """Return the values inside a value, by the steps that lead to them. A number contains none."""
     value = opened(value)
     if isinstance(value, dict):

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, Self
 
 import orjson
 
-from topics.codec import RejectedRecord, decode_source
-from topics.records import are_valid_events
+from topics.codec import SCHEMA_NAME, RejectedRecord
+from topics.records import OwnEvent, are_valid_events, decode_record
+from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.imports.order import Placed, in_order, merged
 from tracker.imports.readers import Row, raw_text, read_rows
 from tracker.imports.rows import Mapped, RowMapper
@@ -28,6 +29,8 @@ class Import(NamedTuple):
     mapper: RowMapper
     #: Rows that may wait for an earlier one, in all files together.
     window_rows: int
+    #: Of the user's own event types.
+    schemas: Schemas = NO_SCHEMAS
 
 
 class Rejects:
@@ -101,7 +104,9 @@ def _of_file(what: Import, number: int, rejects: Rejects) -> Iterator[Placed]:
         # In most batches all are events, which is known in a fifth of the time that it takes to look at each.
         are_valid = are_valid_events([each.result.value for each in drafts if isinstance(each.result, Mapped)])
         for draft in drafts:
-            result = draft.result if are_valid else _checked(draft.result)
+            result = draft.result
+            if isinstance(result, Mapped) and not (are_valid and SCHEMA_NAME not in result.value):
+                result = _checked(result, what.schemas)
             if isinstance(result, Mapped):
                 yield Placed(result.timestamp_ms, number, draft.line, draft.nth, result)
             else:
@@ -124,10 +129,11 @@ def _drafts(mapper: RowMapper, row: Row) -> Iterator[_Draft]:
             yield _Draft(row.line, nth, mapped._replace(value=bytes(memoryview(mapped.value))), source)
 
 
-def _checked(result: Mapped | RejectedRecord) -> Mapped | RejectedRecord:
-    if isinstance(result, Mapped):
-        try:
-            decode_source(result.key, result.value)
-        except RejectedRecord as rejected:
-            return rejected
-    return result
+def _checked(mapped: Mapped, schemas: Schemas) -> Mapped | RejectedRecord:
+    try:
+        record = decode_record(mapped.key, mapped.value)
+        if isinstance(record, OwnEvent):
+            schemas.check(record.data.event_type, record.schema, str(record.data.metadata))
+    except RejectedRecord as rejected:
+        return rejected
+    return mapped

@@ -10,7 +10,17 @@ from tracker.imports.coverage import Coverage
 from tracker.imports.mapping import OPTIONAL, ColumnMapping
 from tracker.imports.paths import REST, Columns, opened
 from tracker.imports.translation import DROPPED, Translation, translation
-from tracker.imports.values import CONVERTERS, TIME, VISITOR_FIELDS, Convert, as_metadata, as_text, epoch_ms, read_time
+from tracker.imports.values import (
+    CONVERTERS,
+    OWN_EVENT_FIELDS,
+    TIME,
+    VISITOR_FIELDS,
+    Convert,
+    as_metadata,
+    as_text,
+    epoch_ms,
+    read_time,
+)
 from tracker.imports.visitors import VisitorReader
 from tracker.visitors.page import PageReader
 
@@ -84,6 +94,8 @@ class RowMapper:
             for slot in self._unseen.keys() & found.keys():
                 self.coverage.saw(self._unseen.pop(slot))
         fields = self._values(found)
+        if self._mapping.schemas:
+            self._set_schema(fields)
         if self._drops and DROPPED in fields.values():
             return None
         self.coverage.filled.update(fields.keys())
@@ -119,6 +131,15 @@ class RowMapper:
             fields["metadata"] = as_metadata("metadata", content)
         return fields
 
+    def _set_schema(self, fields: dict[str, Any]) -> None:
+        """Give an event of one of the mapping's own types its schema, and leave its properties to no other event."""
+        version = self._mapping.schemas.get(fields.get("event_type", ""))
+        if version is not None:
+            fields["schema"] = version
+            fields.pop("metadata", None)
+        elif "schema" not in fields:
+            fields.pop("properties", None)
+
     def _object(self, found: Mapping[int, Any]) -> dict[str, Any]:
         """Return the object whose keys [metadata] lists."""
         content: dict[str, Any] = {}
@@ -138,8 +159,9 @@ class RowMapper:
         if session_id is None:
             raise RejectedRecord("invalid", "session_id: missing")
         record = {"type": "event", "session_id": session_id, TIME: time}
-        if "passive" in fields:
-            record["passive"] = fields.pop("passive")
+        for name in ("schema", "passive"):
+            if name in fields:
+                record[name] = fields.pop(name)
         # In the row's own order: a set's order differs from run to run, and the same row has to give the same bytes.
         given = {field: fields.pop(field) for field in list(fields) if field in VISITOR_FIELDS}
         if visitor := self._visitors.filled(given, fields):
@@ -158,5 +180,7 @@ def _columns_of(mapping: ColumnMapping) -> Iterator[tuple[str, list[str]]]:
     for field in CONVERTERS:
         if field in mapping.columns:
             yield field, mapping.columns[field]
+        elif field in OWN_EVENT_FIELDS and mapping.columns:
+            continue  # in other tools' files these names mean something else
         elif field != "metadata" or not mapping.metadata:
             yield field, [field + OPTIONAL]

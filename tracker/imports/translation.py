@@ -32,6 +32,8 @@ class Translation:
     drop: frozenset[str]
     otherwise: Default | str | None
     factor: float | None
+    #: Words that the field takes as they are.
+    takes: frozenset[str] = frozenset()
 
     @property
     def is_plain(self) -> bool:
@@ -57,7 +59,7 @@ class Translation:
         if known is not None:
             return known
         if text not in self.drop:
-            if self.otherwise is None or text in _TAKES.get(self.field, ()):
+            if self.otherwise is None or text in self.takes:
                 return value
             if isinstance(self.otherwise, Default):
                 coverage.default(self.field, text)
@@ -85,4 +87,5 @@ def translation(mapping: ColumnMapping, field: str) -> Translation:
         frozenset(mapping.drop.get(field, ())),
         mapping.otherwise.get(field),
         mapping.multiply.get(field),
+        _TAKES.get(field, frozenset()) | (mapping.schemas.keys() if field == "event_type" else frozenset()),
     )

@@ -16,7 +16,7 @@ from topics.codec import RejectedRecord
 from topics.event import EventInput
 from topics.metadata import UnfitObject, canonical
 from topics.visitor import Visitor
-from tracker.imports.paths import opened
+from tracker.imports.paths import content_of, opened
 
 TimeFormat = Literal["iso", "unix_s", "unix_ms", "unix_us"]
 #: Seconds in one of what the number counts.
@@ -83,6 +83,14 @@ def as_metadata(field: str, value: Any) -> str:
     raise RejectedRecord("invalid", f"{field}: is {_kind(value)}, and must be an object or a text")
 
 
+def as_object(field: str, value: Any) -> dict[str, Any]:
+    """Return an object as JSON has it; also one that a text holds, or that is a list of keys and values."""
+    if not isinstance(opened(value), (dict, list)):
+        raise RejectedRecord("invalid", f"{field}: is {_kind(value)}, and must be an object")
+    read: dict[str, Any] = orjson.loads(as_metadata(field, content_of(value)))
+    return read
+
+
 def as_country(field: str, value: Any) -> str:
     """Return the code of a country in capitals."""
     return as_text(field, value).upper()
@@ -126,6 +134,7 @@ def _converters() -> dict[str, Convert]:
     by_type: dict[Any, Convert] = {int: as_whole, float: as_decimal, bool: as_truth}
     found = {name: by_type.get(_plain_type(hint), as_text) for name, hint in hints.items()}
     found |= {"session_id": as_text, TIME: _as_it_is, "passive": as_truth}
+    found |= {"schema": as_text, "properties": as_object}
     return {**found, "metadata": as_metadata, "country": as_country}
 
 
@@ -156,4 +165,6 @@ def _kind(value: Any) -> str:
 
 CONVERTERS: Final = _converters()
 EVENT_FIELDS: Final = frozenset(EventInput.__annotations__)
+#: Of events of the user's own types.
+OWN_EVENT_FIELDS: Final = frozenset({"schema", "properties"})
 VISITOR_FIELDS: Final = frozenset(Visitor.__annotations__)

@@ -65,12 +65,13 @@ def import_(
     from tracker.imports.records import Import, Rejects
     from tracker.imports.rows import RowMapper
     from tracker.imports.run import require_files
+    from tracker.schemas.files import read_schemas
     from tracker.visitors.page import new_page_reader
 
     require_files(files)
     settings = command_settings(data_dir=data_dir)
     mapper = RowMapper(read_mapping(mapping), new_page_reader(settings.campaign_parameters))
-    what = Import(valid_name(name), files, file_format, mapper, window_rows)
+    what = Import(valid_name(name), files, file_format, mapper, window_rows, read_schemas(settings.schemas_dir))
     names = None if log_only else datasource_names(datasource)
     path = None if dry_run else rejects_file or Path(f"{name}.rejects.ndjson")
     with Rejects(path) as rejects:
