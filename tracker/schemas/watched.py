@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import structlog
+
 from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.processes.watched_file import WatchedFile, file_fingerprint
 from tracker.schemas.files import read_schemas, schema_files
+
+log = structlog.get_logger()
 
 
 def watched_schemas(folder: Path | None) -> tuple[Schemas, WatchedFile[Schemas] | None]:
@@ -19,7 +23,12 @@ def watched_schemas(folder: Path | None) -> tuple[Schemas, WatchedFile[Schemas] 
         return NO_SCHEMAS, None
 
     def learn() -> None:
+        further = file.value.documents.keys() - schemas.documents.keys()
         schemas.learn(file.value)
+        if further:
+            log.info(
+                "further schemas are known", schemas=[f"{each.event_type}/{each.version}" for each in sorted(further)]
+            )
 
     file = WatchedFile(
         folder,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from topics.codec import RejectedRecord
 from topics.schemas import SchemaId, Schemas
@@ -71,8 +72,11 @@ async def until(is_so) -> None:
 async def test_a_version_and_a_type_that_are_added_are_known_from_then_on(folder: Path, watched) -> None:
     schemas, _ = watched
     assert not knows(schemas, SECOND)
-    write(folder, SECOND, of("a", "b"))
-    await until(lambda: knows(schemas, SECOND))
+    with structlog.testing.capture_logs() as logged:
+        write(folder, SECOND, of("a", "b"))
+        await until(lambda: knows(schemas, SECOND))
+    said = [line["schemas"] for line in logged if line["event"] == "further schemas are known"]
+    assert said == [["purchase/1-1-0"]]
     assert schemas.faults(SECOND, {"b": "x"}) == []
     assert schemas.faults(FIRST, {"b": "x"}) != []
     write(folder, refund := SchemaId("refund", "1-0-0"), of())
