@@ -1,4 +1,4 @@
-"""What a schema's check costs at the edge, and whether it costs anything where there is none."""
+"""The cost of a schema's check at the edge, and of having schemas for events that name none."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """The processor's composition root: wires Faust, Kafka clients, stores and tasks together, and runs them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -97,12 +97,7 @@ async def _work(
     source = topics[SOURCE.name(settings.topic_prefix)]
     producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await until_answered(settings.kafka_bootstrap, producer.start)
-    log_id = LogId(
-        await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings)),
-        source=source.topic_id,
-        changelog=topics[CHANGELOG.name(settings.topic_prefix)].topic_id,
-        partitions=settings.partitions,
-    )
+    log_id = await _log_id(settings, topics)
     schemas, schemas_file = watched_schemas(settings.schemas_dir)
     recovery = _recovery(settings, reader, app, log_id, schemas)
     sessions.recovery = recovery
@@ -135,6 +130,15 @@ async def _work(
         recovery.close()
 
     await serve(app, recovery, started=started, drain=app.leases.wait_until_idle, stop=stop, stand_by=recovery.stand_by)
+
+
+async def _log_id(settings: Settings, topics: Mapping[str, admin.BrokerTopic]) -> LogId:
+    return LogId(
+        await until_answered(settings.kafka_bootstrap, partial(admin.cluster_id, settings)),
+        source=topics[SOURCE.name(settings.topic_prefix)].topic_id,
+        changelog=topics[CHANGELOG.name(settings.topic_prefix)].topic_id,
+        partitions=settings.partitions,
+    )
 
 
 def _app(settings: Settings) -> ChunkApp:

@@ -43,7 +43,7 @@ def watched_schemas(folder: Path | None) -> tuple[Schemas, WatchedFile[Schemas] 
 
 
 def why_not(old: Schemas, new: Schemas) -> str | None:
-    """Say why a folder may not take the place of what it was; None: it may."""
+    """Say why the new schemas may not follow the old ones; None: they may."""
     for schema, document in old.documents.items():
         name = f"{schema.event_type}/{schema.version}"
         if schema not in new.documents:
