@@ -6,6 +6,7 @@ pydantic to judge (``codec.decode_source``), which knows the reasons.
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, cast
 
 import msgspec
@@ -23,6 +24,11 @@ Kind = Literal["event", "session", "expire", "flush"]
 #: The lengths of ``2026-11-25T10:00:00Z`` and ``2026-11-25T10:00:00.123456Z``.
 _SECOND_CHARS: Final = 20
 _MICROSECOND_CHARS: Final = 27
+_MICROSECOND_DIGITS: Final = 6
+#: Where both have the end of their seconds.
+_SECOND_END: Final = 19
+#: Seconds that are known to be right, about 150 bytes each.
+KNOWN_SECONDS: Final = 10_000
 #: What a session id may not hold.
 _CONTROL: Final = bytes([*range(0x21), 0x7F])
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_METADATA_CHARS)]
@@ -121,10 +127,11 @@ _BASES: Final = {
     SessionRecord: Session,
     TickRecord: Tick,
 }
-_event: Final = struct_of(EventRecord, _BASES)
+#: The struct of most records: comparing with it tells them, at a tenth of what ``isinstance`` of a struct costs.
+EVENT: Final = cast("type[Event]", struct_of(EventRecord, _BASES))
 _others: Final = [struct_of(each, _BASES) for each in (SessionRecord, ExpireRecord, FlushRecord, TickRecord)]
 _own_event: Final = struct_of(OwnEventRecord, _BASES)
-_any_record: Final = Union[(_event, *_others)]
+_any_record: Final = Union[(EVENT, *_others)]
 _decode_own: Final = cast("Callable[[bytes], OwnEvent]", msgspec.json.Decoder(_own_event).decode)
 _decode: Final[Callable[[bytes], Keyed | Tick]] = msgspec.json.Decoder(_any_record).decode
 # One of a union, too, names its type; msgspec takes a struct that stands alone without it.
@@ -146,7 +153,7 @@ def decode_record(key: bytes | None, value: bytes | None) -> Keyed | Tick:
             if own is not None and _is_right(own, key):
                 return own
         else:
-            if isinstance(record, Keyed) and _is_right(record, key):
+            if (type(record) is EVENT or isinstance(record, Keyed)) and _is_right(record, key):
                 return record
     judged: dict[str, Any] = dict(decode_source(key, value))
     if "timestamp" in judged:
@@ -214,20 +221,17 @@ def _with_metadata(event: OwnEvent) -> OwnEvent:
 
 
 def _is_right(record: Keyed, key: bytes) -> bool:
-    """Look at what a struct can't hold, and put the time into the form of rows. False: can't tell. About 0.8 us."""
+    """Look at what a struct can't hold, and put the time into the form of rows. False: can't tell. About 0.5 us."""
     if not key or record.session_id.encode() != key or len(key.translate(None, _CONTROL)) < len(key):
         return False
     timestamp = _utc(record.timestamp)
     if timestamp is None:
         return False
     record.timestamp = timestamp
-    if isinstance(record, Told) and not OLDEST < record.client_timestamp < END:
+    if (type(record) is EVENT or isinstance(record, Told)) and not _is_in_range(record.client_timestamp):
         return False
-    if isinstance(record, Event) and record.data.metadata.__class__ is dict:
-        try:
-            record.data.metadata = as_text(record.data.metadata)
-        except UnfitObject:
-            return False
+    if (type(record) is EVENT or isinstance(record, Event)) and not _has_fit_metadata(record.data):
+        return False
     return not record.workspace_id or _workspace_in_data(record) in ("", record.workspace_id)
 
 
@@ -236,21 +240,47 @@ def _workspace_in_data(record: Keyed) -> str:
     return data.workspace_id if isinstance(data, Scope) else ""
 
 
+def _is_in_range(moment: datetime) -> bool:
+    return moment is ANY_TIME or OLDEST < moment < END
+
+
+def _has_fit_metadata(data: EventFields) -> bool:
+    """Say whether an event's metadata is a text, or an object that becomes one here."""
+    if data.metadata.__class__ is dict:
+        try:
+            data.metadata = as_text(data.metadata)
+        except UnfitObject:
+            return False
+    return True
+
+
 def _utc(text: str) -> str | None:
-    """Return a time as rows have it, or None if it is not written as most are. About 0.4 us."""
-    size = len(text)
+    """Return a time as rows have it, or None if it is not written as most are. About 0.2 us."""
+    second, digits = text[:_SECOND_END], text[_SECOND_END + 1 : -1]
+    if not (_is_second(second) and text[-1] == "Z"):
+        return None
+    if len(text) == _SECOND_CHARS:
+        return text
+    if not (text[_SECOND_END] == "." and digits.isascii() and digits.isdigit()):
+        return None
+    if not digits.strip("0"):
+        return second + "Z"
+    return text if len(text) == _MICROSECOND_CHARS else f"{second}.{digits.ljust(_MICROSECOND_DIGITS, '0')}Z"
+
+
+@lru_cache(KNOWN_SECONDS)  # most records of a chunk share a few seconds, and reading one costs 0.3 us
+def _is_second(text: str) -> bool:
+    """Say whether a text is a time to the second, written as most are."""
     if not (
-        text[:2] == "20" and text[4:5] == text[7:8] == "-" and text[10:11] == "T" and text[13:14] == text[16:17] == ":"
-        and text[-1] == "Z" and (size == _SECOND_CHARS or (text[19:20] == "." and size > _SECOND_CHARS + 1))
+        len(text) == _SECOND_END and text[:2] == "20" and text[4] == text[7] == "-" and text[10] == "T"
+        and text[13] == text[16] == ":"
     ):  # fmt: skip
-        return None
+        return False
     try:
-        moment = datetime.fromisoformat(text)
+        datetime.fromisoformat(text)
     except ValueError:
-        return None
-    if not moment.microsecond:
-        return text[: _SECOND_CHARS - 1] + "Z"
-    return text if size == _MICROSECOND_CHARS else text[:-1].ljust(_MICROSECOND_CHARS - 1, "0") + "Z"
+        return False
+    return True
 
 
 def _text_of(moment: datetime) -> str:

@@ -55,7 +55,7 @@ from heapq import heappop, heappush
 from topics.codec import RejectedRecord
 from topics.dead_letter import LOG_APPEND_TIME
 from topics.headers import LogPlace, read_unreadable
-from topics.records import Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
+from topics.records import EVENT, Event, Expire, Keyed, OwnEvent, Session, decode_record, details_of, workspace_of
 from topics.schemas import NO_SCHEMAS, Schemas
 from topics.session import CloseReason
 from tracker.sessions.context import ended_by, enrich, first_context, first_touches, learn_visitor, visitor_of
@@ -148,12 +148,12 @@ class PartitionFold:
             return
         try:
             record = decode_record(source.key, source.value)
-            if isinstance(record, OwnEvent):
+            if type(record) is not EVENT and isinstance(record, OwnEvent):
                 self._schemas.check(record.data.event_type, record.schema, str(record.data.metadata))
         except RejectedRecord as rejected:
             self._outbox.reject(source, rejected)
             return
-        if isinstance(record, Keyed) and source.key is not None:
+        if source.key is not None and (type(record) is EVENT or isinstance(record, Keyed)):
             self._keyed(source, source.key, record)
         else:
             self._result.counts.ticks += 1
@@ -174,7 +174,7 @@ class PartitionFold:
             counts.forwarded_again += 1
         elif self._table.has_had_it(row):
             counts.already_applied += 1
-        elif isinstance(record, Event):
+        elif type(record) is EVENT or isinstance(record, Event):
             self._event(row, workspace_id, record, place or LogPlace(self._partition, source.offset), source)
         elif isinstance(record, Session):
             counts.sessions += 1

@@ -59,18 +59,23 @@ def page_number(page: bytes) -> int:
     return int.from_bytes(page[-_PAGE_NUMBER_BYTES:], "big")
 
 
-def event_row_id(workspace_id: str, session_id: str, created_ms: int, sequence: int, event_id: str) -> str:
-    """Return the ``id`` of an event row.
+def event_row_prefix(workspace_id: str, session_id: str, created_ms: int) -> bytes:
+    """Return what the ids of a session's event rows are made of, as far as it is the same for all of them."""
+    return f"event\n{workspace_id}\n{session_id}\n{created_ms}\n".encode()
+
+
+def event_row_id(prefix: bytes, sequence: int, event_id: str) -> str:
+    """Return the ``id`` of an event row of the session whose prefix is given. About 0.5 us.
 
     It holds the event id too: a number given twice stays visible as two rows. And the session's beginning: a key that
     was forgotten has its second session under the same ``session_id`` (docs/decisions/0005).
     """
-    return _uuid8(f"event\n{workspace_id}\n{session_id}\n{created_ms}\n{sequence}\n{event_id}")
+    return _uuid8(b"%b%d\n%b" % (prefix, sequence, event_id.encode()))
 
 
 def missing_event_id(key: str, partition: int, offset: int) -> str:
     """Return the ``event_id`` of an event that came without one: its place in the log."""
-    return _uuid8(f"event_id\n{key}\n{partition}\n{offset}")
+    return _uuid8(f"event_id\n{key}\n{partition}\n{offset}".encode())
 
 
 def renewed_session_id(workspace_id: str, key: str, ordinal: int, created_ms: int, first_event_id: str) -> str:
@@ -101,7 +106,7 @@ def looks_used(key: str, now_ms: int, rules: Rules) -> bool:
     return born_ms is not None and born_ms < now_ms - rules.closed_stub_retention_ms
 
 
-def _uuid8(name: str) -> str:
-    """Return a UUID of version 8 (custom content): 122 bits of XXH3-128 over a name. About 0.6 us, UUIDv5 1.4."""
-    h = xxh3_128_hexdigest(name.encode())
+def _uuid8(name: bytes) -> str:
+    """Return a UUID of version 8 (custom content): 122 bits of XXH3-128 over a name. About 0.4 us, UUIDv5 1.4."""
+    h = xxh3_128_hexdigest(name)
     return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"

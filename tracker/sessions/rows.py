@@ -1,8 +1,7 @@
 """States and records into rows: what leaves the fold for ``events_v1``, ``session_v1`` and the dead letters."""
 
 from datetime import UTC, datetime
-from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 from msgspec import UNSET
@@ -12,7 +11,7 @@ from topics.codec import RejectedRecord, encode
 from topics.records import Event, details_of
 from topics.session import CONTEXT_FIELDS, SESSION_ONLY_FIELDS, SessionRow
 from topics.visitor import VISITOR_DEFAULTS
-from tracker.sessions.keys import event_row_id
+from tracker.sessions.keys import event_row_id, event_row_prefix
 from tracker.sessions.outputs import SourceInput, TakenEvent
 from tracker.sessions.state import SessionState
 
@@ -32,10 +31,17 @@ MAX_RENDERED_SESSIONS: Final = 20_000
 VERSIONS_PER_OFFSET: Final = 4
 
 _NOTHING_KNOWN: Final = {**dict.fromkeys(("visitor_id", *CONTEXT_FIELDS, *SESSION_ONLY_FIELDS), ""), **VISITOR_DEFAULTS}
-_read_filled: Final = attrgetter(*_FILLED)
 
-#: Which of ``_FILLED`` an event says itself, and the workspace that it names.
-_Said = tuple[str, tuple[bool, ...]]
+#: The workspace that an event names, and which of ``_FILLED`` it lacks.
+_Lacking = tuple[str, tuple[bool, ...]]
+
+
+class _Rendered(NamedTuple):
+    """A session's part of its rows, for the context it has: contexts are replaced, never changed."""
+
+    context: dict[str, str]
+    id_prefix: bytes
+    fillings: dict[_Lacking, bytes]
 
 
 class EventRows:
@@ -44,26 +50,25 @@ class EventRows:
     __slots__ = ("_rendered",)
 
     def __init__(self) -> None:
-        #: By session: its context as it was rendered, and what came of it. Contexts are replaced, never changed.
-        self._rendered: dict[bytes, tuple[dict[str, str], dict[_Said, bytes]]] = {}
+        self._rendered: dict[bytes, _Rendered] = {}
 
     def row(self, key: bytes, state: SessionState, event: TakenEvent) -> bytes:
-        """Return the numbered event as JSON; context that it lacks comes from the session. About 2 us.
+        """Return the numbered event as JSON; context that it lacks comes from the session. About 1.5 us.
 
         ``key`` is the key of its session's row.
         """
-        details, values = event.details, _read_filled(event.record.data)
-        if _is_empty(values[0]) or _is_empty(values[1]):
+        details, data = event.details, event.record.data
+        lacking = event.workspace_id, _lacks(data)
+        if _has_empty(data):
             details = _without_empty(event.record)
-        said = event.workspace_id, tuple(map(bool, values))
-        context, rendered = self._rendered.get(key, (None, {}))
-        if context is not state.context:
+        rendered = self._rendered.get(key)
+        if rendered is None or rendered.context is not state.context:
             rendered = self._begin(key, state)
-        filling = rendered.get(said)
+        filling = rendered.fillings.get(lacking)
         if filling is None:
-            filling = rendered[said] = _filling(state, said)
+            filling = rendered.fillings[lacking] = _filling(state, lacking)
         event_id = event.event_id
-        row_id = event_row_id(state.workspace_id, state.session_id, state.created_ms, state.sequence, event_id)
+        row_id = event_row_id(rendered.id_prefix, state.sequence, event_id)
         return b'{"timestamp":"%b","id":"%b","event_id":%b,"session_event_sequence":%d,%b,%b' % (
             event.record.timestamp.encode(),
             row_id.encode(),
@@ -73,32 +78,52 @@ class EventRows:
             details[1:],
         )
 
-    def _begin(self, key: bytes, state: SessionState) -> dict[_Said, bytes]:
+    def _begin(self, key: bytes, state: SessionState) -> _Rendered:
         if len(self._rendered) >= MAX_RENDERED_SESSIONS:
             self._rendered.clear()
-        rendered: dict[_Said, bytes] = {}
-        self._rendered[key] = state.context, rendered
+        prefix = event_row_prefix(state.workspace_id, state.session_id, state.created_ms)
+        rendered = self._rendered[key] = _Rendered(state.context, prefix, {})
         return rendered
 
 
-def _filling(state: SessionState, said: _Said) -> bytes:
-    workspace_id, is_said = said
+def _lacks(data: Any) -> tuple[bool, ...]:
+    """Return which of ``_FILLED`` an event lacks. 0.2 us, because the names are written out: 0.8 by ``attrgetter``."""
+    return (
+        not data.ab_test_id,
+        not data.ab_test_variant_id,
+        not data.user_id,
+        not data.campaign_id,
+        not data.project_id,
+        not data.attribution_id,
+        not data.landing_page_id,
+        not data.environment,
+        not data.campaign_environment,
+        not data.event_value,
+        not data.event_value_type,
+        not data.page_url,
+    )
+
+
+def _filling(state: SessionState, lacking: _Lacking) -> bytes:
+    workspace_id, is_lacking = lacking
     filling = {"session_id": state.session_id, "workspace_id": workspace_id or state.workspace_id}
-    for name, is_there in zip(_FILLED, is_said, strict=True):
+    for name, is_absent in zip(_FILLED, is_lacking, strict=True):
         known = state.context.get(name, "")
-        if not is_there and (known or name in _ALWAYS):
+        if is_absent and (known or name in _ALWAYS):
             filling[name] = known
     return orjson.dumps(filling)[1:-1]
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or value == ""
+def _has_empty(data: Any) -> bool:
+    """Return whether an event has one of ``_IF_KNOWN`` and says nothing in it."""
+    first, second = data.ab_test_id, data.ab_test_variant_id
+    return (not first and first is not UNSET) or (not second and second is not UNSET)
 
 
 def _without_empty(event: Event) -> bytes:
     """Return the details of an event without the empty fields in whose place the session's come."""
     for name in _IF_KNOWN:
-        if _is_empty(getattr(event.data, name)):
+        if not getattr(event.data, name):
             setattr(event.data, name, UNSET)
     return details_of(event)
 
