@@ -1,0 +1,66 @@
+"""Rows of events, part by part: what comes from the session, the id, and the time."""
+
+import pytest
+from msgspec import UNSET
+
+from tests.sessions_log import Log, rows
+from topics.records import EVENT, Keyed, decode_record
+from topics.session import CONTEXT_FIELDS
+from tracker.sessions.keys import event_row_id, event_row_prefix
+
+#: What sessions give to their events; the workspace is told apart.
+GIVEN = sorted({*CONTEXT_FIELDS} - {"workspace_id"})
+
+
+@pytest.mark.parametrize("said", GIVEN)
+def test_an_event_has_what_it_says_itself_and_all_else_from_its_session(said: str):
+    log = Log()
+    log.session("s", **{name: f"of the session: {name}" for name in GIVEN})
+    log.event("s", **{said: "its own"})
+    log.event("s")
+    one, other = rows(log.fold().events)
+    assert [one[name] for name in GIVEN] == ["its own" if name == said else f"of the session: {name}" for name in GIVEN]
+    assert [other[name] for name in GIVEN] == [f"of the session: {name}" for name in GIVEN]
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("name", ["ab_test_id", "ab_test_variant_id"])
+def test_the_session_s_test_comes_in_place_of_an_empty_one(name: str, empty: str | None):
+    log = Log()
+    log.session("s", **{name: "b"})
+    log.event("s", **{name: empty})
+    log.event("other", **{name: empty})
+    one, other = rows(log.fold().events)
+    assert one[name] == "b"
+    assert name not in other
+
+
+def test_the_id_of_a_row_is_what_it_was_in_every_release_of_this_layout():
+    assert event_row_id(event_row_prefix("w", "s", 1), 2, "é") == "6ccd7db3-90e0-8db4-b3fa-1b061775ad47"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-11-25T10:00:00Z", "2026-11-25T10:00:00Z"),
+        ("2026-11-25T10:00:00.000000Z", "2026-11-25T10:00:00Z"),
+        ("2026-11-25T10:00:00.0Z", "2026-11-25T10:00:00Z"),
+        ("2026-11-25T10:00:00.100Z", "2026-11-25T10:00:00.100000Z"),
+        ("2026-11-25T10:00:00.5Z", "2026-11-25T10:00:00.500000Z"),
+        ("2026-11-25T10:00:00.123456Z", "2026-11-25T10:00:00.123456Z"),
+        ("2026-11-25 10:00:00Z", "2026-11-25T10:00:00Z"),
+        ("2026-11-25T10:00:00+02:00", "2026-11-25T08:00:00Z"),
+    ],
+)
+def test_a_time_is_written_as_rows_have_it_however_it_came(written: str, read: str):
+    for _ in range(2):  # a second that has been seen before is not read again
+        record = decode_record(b"s", b'{"type":"flush","session_id":"s","timestamp":"%b"}' % written.encode())
+        assert isinstance(record, Keyed)
+        assert record.timestamp == read
+
+
+def test_an_event_is_told_by_its_struct():
+    value = b'{"type":"event","session_id":"s","timestamp":"2026-11-25T10:00:00Z","data":{"event_type":"click"}}'
+    record = decode_record(b"s", value)
+    assert type(record) is EVENT
+    assert record.data.metadata is UNSET
