@@ -163,6 +163,10 @@ image: setup ## build the container image, with docker or buildah; both targets,
 image-check: image ## build the image, then run the stages from its own root; root and buildah
 	$(BIN)/pytest -q tests/integration/test_image.py
 
+.PHONY: wheel-check
+wheel-check: setup java ## install the wheel into an empty environment and run the stack from it; fetches all dependencies
+	TRACKER_TEST_WHEEL=1 $(BIN)/pytest -q -s tests/integration/test_installed_package.py
+
 .PHONY: sbom
 sbom: setup ## list the image's dependencies with their licences, CycloneDX: dist/sbom.json, dist/licences.txt
 	@scripts/make-sbom

@@ -1,5 +1,6 @@
 """The demo page and ``/live`` while no processor runs, on a narrow window and in the dark."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ WAIT_MS = 40_000
 NARROW_PX = 390
 SESSION = "01a21228-5da4-7000-837e-c96fad23c091"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+MIDDLE = 128
 EXCESS_PX = "document.documentElement.scrollWidth - innerWidth"
 
 
@@ -44,10 +46,18 @@ async def test_a_narrow_window_shows_an_id_as_a_whole(phone: BrowserContext, col
     assert await live.evaluate(EXCESS_PX) == 0
 
 
-async def test_the_demo_page_is_dark_for_who_wants_it_dark(phone: BrowserContext) -> None:
-    demo = await phone.new_page()
-    await demo.goto("/demo")
-    dark = await demo.evaluate(BACKGROUND)
-    await demo.emulate_media(color_scheme="light")
-    assert await demo.evaluate(BACKGROUND) != dark
-    assert await demo.evaluate(EXCESS_PX) == 0
+@pytest.mark.parametrize("path", ["/demo", "/live"])
+async def test_a_page_is_dark_for_who_wants_it_dark_and_light_for_the_others(phone: BrowserContext, path: str) -> None:
+    page = await phone.new_page()
+    await page.goto(path)
+    dark = await page.evaluate(BACKGROUND)
+    await page.emulate_media(color_scheme="light")
+    light = await page.evaluate(BACKGROUND)
+    assert brightness(dark) < MIDDLE < brightness(light)
+    assert await page.evaluate(EXCESS_PX) == 0
+
+
+def brightness(color: str) -> float:
+    """The mean of red, green and blue, 0 to 255."""
+    parts = [int(part) for part in re.findall(r"\d+", color)[:3]]
+    return sum(parts) / len(parts)

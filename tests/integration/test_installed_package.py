@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -85,47 +86,104 @@ def test_the_project_is_exported_whole_and_changed_files_are_kept(installed: Pat
     assert theirs.read_bytes() == ours.read_bytes()
 
 
-def test_from_the_wheel_alone_the_stack_numbers_an_event(installed: Path, tmp_path: Path) -> None:
-    ports = {name: free_port() for name in PORTS}
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(installed),
-        "TRACKER_CACHE_DIR": str(PROJECT_DIR / ".cache"),
-        "TRACKER_PARTITIONS": "2",
-        **{f"TRACKER_{name}": str(port) for name, port in ports.items()},
-        **{f"TRACKER_{name}": f"localhost:{free_port()}" for name in ("KAFKA_BOOTSTRAP",)},
-        "TRACKER_TINYBIRD_URL": f"http://localhost:{free_port()}",
-    }
-    work = tmp_path / "elsewhere"
-    work.mkdir()
-    script = (
-        "import sys, tracker.local.dev, tracker.process.main; "
-        "assert 'topics' not in sys.modules and 'tracker.topics' in sys.modules; "
-        f"assert tracker.__file__.startswith({str(installed)!r}); "
-        "import os; os.execv(sys.executable, [sys.executable, '-m', 'tracker', 'dev'])"
-    )
-    log = tmp_path / "dev.log"
-    dev = Child(
-        "dev", [sys.executable, "-c", f"import os; os.chdir({str(work)!r}); {script}"], env=environment, output=log
-    )
-    try:
-        wait_until(
-            lambda: dev.returncode is not None or "ready; Ctrl-C" in log.read_text(), "tracker dev", WAIT_SECONDS
+class Stack:
+    """``tracker dev`` in an empty folder, on ports of its own."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.ports = {name: free_port() for name in PORTS}
+        self.tinybird_url = f"http://localhost:{free_port()}"
+        self.log = directory / "dev.log"
+        self.directory = directory / "elsewhere"
+        self.directory.mkdir()
+        self.environment = {
+            **environment,
+            "TRACKER_CACHE_DIR": str(PROJECT_DIR / ".cache"),
+            "TRACKER_PARTITIONS": "2",
+            "TRACKER_KAFKA_BOOTSTRAP": f"localhost:{free_port()}",
+            "TRACKER_TINYBIRD_URL": self.tinybird_url,
+            **{f"TRACKER_{name}": str(port) for name, port in self.ports.items()},
+        }
+
+    def numbers_an_event(self, python: Path, check: str) -> None:
+        """Start it, unless a check in Python fails there, send an event, and wait until Tinybird has its row."""
+        script = (
+            f"import os, sys; os.chdir({str(self.directory)!r}); {check}; "
+            "os.execv(sys.executable, [sys.executable, '-m', 'tracker', 'dev'])"
         )
-        assert dev.returncode is None, log.read_text()
+        dev = Child("dev", [str(python), "-c", script], env=self.environment, output=self.log)
+        try:
+            ready = "ready; Ctrl-C"
+            wait_until(lambda: dev.returncode is not None or ready in self.log.read_text(), "tracker dev", WAIT_SECONDS)
+            assert dev.returncode is None, self.log.read_text()
+            self._send()
+            wait_until(self._has_a_number, "the event is a row with its number", WAIT_SECONDS)
+            state = f"http://localhost:{self.ports['COLLECT_PORT']}/api/v1/events/session/wheel"
+            with urllib.request.urlopen(state, timeout=10) as answer:
+                assert json.load(answer)["event_count"] == 1
+        finally:
+            dev.stop()
+
+    def _send(self) -> None:
         event = {"session_id": "wheel", "event_type": "click", "page_url": "https://example.com/", "workspace_id": "w1"}
         request = urllib.request.Request(
-            f"http://localhost:{ports['COLLECT_PORT']}/api/v1/events/track",
+            f"http://localhost:{self.ports['COLLECT_PORT']}/api/v1/events/track",
             json.dumps(event).encode(),
             {"Content-Type": "application/json"},
         )
         assert urllib.request.urlopen(request, timeout=10).status == 202
-        url = f"{environment['TRACKER_TINYBIRD_URL']}/v0/sql?q=SELECT+session_event_sequence+FROM+events_v1+FORMAT+JSON"
+
+    def _has_a_number(self) -> bool:
+        url = f"{self.tinybird_url}/v0/sql?q=SELECT+session_event_sequence+FROM+events_v1+FORMAT+JSON"
         query = urllib.request.Request(url, headers={"Authorization": "Bearer local"})
+        return b'"session_event_sequence":1' in urllib.request.urlopen(query, timeout=10).read().replace(b" ", b"")
 
-        def numbered() -> bool:
-            return b'"session_event_sequence":1' in urllib.request.urlopen(query, timeout=10).read().replace(b" ", b"")
 
-        wait_until(numbered, "the event is a row with its number", WAIT_SECONDS)
-    finally:
-        dev.stop()
+def test_from_the_wheel_alone_the_stack_numbers_an_event(installed: Path, tmp_path: Path) -> None:
+    stack = Stack(tmp_path, **{**os.environ, "PYTHONPATH": str(installed)})
+    stack.numbers_an_event(
+        Path(sys.executable),
+        "import tracker.local.dev, tracker.process.main; "
+        "assert 'topics' not in sys.modules and 'tracker.topics' in sys.modules; "
+        f"assert tracker.__file__.startswith({str(installed)!r})",
+    )
+
+
+@pytest.fixture(scope="module")
+def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of a virtual environment with the wheel and what it depends on, and nothing else."""
+    if not os.environ.get("TRACKER_TEST_WHEEL"):
+        pytest.skip("make wheel-check runs this: it fetches all dependencies anew")
+    directory = tmp_path_factory.mktemp("clean")
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    subprocess.run([directory / "bin" / "pip", "install", "-qq", wheel], check=True)
+    return directory / "bin"
+
+
+def test_a_new_user_gets_one_line_for_each_missing_extra(clean: Path, tmp_path: Path) -> None:
+    def said(command: str) -> tuple[int, str]:
+        environment = {"PATH": f"{clean}:/usr/bin:/bin", "HOME": str(tmp_path), "NO_COLOR": "1"}
+        done = subprocess.run(
+            ["tracker", *command.split()],
+            cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    assert re.fullmatch(r"tracker \d+\.\d+\.\d+\n", said("--version")[1])
+    assert said("settings --changed") == (0, "every setting has its default\n")
+    for command, extra in (
+        ("dev", "local"), ("local tinybird", "local"), ("demo --check", "demo"), ("demo", "local"),
+        ("import --name a --dry-run a.parquet", "parquet"),
+    ):  # fmt: skip
+        code, line = said(command)
+        assert (code, line.count("\n")) == (1, 1), f"{command}: {line}"
+        assert f"pip install 'event-tracker[{extra}]'" in line, command
+
+
+def test_a_new_user_has_a_numbered_row_within_minutes(clean: Path, wheel: Path, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    subprocess.run([clean / "pip", "install", "-qq", f"{wheel}[local]"], check=True)
+    stack = Stack(tmp_path, PATH=f"{clean}:{os.environ['PATH']}", HOME=str(tmp_path))
+    stack.numbers_an_event(
+        clean / "python", f"import tracker; assert tracker.__file__.startswith({str(clean.parent)!r})"
+    )
+    print(f"first numbered row {time.monotonic() - begin:.0f} s after the installation began")

