@@ -19,6 +19,8 @@ from tracker.kafka.clients import partition_for_key
 from tracker.sessions.keys import missing_event_id
 from tracker.settings import Settings
 
+#: Where records go that are sent again. Anybody who may write letters could otherwise have us write to any topic.
+FRONT_DOORS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE)
 #: What a record batch needs besides the record, and the headers that are added.
 BATCH_OVERHEAD_BYTES: Final = 1_024
 _ENVELOPES: Final = frozenset({"event", "session", "expire", "flush"})
@@ -52,10 +54,9 @@ def plan(stored: StoredLetter, settings: Settings, source_partitions: int) -> Re
         return Skipped(place, "sent again already")
     if letter.retry_count >= settings.dead_letter_max_retries:
         return Skipped(place, f"tried {letter.attempts} times (TRACKER_DEAD_LETTER_MAX_RETRIES)")
-    front_doors = {topic.name(settings.topic_prefix): topic for topic in (SOURCE, SEQUENCED, SESSIONS, USAGE)}
+    front_doors = {topic.name(settings.topic_prefix): topic for topic in FRONT_DOORS}
     front_door = front_doors.get(letter.source_topic)
     if front_door is None or (front_door is SOURCE) != (letter.stage == "process"):
-        # Anybody who may write letters could otherwise have us write to any topic.
         return Skipped(place, f"{letter.source_topic} takes no records from here")
     if letter.cut:
         whole = f"{letter.source_topic}-{letter.source_partition} offset {letter.source_offset}"

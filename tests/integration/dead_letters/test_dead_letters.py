@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from tests.sessions_log import Record
 from tests.source_log import event_value, read_all
-from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE, Topic
-from topics.dead_letter import DeadLetter, RetryMark, dead_letter
+from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE, USAGE, Topic
+from topics.dead_letter import DeadLetter, RetryMark, Stage, dead_letter
 from topics.headers import RETRY_COUNT, RETRY_MARK, RETRY_OF, Headers
 from tracker.cli.app import app
 from tracker.clock import new_id
@@ -164,11 +164,12 @@ def test_a_run_that_is_not_confirmed_sends_nothing(settings: Settings):
     assert sent(settings, SOURCE) == []
 
 
-def test_a_row_of_the_sink_goes_back_into_its_own_topic_byte_for_byte(settings: Settings):
+@pytest.mark.parametrize("topic", [SEQUENCED, USAGE], ids=lambda topic: topic.suffix)
+def test_a_row_of_the_sink_goes_back_into_its_own_topic_byte_for_byte(settings: Settings, topic: Topic):
     row, position = b'{"id": "r1",  "x": 1.0}', ("source-offset", b"7")
-    put(settings, letter(settings, 3, b"visitor", row, stage="sink", topic=SEQUENCED, headers=[position]))
+    put(settings, letter(settings, 3, b"visitor", row, stage="sink", topic=topic, headers=[position]))
     invoke(settings, "retry", "--yes")
-    ((partition, key, value, headers),) = sent(settings, SEQUENCED)
+    ((partition, key, value, headers),) = sent(settings, topic)
     assert (partition, key, value, headers["source-offset"]) == (1, b"visitor", row, b"7")
     assert sent(settings, SOURCE) == []
 
@@ -191,21 +192,24 @@ def test_a_forged_letter_can_not_write_into_other_topics(settings: Settings):
     assert len(sent(settings, SEQUENCED)) == 0
 
 
+@pytest.mark.parametrize(("front_door", "stage"), [(SOURCE, "process"), (USAGE, "sink")])
 @pytest.mark.parametrize("was_sent", [True, False])
-def test_after_a_kill_between_begun_and_done_the_log_says_what_was_sent(settings: Settings, was_sent: bool):
-    put(settings, letter(settings, 7, b"visitor", BAD))
-    target = partition_for_key(b"visitor", 2)
-    topic = SOURCE.name(settings.topic_prefix)
-    write(settings, SOURCE, target, [(b"before", [])])
+def test_after_a_kill_between_begun_and_done_the_log_says_what_was_sent(
+    settings: Settings, was_sent: bool, front_door: Topic, stage: Stage
+):
+    put(settings, letter(settings, 7, b"visitor", BAD, stage=stage, topic=front_door))
+    target = partition_for_key(b"visitor", 2) if front_door is SOURCE else 1
+    topic = front_door.name(settings.topic_prefix)
+    write(settings, front_door, target, [(b"before", [])])
     mark = RetryMark(letter_offset=0, state="begun", run_id="killed", topic=topic, partition=target, log_end_offset=1)
     write(settings, DEAD_LETTERS, 1, [(mark.model_dump_json().encode(), [(RETRY_MARK, b"1")])])
     if was_sent:
-        write(settings, SOURCE, target, [(b"sent", [(RETRY_OF, b"1:0")])])
+        write(settings, front_door, target, [(b"sent", [(RETRY_OF, b"1:0")])])
     assert listed(settings) == ["1:0"]
 
     output = invoke(settings, "retry", "--yes").output
     assert ("1 had been sent by a run that was interrupted" in output) == was_sent
-    copies = [value for _, _, value, headers in sent(settings, SOURCE) if RETRY_OF in headers]
+    copies = [value for _, _, value, headers in sent(settings, front_door) if RETRY_OF in headers]
     assert len(copies) == 1
     assert listed(settings, "--state", "retried") == ["1:0"]
 

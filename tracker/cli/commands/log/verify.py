@@ -41,7 +41,8 @@ def verify(
         checks = asyncio.run(look(command_settings(), scope))
     except QueryRefused as error:
         needed = (
-            "TRACKER_TINYBIRD_READ_TOKEN (or TRACKER_TINYBIRD_TOKEN) needs DATASOURCE:READ for events_v1 and session_v1"
+            "TRACKER_TINYBIRD_READ_TOKEN (or TRACKER_TINYBIRD_TOKEN) needs DATASOURCE:READ for events_v1, session_v1 "
+            "and, where usage is counted, usage_v1"
         )
         raise ConfigurationError(f"{error}; {needed}") from error
     holds = all(check.holds for check in checks)
