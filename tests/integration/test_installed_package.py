@@ -119,7 +119,7 @@ class Stack:
             wait_until(self._has_a_number, "the event is a row with its number", WAIT_SECONDS)
             state = f"http://localhost:{self.ports['COLLECT_PORT']}/api/v1/events/session/wheel"
             with urllib.request.urlopen(state, timeout=10) as answer:
-                assert json.load(answer)["event_count"] == 1
+                assert json.load(answer)["event_sequence"] == 1
         finally:
             dev.stop()
 

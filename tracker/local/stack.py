@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from pydantic import SecretStr
@@ -44,10 +45,15 @@ async def running_stack(settings: Settings, *, write_line: LineWriter, say: Say)
     """Start the missing parts, yield once everything is ready, then stop the started parts.
 
     Raises:
+        ModuleNotFoundError: the local Tinybird is not installed, and none answers.
         ConfigurationError: a port is taken, or an address that should answer does not.
         ChildExited: a process ended while it was being waited for.
         RetryableError: something did not become ready in time.
     """
+    address = urlsplit(settings.tinybird_url)
+    # Known before anything starts: else a Kafka would be started and stopped again to say it.
+    if find_spec("chdb") is None and _is_local(address) and not await _listens(address.netloc):
+        raise ModuleNotFoundError("the local Tinybird needs chdb", name="chdb")
     require_free_port(settings.collect_port, "TRACKER_COLLECT_PORT")
     require_free_port(settings.collect_metrics_port, "TRACKER_COLLECT_METRICS_PORT")
     require_free_port(settings.process_port, "TRACKER_PROCESS_PORT")
@@ -117,7 +123,7 @@ async def _provide_kafka(settings: Settings, supervisor: Supervisor, say: Say) -
 async def _provide_tinybird(settings: Settings, supervisor: Supervisor, http: aiohttp.ClientSession, say: Say) -> None:
     url = settings.tinybird_url
     address = urlsplit(url)
-    if address.hostname not in {"localhost", "127.0.0.1"}:
+    if not _is_local(address):
         say(f"tinybird: using {url}")
         return
     if await _listens(address.netloc):
@@ -145,6 +151,10 @@ async def wait_until(what: str, timeout_seconds: float, holds: Callable[[], Awai
 
 def _command(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tracker", *arguments)
+
+
+def _is_local(address: SplitResult) -> bool:
+    return address.hostname in {"localhost", "127.0.0.1"}
 
 
 async def _listens(bootstrap: str) -> bool:

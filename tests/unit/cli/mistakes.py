@@ -227,6 +227,13 @@ MISTAKES = (
         without=("honcho.colour",),
     ),
     Mistake(
+        "the demo without its extra",
+        "demo",
+        "chdb is not installed: pip install 'event-tracker[local]'",
+        {"TRACKER_TINYBIRD_URL": "http://localhost:{free}"},
+        without=("chdb",),
+    ),
+    Mistake(
         "the demo's check without its extra",
         "demo --check",
         "playwright is not installed: pip install 'event-tracker[demo]'",
