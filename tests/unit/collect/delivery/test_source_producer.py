@@ -215,7 +215,8 @@ async def test_the_metrics_say_that_the_spill_is_drained_only_while_it_is(tmp_pa
     async with setup.running(Mode.SPILLING) as producer:
         await safe(producer, record("a"))
         await until(lambda: setup.metrics.spill.draining._value.get() == 1)
-        assert setup.metrics.spill.records._value.get() == 1
+        # A record that is just being written may be counted as queued and as written, for the moment.
+        await until(lambda: setup.metrics.spill.records._value.get() == 1)
         setup.kafka.wake()
         await until(lambda: producer.mode is Mode.DIRECT)
         await until(lambda: setup.metrics.spill.draining._value.get() == 0)
