@@ -86,7 +86,9 @@ class AccessMetrics(_Metrics):
             "quota_warn_events", "Events of a day from which on a workspace is warned", labels=("workspace",)
         )
         self.quota_max_events = self._gauge(
-            "quota_max_events", "Events of a day that a workspace may send, where it is limited", labels=("workspace",)
+            "quota_max_events",
+            "Events of a day that a workspace with a quota may send; +Inf: it is only warned",
+            labels=("workspace",),
         )
         self.quota_read_failures = self._counter(
             "quota_read_failures", "Times that the topic of usage could not be read: meanwhile quotas do not advance"

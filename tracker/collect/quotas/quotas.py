@@ -93,8 +93,8 @@ class Quotas:
     def _show(self, name: str, standing: _Standing) -> None:
         self._metrics.quota_used_events.labels(name).set(standing.used)
         self._metrics.quota_warn_events.labels(name).set(standing.quota.warns_at)
-        if standing.quota.events_per_day is not None:
-            self._metrics.quota_max_events.labels(name).set(standing.quota.events_per_day)
+        limit = standing.quota.events_per_day
+        self._metrics.quota_max_events.labels(name).set(math.inf if limit is None else limit)
 
 
 def day_of(now_ms: int) -> str:

@@ -131,7 +131,7 @@ def test_the_metrics_name_each_workspace_that_has_a_quota() -> None:
     shown = metrics.exposition().decode()
     assert 'tracker_collect_quota_used_events{workspace="shop"} 0.0' in shown
     assert 'tracker_collect_quota_used_events{workspace="lab"} 7.0' in shown
-    assert 'tracker_collect_quota_max_events{workspace="lab"}' not in shown
+    assert 'tracker_collect_quota_max_events{workspace="lab"} +Inf' in shown
 
 
 def test_days_are_those_of_utc() -> None:
