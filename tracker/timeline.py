@@ -19,6 +19,7 @@ from tracker.kafka.access import require_access
 from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.kafka.log_reader import LogRange, read_range
 from tracker.kafka.spread import spread_of
+from tracker.observe.internal_token import InternalToken
 from tracker.settings import Settings
 from tracker.tinybird.sql import quoted
 from tracker.tinybird_clients import query_api
@@ -37,17 +38,22 @@ async def live_state(settings: Settings, key: str, workspace_id: str = "") -> Ma
     """Return a session's state from the worker that owns it; without a workspace, of the first that has used the key.
 
     Raises:
+        ConfigurationError: the processor has another secret.
         NotFoundError: no session has this key.
         RetryableError: no processor answers, or the owner is recovering.
     """
     url = URL(f"{settings.processor_url}/session/{quote(key, safe='')}", encoded=True).with_query(
         workspace=workspace_id
     )
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+    client = aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS), headers=InternalToken.of(settings).headers
+    )
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, allow_redirects=False) as answer:
+        async with client as http, http.get(url, allow_redirects=False) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise NotFoundError(f"no session has the key {key!r}; sessions of old: tracker session --tinybird")
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                raise ConfigurationError("the processor has another secret: set its TRACKER_INTERNAL_TOKEN here, too")
             if answer.status != HTTPStatus.OK:
                 raise RetryableError(f"the session's owner can't answer now (status {answer.status}); try again")
             state: Mapping[str, Any] = orjson.loads(await answer.read())

@@ -33,6 +33,7 @@ from tracker.collect.quotas.reader import QuotaReader
 from tracker.collect.reports.pipes import ReportPipes, new_report_session
 from tracker.errors import ConfigurationError
 from tracker.migration.flags import Flags, read_flags
+from tracker.observe.internal_token import InternalToken
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.processes.watched_file import WatchedFile
 from tracker.schemas.watched import watched_schemas
@@ -130,7 +131,7 @@ class Collector:
     def _routes(self, events: EventEndpoints, path: WritePath) -> Routes:
         sessions, writing = self._sessions, path.endpoint
         ending = partial(writing, uses_quota=False)
-        operations = OperationsEndpoints(self._admission, self._readiness, self._live)
+        operations = OperationsEndpoints(self._admission, self._readiness, self._live, InternalToken.of(self._settings))
         fixed = (
             Route(TRACK, {"POST": writing(events.track)}),
             Route(SESSION, {"POST": writing(sessions.open_session)}),

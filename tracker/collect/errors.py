@@ -28,6 +28,7 @@ ErrorCode = Literal[
     "overloaded",  # more requests or connections than this collector handles at once
     "processor_unavailable",  # the session's owner can't answer now
     "tinybird_unavailable",  # the reports can't be read from Tinybird now
+    "not_ready",  # events can't be accepted now; operators are told why
     "unhealthy",  # a background task of the collector fails again and again
 ]
 
@@ -54,6 +55,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     "overloaded": 503,
     "processor_unavailable": 503,
     "tinybird_unavailable": 503,
+    "not_ready": 503,
     "unhealthy": 503,
 }
 

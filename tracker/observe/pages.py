@@ -3,17 +3,23 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tracker.errors import ConfigurationError
+from tracker.observe.internal_token import InternalToken, check_inner_port, is_local_name
 
 Page = Callable[[], web.Response]
 #: A page that needs the request, such as for a part of its path.
 RequestPage = Callable[[web.Request], Awaitable[web.Response]]
+
+#: An orchestrator asks these without the secret, and is told yes or no.
+PROBES: Final = frozenset({"/healthz", "/readyz"})
 
 log: Final = structlog.get_logger()
 
@@ -24,15 +30,18 @@ async def serving(
     host: str,
     port: int,
     *,
+    token: InternalToken,
     port_setting: str,
     request_pages: Mapping[str, RequestPage] | None = None,
 ) -> AsyncIterator[None]:
-    """Serve pages by their path.
+    """Serve pages by their path, to clients that present the secret; without one, on this machine only.
 
     Raises:
-        ConfigurationError: the port can't be listened on; ``port_setting`` is the setting that moves it.
+        ConfigurationError: other machines reach the address and no secret is set, or the port can't be listened on;
+            ``port_setting`` is the setting that moves it.
     """
-    app = web.Application()
+    check_inner_port(host, port, token)
+    app = web.Application(middlewares=[_guarded(token)])
     for path, page in pages.items():
         app.router.add_get(path, _handler(page))
     for path, request_page in (request_pages or {}).items():
@@ -60,6 +69,29 @@ def cant_listen(host: str, port: int, error: OSError, port_setting: str) -> Conf
     # asyncio's and libuv's own messages repeat the address; the system's reason is enough.
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ConfigurationError(f"can't listen on {host}:{port} ({reason}): set {port_setting} to a free port")
+
+
+def _guarded(token: InternalToken) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token.is_set:
+            is_known = token.is_presented(request.headers.get("Authorization", ""))
+        else:
+            is_known = is_local_name(request.headers.get("Host", ""))
+        if is_known:
+            return await handler(request)
+        if request.path in PROBES:
+            return _yes_or_no(await handler(request))
+        error = {"code": "unauthorized", "message": "send TRACKER_INTERNAL_TOKEN: Authorization: Bearer ..."}
+        return web.json_response({"error": error}, status=401, headers={"WWW-Authenticate": "Bearer"})
+
+    return guard
+
+
+def _yes_or_no(answer: web.StreamResponse) -> web.Response:
+    """Return an answer without its reasons, which may name hosts and topics."""
+    is_well = answer.status == HTTPStatus.OK
+    return web.json_response({"status": "ok" if is_well else "unavailable"}, status=answer.status)
 
 
 def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:

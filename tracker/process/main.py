@@ -14,6 +14,7 @@ from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.kafka import admin
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, new_reader, partition_for_key, until_answered
+from tracker.observe.internal_token import InternalToken
 from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
@@ -63,19 +64,21 @@ async def _traced_main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings, tracing: "Tracing | None") -> None:
-    app, readiness = _app(settings), Readiness()
+    app, readiness, token = _app(settings), Readiness(), InternalToken.of(settings)
     sessions = SessionPages(
         app,
         table_name=TABLE,
         source_topic=SOURCE.name(settings.topic_prefix),
         partitions=settings.partitions,
         rules=settings.session_rules,
+        token=token,
     )
     host, port = settings.process_host, settings.process_port
     async with serving(
         pages_of(readiness),
         host,
         port,
+        token=token,
         port_setting="TRACKER_PROCESS_PORT",
         request_pages={"/session/{id}": sessions.session},
     ):

@@ -17,6 +17,7 @@ from yarl import URL
 from tracker import clock
 from tracker.errors import TrackerError
 from tracker.kafka.clients import partition_for_key
+from tracker.observe.internal_token import InternalToken
 from tracker.process.lease import SessionLease
 from tracker.process.recovery import SessionRecovery
 from tracker.process.session_view import session_view
@@ -46,12 +47,14 @@ class SessionPages:
         source_topic: str,
         partitions: int,
         rules: Rules,
+        token: InternalToken,
     ) -> None:
         self._app = app
         self._table_name = table_name
         self._source_topic = source_topic
         self._partitions = partitions
         self._rules = rules
+        self._token = token
         #: Set once the router knows where keys belong.
         self.routable = asyncio.Event()
         #: Set once the stores exist; until then nobody is answered from one.
@@ -139,7 +142,9 @@ class SessionPages:
         url = base.with_query(asked=asked, workspace=name.workspace_id)
         limit = aiohttp.ClientTimeout(total=PEER_TIMEOUT_SECONDS)
         try:
-            async with self._app.http_client.get(url, timeout=limit, allow_redirects=False) as answer:
+            async with self._app.http_client.get(
+                url, timeout=limit, allow_redirects=False, headers=self._token.headers
+            ) as answer:
                 if answer.status not in (_OK, _NOT_FOUND):
                     return None
                 return web.Response(body=await answer.read(), content_type="application/json", status=answer.status)

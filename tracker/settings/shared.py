@@ -1,8 +1,13 @@
 """Settings that several stages read."""
 
+import re
 from pathlib import Path
+from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+#: Fits into a header, and can't be guessed if it is random.
+_TOKEN: Final = re.compile(r"([!-~]{16,256})?")
 
 
 class SharedSettings(BaseModel):
@@ -11,6 +16,11 @@ class SharedSettings(BaseModel):
     data_dir: Path = Field(default=Path(".data"), description="local state: RocksDB, and the local stack's files")
     schemas_dir: Path | None = Field(
         default=None, description="folder with the schemas of your own event types, NAME/VERSION.json; default: none"
+    )
+    internal_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="secret that the stages show each other, the same for all: 16 to 256 ASCII characters without "
+        "spaces; needed where inner ports listen on other addresses than localhost",
     )
     worker_id: str = Field(
         default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of this worker's data directory"
@@ -43,3 +53,10 @@ class SharedSettings(BaseModel):
         default="info", pattern="^(debug|info|warning|error)$", description="least level that is logged"
     )
     log_json: bool = Field(default=False, description="log as JSON lines instead of for a person")
+
+    @field_validator("internal_token")
+    @classmethod
+    def _fits_into_a_header(cls, token: SecretStr) -> SecretStr:
+        if _TOKEN.fullmatch(token.get_secret_value()) is None:
+            raise ValueError("the secret must have 16 to 256 ASCII characters and no space")
+        return token

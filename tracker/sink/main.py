@@ -17,6 +17,7 @@ from tracker.dead_letters.floods import FloodLimit, Floods
 from tracker.errors import ConfigurationError
 from tracker.kafka.access import wait_for_access
 from tracker.kafka.clients import never_give_up, new_producer, until_answered
+from tracker.observe.internal_token import InternalToken
 from tracker.observe.logs import configure_logging
 from tracker.observe.pages import serving
 from tracker.observe.tracing import tracing_of
@@ -81,7 +82,8 @@ async def _main(settings: Settings, tracing: "Tracing | None") -> None:
 
     host, port = settings.sink_host, settings.sink_port
     pages = pages_of(readiness, lambda: problems_of(health()), lambda: details_of(health()))
-    async with serving(pages, host, port, port_setting="TRACKER_SINK_PORT"), client:
+    token = InternalToken.of(settings)
+    async with serving(pages, host, port, token=token, port_setting="TRACKER_SINK_PORT"), client:
         await _work(settings, app, producer, pipelines, readiness)
     log.info("sink stopped")
 

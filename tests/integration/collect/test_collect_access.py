@@ -187,6 +187,7 @@ async def test_an_address_that_asks_too_much_waits_and_what_it_presents_does_not
 async def test_nothing_is_open_to_the_world_by_accident(collect_settings, tmp_path):
     for changes, word in (
         ({"collect_host": "0.0.0.0"}, "TRACKER_KEYS_FILE"),
+        ({"collect_metrics_host": "0.0.0.0"}, "TRACKER_INTERNAL_TOKEN"),
         ({"keys_file": tmp_path / "missing.toml"}, "missing.toml"),
         ({"trusted_proxies": "10.0.0.0/99"}, "TRACKER_TRUSTED_PROXIES"),
         ({"geo_database": tmp_path / "missing.mmdb"}, "missing.mmdb"),

@@ -79,6 +79,9 @@ async def test_it_starts_without_kafka_and_what_it_accepts_arrives_when_kafka_an
         # It could keep events, but Kafka has never been seen from here: the address may be wrong.
         reason = await collector.until_status("/readyz", 503)
         assert orjson.loads(reason)["error"]["message"]
+        async with collector.http.get("/readyz", headers={"Host": "collect.example"}) as answer:
+            told = (await answer.json())["error"]
+            assert (answer.status, told["code"], told["message"]) == (503, "not_ready", "events can't be accepted now")
         assert await track(collector, "too-early") == 202
 
         await asyncio.to_thread(own_kafka.start)

@@ -117,6 +117,11 @@ MISTAKES = (
         "set TRACKER_KEYS_FILE (docs/collect.md), or TRACKER_COLLECT_OPEN=true",
     ),
     Mistake(
+        "a processor open to other machines without a secret",
+        "process --host 0.0.0.0",
+        "set TRACKER_INTERNAL_TOKEN, the same for all stages (docs/security.md)",
+    ),
+    Mistake(
         "a keys file that is not there", "collect", "can't read the keys file (TRACKER_KEYS_FILE) {dir}/keys.toml", KEYS
     ),
     Mistake(

@@ -25,7 +25,7 @@ UNITS = sorted((PROJECT_DIR / "ops" / "systemd").glob("*.service"))
 #: Everything that can be switched on, and what a deployment must give.
 EVERYTHING = (
     "process.autoscaling.enabled=true,sink.autoscaling.enabled=true,serviceMonitor.enabled=true,"
-    "prometheusRule.enabled=true,dashboard.enabled=true,collect.ingress.enabled=true,keys=x,secrets.tinybird_token=y"
+    "prometheusRule.enabled=true,dashboard.enabled=true,collect.ingress.enabled=true,keys=x,secrets.tinybird_token=y,secrets.internal_token=z"
 )
 VARIABLES = {variable(field) for field in Settings.model_fields}
 #: Written in these files for programs other than ours.

@@ -20,6 +20,7 @@ from tests.simulation.disk import Disk, MemoryDatabase
 from tracker import clock
 from tracker.errors import StateDamagedError
 from tracker.kafka.clients import partition_for_key
+from tracker.observe.internal_token import InternalToken
 from tracker.process import queries
 from tracker.process.lease import SessionLease, read_lifetimes
 from tracker.process.queries import MAX_PEERS_ASKED, SessionPages
@@ -30,6 +31,7 @@ from tracker.table.store import SessionStore
 TOPIC, TABLE = "tracker.events", "sessions"
 PARTITIONS = 4
 KEY = "visitor/1"
+SECRET = "s3cret-of-all-stages"
 NUMBER = partition_for_key(KEY.encode(), PARTITIONS)
 TP = TopicPartition(TOPIC, NUMBER)
 
@@ -57,6 +59,7 @@ class Worker:
         self.stores: dict[int, SessionStore] = {}
         self.lag: int | None = 3
         self.asked: list[tuple[str, str]] = []
+        self.secrets: list[str] = []
         #: Paths that are no page of ours.
         self.strangers: list[str] = []
         self.url = ""
@@ -72,7 +75,14 @@ class Worker:
             conf=SimpleNamespace(canonical_url=self._url),
             http_client=session,
         )
-        self.pages = SessionPages(app, table_name=TABLE, source_topic=TOPIC, partitions=PARTITIONS, rules=Log().rules)
+        self.pages = SessionPages(
+            app,
+            table_name=TABLE,
+            source_topic=TOPIC,
+            partitions=PARTITIONS,
+            rules=Log().rules,
+            token=InternalToken(SECRET),
+        )
         self.pages.recovery = SimpleNamespace(store=self.stores.get, lag_rows={NUMBER: self.lag}.get)  # type: ignore[assignment]
         assert not self.pages.routable.is_set()
         self.pages.routable.set()
@@ -95,6 +105,7 @@ class Worker:
         return str(self.owner)
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
+        self.secrets.append(request.headers.get("Authorization", ""))
         self.asked.append((request.match_info["id"], request.query_string))
         return await self.pages.session(request)
 
@@ -172,6 +183,7 @@ async def test_who_is_not_the_owner_asks_the_owner_and_hands_its_answer_on(worke
     status, found, _ = await worker.get(workspace="w1")
     assert (status, found["from"]) == (200, "owner")
     assert other.asked == [(KEY, "asked=owner&workspace=w1")]
+    assert other.secrets == [f"Bearer {SECRET}"]
 
 
 async def test_the_owners_no_is_handed_on_too(worker, other):

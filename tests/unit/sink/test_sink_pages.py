@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from tracker.errors import ConfigurationError
 from tracker.local.ports import LOOPBACK, free_port
+from tracker.observe.internal_token import InternalToken
 from tracker.observe.pages import serving
 from tracker.sink import metrics  # noqa: F401 - registers what the page shows
 from tracker.sink.health import DatasourceHealth, details_of, problems_of
@@ -29,7 +30,10 @@ def joined(partitions: int) -> Readiness:
 async def pages(readiness: Readiness, *datasources: DatasourceHealth) -> dict[str, tuple[int, str]]:
     port = free_port()
     found = pages_of(readiness, lambda: problems_of(datasources), lambda: details_of(datasources))
-    async with serving(found, LOOPBACK, port, port_setting="PORT"), aiohttp.ClientSession() as http:
+    async with (
+        serving(found, LOOPBACK, port, token=InternalToken(""), port_setting="PORT"),
+        aiohttp.ClientSession() as http,
+    ):
         answers = {}
         for page in ("healthz", "readyz", "metrics"):
             async with http.get(f"http://{LOOPBACK}:{port}/{page}") as answer:
@@ -75,7 +79,8 @@ async def test_metrics_are_prometheuss():
 
 async def test_a_taken_port_names_the_setting():
     port = free_port()
-    async with serving({}, LOOPBACK, port, port_setting="TRACKER_SINK_PORT"):
+    taken = {"token": InternalToken(""), "port_setting": "TRACKER_SINK_PORT"}
+    async with serving({}, LOOPBACK, port, **taken):
         with pytest.raises(ConfigurationError, match=f"{port}.*TRACKER_SINK_PORT"):
-            async with serving({}, LOOPBACK, port, port_setting="TRACKER_SINK_PORT"):
+            async with serving({}, LOOPBACK, port, **taken):
                 pass

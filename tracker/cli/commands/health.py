@@ -37,7 +37,7 @@ def health(
     if drain_seconds is not None:
         left = wait_for_empty_spill(settings, drain_seconds)
         view.drained(left)
-        raise typer.Exit(1 if left else 0)
+        raise typer.Exit(0 if left == 0 else 1)
     page = "/readyz" if ready else "/healthz"
     found = [ask(settings, name, page) for name in ((stage,) if stage else STAGES)]
     if stage is None:

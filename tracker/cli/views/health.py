@@ -24,6 +24,9 @@ class HealthView:
             for reason in one.reasons:
                 typer.echo(f"  {inert(reason)}")
 
-    def drained(self, records_left: int) -> None:
-        """Say whether the spill is empty."""
-        typer.echo(f"the spill still holds {records_left} records" if records_left else "the spill is empty")
+    def drained(self, records_left: int | None) -> None:
+        """Say whether the spill is empty; None: the collector did not say."""
+        if records_left is None:
+            typer.echo("the collector's metrics page does not say what the spill holds (TRACKER_COLLECT_METRICS_PORT)")
+        else:
+            typer.echo(f"the spill still holds {records_left} records" if records_left else "the spill is empty")

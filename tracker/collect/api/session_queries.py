@@ -9,6 +9,7 @@ import orjson
 from yarl import URL
 
 from tracker.collect.errors import RETRY_AFTER_SECONDS, RequestError
+from tracker.observe.internal_token import InternalToken
 from tracker.settings import Settings
 
 #: How long the processor may take, connection included.
@@ -23,6 +24,7 @@ class SessionQueries:
     def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
         self._base = settings.processor_url + "/session/"
         self._http = http
+        self._headers = InternalToken.of(settings).headers
 
     async def state(self, session_id: str, workspace_id: str | None) -> bytes:
         """Return the session's state as the JSON that its owner gave.
@@ -37,7 +39,7 @@ class SessionQueries:
         if workspace_id is not None:
             url = url.with_query(workspace=workspace_id)
         try:
-            async with self._http.get(url, allow_redirects=False) as answer:
+            async with self._http.get(url, allow_redirects=False, headers=self._headers) as answer:
                 body = await answer.read()
                 status, retry_after = answer.status, answer.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -48,6 +50,8 @@ class SessionQueries:
             status = HTTPStatus.NOT_FOUND
         if status == HTTPStatus.NOT_FOUND:
             raise RequestError("unknown_session", "no session has this id")
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise _unavailable("the processor has another TRACKER_INTERNAL_TOKEN than this collector", retry_after)
         raise _unavailable("the session's owner can't answer now", retry_after)
 
 

@@ -1,7 +1,7 @@
-"""Whether the collector may listen on its address."""
+"""Whether the collector may listen on its addresses."""
 
-from tracker.collect.access.local_clients import is_loopback
 from tracker.errors import ConfigurationError
+from tracker.observe.internal_token import InternalToken, check_inner_port, is_loopback
 from tracker.settings import Settings
 
 
@@ -9,8 +9,10 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to be open to the world by accident.
 
     Raises:
-        ConfigurationError: there are no keys, and other machines can reach the address.
+        ConfigurationError: other machines can reach the address and there are no keys, or they can reach the metrics
+            and there is no secret.
     """
+    check_inner_port(settings.collect_metrics_host, settings.collect_metrics_port, InternalToken.of(settings))
     if settings.keys_file is not None or settings.collect_open or is_loopback(settings.collect_host):
         return
     raise ConfigurationError(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from tracker.observe.internal_token import InternalToken
 from tracker.observe.pages import metrics_page, serving
 from tracker.settings import Settings
 
@@ -11,11 +12,12 @@ def serving_metrics(exposition: Callable[[], bytes], settings: Settings) -> Abst
     """Serve the metrics while the block runs.
 
     Raises:
-        ConfigurationError: on entry, if the port can't be listened on.
+        ConfigurationError: on entry, if the port can't be listened on, or must not be without a secret.
     """
     return serving(
         {"/metrics": metrics_page(exposition)},
         settings.collect_metrics_host,
         settings.collect_metrics_port,
+        token=InternalToken.of(settings),
         port_setting="TRACKER_COLLECT_METRICS_PORT",
     )

@@ -145,7 +145,7 @@ def _operations() -> Json:
         "operations",
         "getReadiness",
         "Can events be accepted?",
-        (*_ANYWHERE, "kafka_unavailable", "spill_full", "unhealthy"),
+        (*_ANYWHERE, "not_ready", "kafka_unavailable", "spill_full", "unhealthy"),
     )
     ready["responses"]["200"] = answer("Yes; and where they go.", "Readiness")
     return {"/healthz": {"get": health}, "/readyz": {"get": ready}}

@@ -185,12 +185,15 @@ class SpillState(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Events can be accepted. ``kafka`` is ``ok``, or why they go to disk meanwhile."""
+    """Events can be accepted. ``kafka`` is ``ok``, or why they go to disk meanwhile.
+
+    Operators are told all of it, everybody else the status alone.
+    """
 
     status: Literal["ready"]
-    kafka: str
+    kafka: NotRequired[str]
     migration: NotRequired[str]
-    spill: SpillState
+    spill: NotRequired[SpillState]
 
 
 #: Every shape that the document names.
