@@ -27,9 +27,11 @@ def run_stage(
         typer.Exit: the workers ended with an error.
     """
     from tracker.observe.logs import configure_logging
+    from tracker.processes.directories import keep_files_private
 
     settings = load_settings(**options)
     configure_logging(settings)
+    keep_files_private()
     processes: int = getattr(settings, f"{stage}_processes")
     if not processes:
         run_one(settings)

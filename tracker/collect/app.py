@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from topics.headers import Headers as RecordHeaders
 from tracker.collect.access.admission import Admission
 from tracker.collect.access.client_address import counted_as
-from tracker.collect.access.keys import KeyRing, read_keys
+from tracker.collect.access.keys import KeyRing, everybody_may_read, read_keys
 from tracker.collect.api import responses
 from tracker.collect.api.dispatch import PROBES, Dispatcher
 from tracker.collect.api.events import EventEndpoints
@@ -39,6 +41,8 @@ from tracker.processes.watched_file import WatchedFile
 from tracker.schemas.watched import watched_schemas
 from tracker.settings import Settings
 from tracker.visitors.browser import read_tables
+
+log = structlog.get_logger()
 
 
 class Collector:
@@ -170,8 +174,11 @@ class Collector:
         return file
 
     def _use_keys(self) -> None:
-        if self._keys_file is None:
+        path = self._settings.keys_file
+        if self._keys_file is None or path is None:
             return
+        if everybody_may_read(path):
+            log.warning("every user of this machine may read the keys file: chmod 640", path=str(path))
         self._admission.use_keys(self._keys_file.value)
         self._quotas.use(self._keys_file.value.quotas)
         self.metrics.access.keys.set(len(self._keys_file.value))

@@ -223,6 +223,12 @@ async def test_metrics_count_requests_by_endpoint_and_acked_records(collector):
         assert answer.status == 404
 
 
+async def test_what_it_writes_to_disk_is_for_its_own_user_only(collector):
+    found = list(collector.settings.data_dir.rglob("*"))
+    assert found
+    assert [str(path) for path in found if path.stat().st_mode & 0o077] == []
+
+
 async def test_the_script_and_the_demo_are_served(collector):
     for path, content_type in (("/tracker.js", "text/javascript"), ("/demo", "text/html")):
         async with collector.http.get(path) as answer:

@@ -40,10 +40,12 @@ def collect(
     from tracker.collect.run.process import run
     from tracker.kafka.access import require_access
     from tracker.observe.logs import configure_logging
+    from tracker.processes.directories import keep_files_private
 
     options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}
     settings = load_settings(**options)
     configure_logging(settings)
+    keep_files_private()
     with contextlib.suppress(RetryableError):  # Kafka is away: that is what the spill is for
         asyncio.run(require_access(settings, "collect"))
     if not settings.collect_processes:
@@ -125,10 +127,12 @@ def kafka(port: Port = None, data_dir: DataDir = None) -> None:
     """
     from tracker.local.kafka import run
     from tracker.observe.logs import configure_logging
+    from tracker.processes.directories import keep_files_private
 
     bootstrap = f"localhost:{port}" if port else None
     settings = load_settings(kafka_bootstrap=bootstrap, data_dir=data_dir)
     configure_logging(settings)
+    keep_files_private()
     run(settings)
 
 
@@ -140,8 +144,10 @@ def tinybird(port: Port = None, data_dir: DataDir = None) -> None:
     """
     from tracker.local.tinybird.main import run
     from tracker.observe.logs import configure_logging
+    from tracker.processes.directories import keep_files_private
 
     url = f"http://localhost:{port}" if port else None
     settings = load_settings(tinybird_url=url, data_dir=data_dir)
     configure_logging(settings)
+    keep_files_private()
     run(settings)

@@ -7,6 +7,7 @@ the time of a look-up tells an attacker nothing: the hash of a guess can't be ch
 import hashlib
 import hmac
 import re
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +189,14 @@ def read_keys(path: Path) -> KeyRing:
     """
     file = read_config(path, KeysFile, what="keys file (TRACKER_KEYS_FILE)", max_bytes=MAX_KEYS_FILE_BYTES)
     return KeyRing(file)
+
+
+def everybody_may_read(path: Path) -> bool:
+    """Return whether every user of this machine may read or change a file. False if it is not there."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False
 
 
 def _find(keys: Mapping[bytes, _K], presented: str) -> _K | None:

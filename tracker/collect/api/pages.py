@@ -1,7 +1,9 @@
 """What the collector serves that never changes: the script, the pages and the description of the API."""
 
+import base64
 import gzip
 import hashlib
+import re
 from importlib.resources.abc import Traversable
 from typing import Final
 
@@ -24,11 +26,27 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 #: Pages of any origin may load it: by an integrity hash, as a module, and under a cross-origin embedder policy.
 FOR_ANY_PAGE: Final = (("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin"))
 ETAG_CHARS: Final = 32
+HTML: Final = "text/html"
+
+_INLINE_SCRIPT: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def static(name: str, content_type: str) -> Handler:
     """Return an endpoint for one of the package's own files, read once."""
-    return unchanging(STATIC.joinpath(name).read_bytes(), f"{content_type}; charset=utf-8")
+    body = STATIC.joinpath(name).read_bytes()
+    more = guards_of(body) if content_type == HTML else ()
+    return unchanging(body, f"{content_type}; charset=utf-8", more=more)
+
+
+def guards_of(page: bytes) -> Headers:
+    """Return headers that keep a page from running other scripts than its own, and from being shown in a frame."""
+    hashes = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page))
+    scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
+    policy = (
+        f"default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+    return (("Content-Security-Policy", policy), ("X-Frame-Options", "DENY"))
 
 
 def script_routes(directory: Traversable = STATIC) -> list[Route]:

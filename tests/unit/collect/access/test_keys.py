@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, read_keys
+from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, everybody_may_read, read_keys
 from tracker.errors import ConfigurationError
 
 SECRET = "a-key-of-some-length"
@@ -18,6 +18,15 @@ def test_a_key_in_clear_is_replaced_by_its_hash_at_once():
     key = write_key()
     assert key.key_sha256 == digest(SECRET).hex()
     assert SECRET not in repr(key)
+
+
+@pytest.mark.parametrize(("mode", "found"), [(0o600, False), (0o640, False), (0o644, True), (0o602, True)])
+def test_a_keys_file_that_everybody_may_read_is_noticed(tmp_path, mode, found):
+    path = tmp_path / "keys.json"
+    path.touch()
+    path.chmod(mode)
+    assert everybody_may_read(path) is found
+    assert everybody_may_read(tmp_path / "missing.json") is False
 
 
 def test_a_presented_key_finds_its_own_kind_only():

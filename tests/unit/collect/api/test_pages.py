@@ -1,11 +1,13 @@
 """What never changes is packed once, and not sent again to who has it."""
 
+import base64
 import gzip
+import hashlib
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tracker.collect.api.pages import unchanging
+from tracker.collect.api.pages import guards_of, static, unchanging
 from tracker.collect.http.messages import Request, Response, render
 
 BODY = b"let there = 'be light';" * 100
@@ -58,3 +60,23 @@ def test_who_has_it_is_sent_nothing(endpoint, accepted):
 
 def test_another_content_has_another_mark(endpoint):
     assert header(ask(endpoint), "ETag") != header(ask(unchanging(BODY + b" ", "text/javascript")), "ETag")
+
+
+@pytest.mark.parametrize("name", ["demo.html", "docs.html", "live.html", "reports.html"])
+def test_a_page_runs_its_own_scripts_only_and_is_shown_in_no_frame(name):
+    answer = ask(static(name, "text/html"))
+    policy = header(answer, "Content-Security-Policy") or ""
+    assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy.split("; "))
+    assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0]
+    assert header(answer, "X-Frame-Options") == "DENY"
+    assert header(answer, "X-Content-Type-Options") == "nosniff"
+
+
+def test_a_page_names_each_of_its_inline_scripts_by_its_hash():
+    (_, policy), _ = guards_of(b"<script>one()</script><p></p><script>two\n()</script><script src='/x'></script>")
+    one, two = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in (b"one()", b"two\n()"))
+    assert f"script-src 'self' 'sha256-{one}' 'sha256-{two}'; " in policy
+
+
+def test_a_script_has_no_policy_of_a_page():
+    assert header(ask(static("reports.js", "text/javascript")), "Content-Security-Policy") is None
