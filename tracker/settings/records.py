@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 
 
 class RecordSettings(BaseModel):
@@ -29,6 +29,20 @@ class RecordSettings(BaseModel):
     )
     ip_policy: Literal["keep", "truncate", "drop"] = Field(
         default="truncate", description="what is stored of the visitor's address"
+    )
+    url_parameters_dropped: str = Field(
+        default="", description="parameters that are left out of all addresses, comma separated, such as: email,phone"
+    )
+    url_parameters_hashed: str = Field(
+        default="", description="parameters of addresses whose values are replaced by keyed hashes, comma separated"
+    )
+    email_policy: Literal["keep", "hash", "remove"] = Field(
+        default="keep", description="what becomes of e-mail addresses in addresses of pages, metadata and other values"
+    )
+    personal_data_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="secret of the hashes, the same for all collectors: 16 characters or more; without it nobody can "
+        "compare a hash with a guess",
     )
     geo_country_header: str = Field(default="", description="a trusted proxy's header with the country's two letters")
     geo_region_header: str = Field(default="", description="a trusted proxy's header with the region")

@@ -25,6 +25,7 @@ from tracker.collect.quotas.quotas import Quotas
 from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_time import TimeLimits
 from tracker.collect.records.json_body import decode_body
+from tracker.collect.records.personal_data import new_personal_data
 from tracker.collect.records.source_records import EncodedRecord, take_sent_at
 from tracker.settings import Settings
 from tracker.visitors.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
@@ -59,7 +60,7 @@ class WritePath:
         """Share the collector's parts; ``record_headers`` returns the headers of the current request's records.
 
         Raises:
-            ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS is not valid.
+            ConfigurationError: one of the settings about records is not valid.
         """
         self._settings = settings
         self._admission = admission
@@ -197,8 +198,14 @@ def record_rules(settings: Settings, schemas: Schemas) -> RecordRules:
     """Return what the settings say about records.
 
     Raises:
-        ConfigurationError: TRACKER_CAMPAIGN_PARAMETERS is not valid.
+        ConfigurationError: one of the settings about records is not valid.
     """
     pages = new_page_reader(settings.campaign_parameters)
     limits = TimeLimits(settings.collect_max_event_age_seconds, settings.collect_max_event_ahead_seconds)
-    return RecordRules(settings.session_timeout_seconds, schemas, limits, pages)
+    personal_data = new_personal_data(
+        settings.url_parameters_dropped,
+        settings.url_parameters_hashed,
+        settings.email_policy,
+        settings.personal_data_secret.get_secret_value(),
+    )
+    return RecordRules(settings.session_timeout_seconds, schemas, limits, pages, personal_data)

@@ -8,6 +8,7 @@ import msgspec
 
 from topics.schemas import NO_SCHEMAS, Schemas
 from tracker.collect.records.event_time import TimeLimits
+from tracker.collect.records.personal_data import PersonalData
 from tracker.visitors.page import PageReader
 
 #: The range that the API allows for a session's inactivity gap; a default outside of it extends the range.
@@ -22,6 +23,8 @@ class RecordRules(NamedTuple):
     schemas: Schemas = NO_SCHEMAS
     time_limits: TimeLimits = TimeLimits()
     page_reader: PageReader = PageReader()
+    #: None: nothing is taken out of events.
+    personal_data: PersonalData | None = None
 
     @property
     def timeout_range_seconds(self) -> tuple[int, int]:

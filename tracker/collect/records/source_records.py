@@ -62,6 +62,8 @@ def session_record(fields: dict[str, Any], context: RecordContext) -> EncodedRec
     ``page_url`` and ``referrer_url`` may say where the visitor has landed. Without them the record has no visitor: a
     session keeps the first visitor that it is told, and its first event knows the page.
     """
+    if context.rules.personal_data is not None:
+        context.rules.personal_data.clean(fields)
     page_url, referrer_url = fields.pop("page_url", None), fields.pop("referrer_url", None)
     if not page_url:
         context = msgspec.structs.replace(context, browser=None)
@@ -92,6 +94,8 @@ def unchecked_event(fields: Any, context: RecordContext) -> EncodedRecord:
     """
     if not isinstance(fields, dict):
         raise RequestError("invalid", "this is not a valid event", reasons=["event: must be a JSON object"])
+    if context.rules.personal_data is not None:
+        context.rules.personal_data.clean(fields)
     if fields.get("metadata").__class__ is dict:
         fields["metadata"] = _metadata_text(fields["metadata"])
     if "schema" in fields:
