@@ -154,6 +154,7 @@ lock: setup ## pin the dependencies anew; the files name no index
 	$(PIP_COMPILE) --extra dev --extra local --extra demo --extra parquet --extra tracing -o requirements.lock pyproject.toml
 	$(PIP_COMPILE) --constraint requirements.lock --extra parquet --extra tracing -o requirements-runtime.lock pyproject.toml
 	$(PIP_COMPILE) --constraint requirements.lock --extra parquet --extra tracing --extra local -o requirements-local.lock pyproject.toml
+	$(PIP_COMPILE) -o requirements-audit.lock requirements-audit.in
 
 .PHONY: image
 image: setup ## build the container image, with docker or buildah; both targets, a bill of materials beside it
@@ -170,6 +171,10 @@ wheel-check: setup java ## install the wheel into an empty environment and run t
 .PHONY: sbom
 sbom: setup ## list the image's dependencies with their licences, CycloneDX: dist/sbom.json, dist/licences.txt
 	@scripts/make-sbom
+
+.PHONY: audit
+audit: setup ## ask the advisory databases about every pinned dependency; says so where they can't be asked
+	$(BIN)/python -m tests.audit
 
 .PHONY: clean
 clean: ## remove what was installed, cached and stored here (.venv, .cache, .data)
