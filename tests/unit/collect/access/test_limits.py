@@ -1,10 +1,12 @@
 """Limits by address, key and session: the honest keep their part, whatever others send."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tracker.collect.access import limits
 from tracker.collect.access.keys import WriteKey
 from tracker.collect.access.limits import Account, Limits
 from tracker.collect.access.recent_sessions import RecentSessions
@@ -12,6 +14,12 @@ from tracker.collect.errors import RequestError
 from tracker.settings import Settings
 
 BURST = 5
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, no test takes a moment: buckets are filled again as time passes."""
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
 
 
 def key(name: str = "page", **changes: Any) -> WriteKey:
