@@ -36,6 +36,7 @@ OWNER, OTHER = "w1", "w2"
 OPERATIONS = ("track", "session", "expire", "flush", "pixel", "same event")
 #: Over HTTP a key always names its workspace, so only Kafka has records that name none.
 ACTORS = [("http", OWNER), ("http", OTHER), ("kafka", OWNER), ("kafka", OTHER), ("kafka", "")]
+INTERNAL_TOKEN = "secret-of-all-stages-of-this-test"
 CONTEXT = {"user_id": "alice", "campaign_id": "spring", "attribution_id": "secret-attribution"}
 
 
@@ -78,6 +79,7 @@ class Tenants:
         )
         keys.chmod(0o600)
         self.port, process_port = free_port(), free_port()
+        self.process_url = f"http://{LOOPBACK}:{process_port}"
         self.settings = Settings(kafka_bootstrap=broker.bootstrap, topic_prefix=f"tenants-{self.port}.", partitions=2)
         self.environment = {
             "TRACKER_KAFKA_BOOTSTRAP": broker.bootstrap,
@@ -86,7 +88,11 @@ class Tenants:
             "TRACKER_KEYS_FILE": str(keys),
             "TRACKER_COLLECT_PORT": str(self.port),
             "TRACKER_PROCESS_PORT": str(process_port),
-            "TRACKER_PROCESS_URL": f"http://{LOOPBACK}:{process_port}",
+            "TRACKER_PROCESS_URL": self.process_url,
+            # As on several machines: other machines reach the processor, and only who has the secret is answered.
+            "TRACKER_PROCESS_HOST": "0.0.0.0",
+            "TRACKER_PROCESS_ADVERTISED_HOST": LOOPBACK,
+            "TRACKER_INTERNAL_TOKEN": INTERNAL_TOKEN,
             "TRACKER_TINYBIRD_URL": tinybird.url,
             "TRACKER_TINYBIRD_TOKEN": tinybird.token,
             "TRACKER_GROUP_COMMIT_INTERVAL_MS": "200",
@@ -107,9 +113,13 @@ class Tenants:
     def ask(self, path: str, reader: str) -> tuple[int, dict[str, Any]]:
         return asyncio.run(self._ask(path, {"Authorization": f"Bearer {self.read[reader]}"}))
 
+    def ask_the_processor(self, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        return asyncio.run(self._ask(self.process_url + path, headers))
+
     async def _ask(self, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        url = path if path.startswith("http") else self._url(path)
         try:
-            async with aiohttp.ClientSession() as http, http.get(self._url(path), headers=headers) as answer:
+            async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
                 return answer.status, await answer.json(content_type=None)
         except aiohttp.ClientError:
             return 0, {}
@@ -261,6 +271,16 @@ def test_a_read_key_is_shown_the_session_of_its_workspace(tenants: Tenants, case
         assert state["user_id"] in ("", "mallory")
     else:
         assert (status, state["error"]["code"]) == (404, "unknown_session")
+
+
+def test_a_processor_shows_a_session_to_who_has_the_secret_only(tenants: Tenants) -> None:
+    path = f"/session/{CASES[0].key}"
+    status, state = tenants.ask_the_processor(path, {"Authorization": f"Bearer {INTERNAL_TOKEN}"})
+    assert (status, state["campaign_id"]) == (200, "spring")
+    for headers in ({}, {"Authorization": f"Bearer {tenants.read[OWNER]}"}):
+        status, state = tenants.ask_the_processor(path, headers)
+        assert (status, state["error"]["code"]) == (401, "unauthorized")
+        assert tenants.ask_the_processor("/readyz", headers) == (200, {"status": "ok"})
 
 
 @each_case
