@@ -224,8 +224,8 @@ async def test_metrics_count_requests_by_endpoint_and_acked_records(collector):
 
 
 async def test_what_it_writes_to_disk_is_for_its_own_user_only(collector):
-    found = list(collector.settings.data_dir.rglob("*"))
-    assert found
+    found = [path for path in collector.settings.data_dir.rglob("*") if path != collector.log_file]
+    assert collector.settings.data_dir / "collect" in found
     assert [str(path) for path in found if path.stat().st_mode & 0o077] == []
 
 
