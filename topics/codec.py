@@ -13,7 +13,7 @@ from topics.session import SessionRecord, SessionRow
 from topics.system.control import ExpireRecord, FlushRecord, TickRecord
 from topics.system.usage import UsageRow
 
-#: Everything that may stand in the source topic, told apart by ``type``.
+#: Every record that the source topic may have, told apart by ``type``.
 SourceRecord = Annotated[
     EventRecord | SessionRecord | ExpireRecord | FlushRecord | TickRecord, Field(discriminator="type")
 ]
@@ -29,7 +29,7 @@ MAX_DETAIL_CHARS: Final = 1_000
 source_adapter: Final[TypeAdapter[SourceRecord]] = TypeAdapter(SourceRecord)
 #: An own event is a record of the same type that names its schema.
 _own_event_adapter: Final[TypeAdapter[OwnEventRecord]] = TypeAdapter(OwnEventRecord)
-#: Whatever names a schema has this in its bytes.
+#: A record that names a schema has this in its bytes.
 SCHEMA_NAME: Final = b'"schema"'
 _JSON_OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 

@@ -48,7 +48,7 @@ KEPT_PART_BYTES: Final = 65_536
 #: And its first headers, with the first characters of each name and value.
 KEPT_HEADERS: Final = 100
 KEPT_HEADER_CHARS: Final = 256
-#: What JSON makes at most of one character of a header's name.
+#: The most bytes that JSON makes of one character of a header's name.
 MAX_ESCAPED_BYTES: Final = 6
 _CUT: Final = re.compile(rb"([a-z ]{1,20}):([0-9]{1,12}):([0-9a-f]{64})")
 _MAX_EPOCH_MS: Final = 4_102_444_800_000  # the year 2100

@@ -47,7 +47,7 @@ UNDECODABLE: Final = "undecodable"
 #: On such a record: a part that is not whole, as ``part:size in bytes:SHA-256 of the whole part``.
 CUT: Final = "cut"
 
-#: In place of a record that an operator has decided to skip: why (``topics.system.history``). Readers put it there.
+#: On the placeholder of a record that an operator skips: the reason (``topics.system.history``). Readers put it there.
 SKIPPED: Final = "skipped"
 
 #: Set by producers that want to be told apart in dead letters.

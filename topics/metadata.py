@@ -31,7 +31,7 @@ def canonical(value: Mapping[str, Any], default: Callable[[Any], Any] | None = N
     """Return an object as its canonical JSON: keys sorted, no white space, UTF-8. About 1 us for ten keys.
 
     Two objects with the same content have the same text, whatever the order of their keys. Whole numbers of more than
-    64 bits become decimals. ``default`` returns what JSON has in place of a value that it can't write.
+    64 bits become decimals. ``default`` returns the JSON form of a value that JSON can't write.
 
     Raises:
         UnfitObject: it is too deep, too long, has too many keys or a value that JSON can't write.

@@ -23,7 +23,7 @@ MAX_PROPERTIES: Final = 200
 #: Objects and lists inside of each other; the properties themselves are the first.
 MAX_SCHEMA_DEPTH: Final = 4
 
-#: What may stand at each place, by the type that is described there.
+#: The keywords that are allowed in a schema, by the type that it describes.
 _NOTES: Final = frozenset({"title", "description", "examples", "type"})
 _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     "object": _NOTES | {"properties", "required", "additionalProperties"},

@@ -85,10 +85,10 @@ def limits(annotations: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-#: The range of times. msgspec rounds to microseconds what pydantic cuts off: hold times against it exclusively.
+#: The range of times. msgspec rounds to microseconds, pydantic cuts off: compare times exclusively.
 OLDEST: Final[datetime] = limits(get_args(Timestamp)[1:])["ge"]
 END: Final[datetime] = limits(get_args(Timestamp)[1:])["lt"]
-#: In place of a time that is not there: it is in its range.
+#: The value of an absent time: it lies within the range.
 ANY_TIME: Final[datetime] = OLDEST + timedelta(days=1)
 
 

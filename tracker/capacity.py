@@ -19,7 +19,7 @@ FULL_BATCH_EVENTS: Final = 50
 #: Bytes of an event: its record in the source topic, its numbered record, and its row as NDJSON.
 SOURCE_RECORD_BYTES: Final = 450
 ROW_BYTES: Final = 600
-#: Session rows that a session leaves: opened, closed, and what changed between.
+#: Session rows that a session leaves: one when it opens, one when it closes, and those of changes in between.
 SESSION_ROWS: Final = 2.5
 SESSION_ROW_BYTES: Final = 900
 CHANGELOG_RECORD_BYTES: Final = 416

@@ -1,4 +1,4 @@
-"""The three kinds of error. Every class of ours is one of them, and its kind says what its catcher may do.
+"""The three kinds of error. Every class of ours is one of them, and its kind says how to handle it.
 
 *Retry* (``RetryableError``): the same may work later. *Reject* (``RejectedError``): the same is refused again, so the
 one who asked has to change it: a record becomes a dead letter (``topics.codec.RejectedRecord``), a request a 4xx, a

@@ -14,7 +14,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Local state goes here. \\[TR
 
 
 def load_settings(**overrides: Any) -> "Settings":
-    """Return the settings, with the options that were given (None: not given) in place of the environment's.
+    """Return the settings. Options that were given (not None) override the environment.
 
     Raises:
         ConfigurationError: a variable is no setting.
@@ -26,7 +26,7 @@ def load_settings(**overrides: Any) -> "Settings":
 
 
 def command_settings(**overrides: Any) -> "Settings":
-    """Return the settings for a command that a person waits for: our own line says once what goes wrong with Kafka.
+    """Return the settings for a command that a person waits for. Kafka's client is silent: we report errors once.
 
     Raises:
         ConfigurationError: a variable is no setting.

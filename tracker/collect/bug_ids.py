@@ -1,6 +1,7 @@
-"""Ids that nobody has chosen: a program has put a missing value, an object or an unfilled template into a text.
+"""Ids that come from a mistake: a program has turned a missing value, an object or an unfilled template into text.
 
-Everything that such an id stands for would become one: all visitors of a page one session, all its users one user.
+Many senders make the same such id, so it would merge them: all visitors of a page into one session, all its users into
+one user.
 """
 
 from typing import Any, Final

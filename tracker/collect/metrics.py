@@ -20,7 +20,7 @@ class _Metrics:
         return Counter(f"tracker_collect_{name}", text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, mode: Any = "livemax", labels: tuple[str, ...] = ()) -> Gauge:
-        """Return a gauge. ``mode`` says what several processes on a port show: the highest, lowest or summed value."""
+        """Return a gauge. ``mode`` combines the values of several processes: highest, lowest or sum."""
         return Gauge(f"tracker_collect_{name}", text, labels, multiprocess_mode=mode, registry=self._registry)
 
 

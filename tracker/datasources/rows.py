@@ -50,7 +50,7 @@ def row_decoder(datasource: Datasource) -> msgspec.json.Decoder[Any]:
 
 
 def find_misfit(decoder: msgspec.json.Decoder[Any], row: bytes) -> Misfit | None:
-    """Return what does not fit in a row, or None if it fits."""
+    """Return the first fault of a row, or None if it fits."""
     try:
         decoder.decode(row)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Floods of dead letters: who sends so many records that can't be taken that somebody has to look.
+"""Floods of dead letters: senders of so many bad records that an operator has to look.
 
 A sender is a producer and a workspace, as the letters name them. Its flood raises an alarm but stops nothing: its
 letters are still written, and so are all rows. TRACKER_DEAD_LETTER_STOP makes a stage stop when most records of a
@@ -52,7 +52,7 @@ class FloodLimit:
 
 
 class TooManyDeadLetters(ConfigurationError):  # noqa: N818 - the name describes the log
-    """The operator has to look: whatever changed, most records don't fit it."""
+    """The operator has to look: after some change, most records are rejected."""
 
 
 class Sender(NamedTuple):

@@ -1,6 +1,6 @@
-"""The letters as they lie in their topic: which there are, and what became of each.
+"""The letters in their topic, each with its state: open, begun (a retry is under way) or retried.
 
-The topic is read twice. The first time for what became of the letters (marks come after them, and a stage that was
+The topic is read twice. The first time for the states of the letters (marks come after them, and a stage that was
 killed before its commit sends some twice); the second time for the letters themselves, one after the other, so that a
 million of them need no memory.
 """
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A letter, its place and what became of it."""
+    """A letter, its place and its state."""
 
     place: Place
     letter: DeadLetter
@@ -67,7 +67,7 @@ class Filter:
     state: str = "open"
 
     def takes(self, stored: StoredLetter) -> bool:
-        """Return whether a letter is meant. One that is named by its place is, whatever became of it."""
+        """Return whether a letter is selected. A letter that is named by its place is, in every state."""
         if self.places:
             return stored.place in self.places
         letter = stored.letter
@@ -83,7 +83,7 @@ class Filter:
 
 @dataclass(slots=True)
 class Fates:
-    """What became of the letters, as far as the topic tells."""
+    """The states of the letters, as far as the topic tells."""
 
     ranges: Mapping[int, LogRange]
     done: set[Place] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Fates:
     unreadable: list[Place] = field(default_factory=list)
 
     def state(self, place: Place) -> State:
-        """Return what became of a letter."""
+        """Return the state of a letter."""
         if place in self.done:
             return "retried"
         return "begun" if place in self.begun else "open"
@@ -120,7 +120,7 @@ def read_mark(record: ConsumerRecord) -> RetryMark | None:
 
 
 async def read_fates(settings: Settings, reader: LogReader) -> Fates:
-    """Read what became of all letters that there are now."""
+    """Read the states of all letters that there are now."""
     fates = Fates(await reader.ranges(DEAD_LETTERS))
     seen: set[LetterId] = set()
     name = DEAD_LETTERS.name(settings.topic_prefix)

@@ -67,7 +67,7 @@ class Retry:
     async def settle(self) -> int:
         """Find out which records of an interrupted run were sent, and mark their letters; returns how many.
 
-        The letters whose records are not in the log are as if nobody had begun.
+        Letters whose records are not in the log count as not begun.
         """
         by_log: dict[Log, dict[Place, RetryMark]] = defaultdict(dict)
         for place, mark in self._fates.begun.items():

@@ -56,7 +56,7 @@ class ComparedVisit:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The comparison of each visit, and what does not hold, in the rows and in the reports."""
+    """The comparison of each visit, and the differences found in the rows and in the reports."""
 
     visits: Sequence[ComparedVisit]
     faults: Sequence[str]

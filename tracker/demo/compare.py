@@ -77,7 +77,7 @@ def _compare(place: int, sent: SentEvent | None, row: Mapping[str, Any] | None) 
 
 
 def find_faults(visit: Visit, lines: Iterable[Line], sessions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what does not hold, in words; nothing if the visit arrived as it happened."""
+    """Return the differences, in words; none if the visit arrived as it happened."""
     faults = [f"event {line.place}: {line.verdict}" for line in lines if not line.is_ok]
     types = tuple(event.event_type for event in visit.events)
     if tuple(kind for kind in types if kind != SCROLL) != visit.actions or SCROLL not in types:

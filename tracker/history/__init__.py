@@ -1,1 +1,1 @@
-"""What operators have decided about the source log: written down, and heeded by every fold."""
+"""Operators' decisions about the source log: written to a topic, and applied by every fold."""

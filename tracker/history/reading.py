@@ -19,7 +19,7 @@ Skips = Mapping[int, str]
 
 
 class SkippedRecord(NamedTuple):
-    """Stands for a record that is not read. It lets no time pass."""
+    """The placeholder of a record that is not read. No stream time passes with it."""
 
     offset: int
     headers: Sequence[tuple[str, bytes]]

@@ -1,4 +1,4 @@
-"""Reads a JSON document that is one long array, element by element, in bounded pieces: what APIs answer with."""
+"""Reads a JSON document that is one long array, element by element, in bounded pieces. Many APIs answer so."""
 
 import io
 import json

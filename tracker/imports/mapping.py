@@ -39,7 +39,7 @@ Columns = Annotated[list[str], BeforeValidator(_columns), Field(min_length=1), A
 
 
 class Default(BaseModel):
-    """What a field holds in place of an unknown value."""
+    """The value that replaces a field's unknown values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -11,7 +11,7 @@ DEFAULT_WINDOW_ROWS: Final = 500_000
 
 
 class Placed(NamedTuple):
-    """A mapped row and where it stands; rows of one time keep the order of the files."""
+    """A mapped row and its place; rows of one time keep the order of the files."""
 
     timestamp_ms: int
     file: int

@@ -167,7 +167,7 @@ def _keep_rest(node: _Node, content: Mapping[str, Any], found: dict[int, Any]) -
 
 
 def _left(node: _Node, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what no path has named, to any depth."""
+    """Yield the values that no path has named, at any depth."""
     cases = _cases(node, content)
     for key, value in content.items():
         named = [each.children[key] for each in (node, *cases) if key in each.children]

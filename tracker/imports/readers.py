@@ -16,7 +16,7 @@ import zstandard
 from tracker.errors import ConfigurationError
 from tracker.imports.json_array import begins_array, read_array
 
-#: Stands for standard input among the files.
+#: The name of standard input among the files.
 STDIN: Final = "-"
 #: The longest line that is read; a longer one is rejected in parts.
 LINE_MAX_BYTES: Final = 1_048_576

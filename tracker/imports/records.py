@@ -1,4 +1,4 @@
-"""From files to checked records in the order of their own time; what can't be taken goes to the rejects."""
+"""From files to checked records in the order of their own time; bad rows go to the rejects."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -72,7 +72,7 @@ class _Draft(NamedTuple):
 
 
 def records(what: Import, rejects: Rejects) -> Iterator[Mapped]:
-    """Yield the records of all files in the order of their own time; what can't be taken goes to the rejects.
+    """Yield the records of all files in the order of their own time; bad rows go to the rejects.
 
     Raises:
         ConfigurationError: before the first record, if a column that the mapping needs has not occurred in the rows
@@ -84,7 +84,7 @@ def records(what: Import, rejects: Rejects) -> Iterator[Mapped]:
         reason = f"out of order by {late_seconds:.1f} s; sort the file, or give a larger --window-rows"
         rejects.add(what.files[row.file], row.line, reason, row.record.value.decode())
 
-    # All files are open at once: the window is what waits in all of them, or memory would grow with their number.
+    # All files are open at once. The window counts waiting rows of all, or memory would grow with their number.
     window_rows = max(1, what.window_rows // max(1, len(what.files)))
     streams = [in_order(_of_file(what, number, rejects), window_rows, too_late) for number in range(len(what.files))]
     in_time = merged(streams)
@@ -125,7 +125,7 @@ def _drafts(mapper: RowMapper, row: Row) -> Iterator[_Draft]:
             yield _Draft(row.line, nth, rejected, source)
             continue
         if mapped is not None:
-            # A copy: what orjson gives leaves most of a 4 KB buffer unused for as long as it waits in the window.
+            # A copy: orjson's bytes would keep a buffer of 4 KB, mostly unused, as long as they wait in the window.
             yield _Draft(row.line, nth, mapped._replace(value=bytes(memoryview(mapped.value))), source)
 
 

@@ -39,7 +39,7 @@ class _Use(NamedTuple):
     """What a column is for: the first of its field's columns that holds something counts."""
 
     field: str
-    #: What makes a value of the column one of the field; None: it may need a translation first.
+    #: Converts a value of the column into one of the field; None: it may need a translation first.
     convert: Convert | None
     how: Translation
     #: Its place among several columns; None: it is the only one.

@@ -150,7 +150,7 @@ def _fits_json(value: float) -> bool:
 
 
 def _json_of(value: Any) -> str:
-    """Return what JSON has in place of a value that only other formats have."""
+    """Return the JSON form of a value that only other formats have."""
     return value.hex() if isinstance(value, bytes) else str(value)
 
 

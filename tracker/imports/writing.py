@@ -37,7 +37,7 @@ class Present(NamedTuple):
 
 @dataclass(slots=True)
 class Written:
-    """What came of writing: records that were there, and records that are new."""
+    """The result of writing: records that were there, and records that are new."""
 
     present: int = 0
     new: int = 0
@@ -114,7 +114,7 @@ class LogWriter:
 
 
 async def look_present(reader: AIOKafkaConsumer, topic: str, partitions: int) -> dict[int, Present]:
-    """Return what each partition of an import's log holds already."""
+    """Return the records that each partition of an import's log holds already."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     ends: dict[TopicPartition, int] = await reader.end_offsets(tps)
     return {tp.partition: await _present(reader, tp, ends[tp]) for tp in tps}

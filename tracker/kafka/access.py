@@ -1,4 +1,4 @@
-"""Whether the cluster lets us in, and lets us do what we came for: asked once at the start, and when nothing answers.
+"""Checks that the cluster lets us in and grants our rights: once at the start, and again when nothing answers.
 
 aiokafka reports a wrong password, an untrusted certificate and a broker that is away as one error, and tries again for
 ever; a denied topic shows only once it is used. So we connect ourselves and see, and ask the broker what we may do.

@@ -1,4 +1,4 @@
-"""What each process may do on the cluster, and no more.
+"""The rights that each process needs on the cluster, and no more.
 
 It is the one list behind ``tracker topics acls`` and the check that each process makes at its start.
 """

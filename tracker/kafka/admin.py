@@ -34,7 +34,7 @@ from tracker.settings import Settings
 ANSWER_TIMEOUT_SECONDS: Final = 15.0
 #: A created topic is usable once every partition has a leader, some tens of milliseconds later.
 VISIBLE_TIMEOUT_SECONDS: Final = 30.0
-#: What Kafka says of a group whose members all know their partitions.
+#: Kafka's name for the state of a group whose members all know their partitions.
 STABLE: Final = "Stable"
 POLL_SECONDS: Final = 0.05
 

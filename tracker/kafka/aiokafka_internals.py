@@ -58,7 +58,7 @@ def decode_any_record() -> None:
 
 
 def read_committed(consumer: AIOKafkaConsumer) -> None:
-    """Leave out what transactions have aborted. Call it before the start: Faust reads everything."""
+    """Skip records of aborted transactions. Call it before the start: Faust's default is to read them."""
     consumer._isolation_level = "read_committed"
 
 
@@ -140,7 +140,7 @@ async def take_fetched(
 
 
 def coordinator_of(consumer: AIOKafkaConsumer) -> Any:
-    """Return what speaks with the group's coordinator: only it can tell and change how the membership is."""
+    """Return the object that talks to the group's coordinator: only it can read and change the membership."""
     return consumer._coordinator
 
 
@@ -160,7 +160,7 @@ def when_coordination_ends(coordinator: Any, done: Callable[[Any], None]) -> Non
 
 
 def replace_heartbeat(coordinator: Any, heartbeat: Heartbeat) -> Heartbeat:
-    """Have ``heartbeat`` sent in place of aiokafka's, which is returned: that one leaves the instance id out."""
+    """Replace aiokafka's heartbeat by ``heartbeat`` and return the old one, which leaves the instance id out."""
     replaced: Heartbeat = coordinator._do_heartbeat
     coordinator._do_heartbeat = heartbeat
     return replaced

@@ -29,7 +29,7 @@ RETRY_SECONDS: Final = 1.0
 
 
 def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Return what every client needs to reach the cluster and to be let in.
+    """Return the options that every client needs to reach the cluster and to log in.
 
     Raises:
         ConfigurationError: the settings contradict each other, or a certificate can't be read.

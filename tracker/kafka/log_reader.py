@@ -44,7 +44,7 @@ class Run(NamedTuple):
 async def read_range(
     consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: LogRange, max_records: int = MAX_RECORDS_AT_ONCE
 ) -> AsyncIterator[Run]:
-    """Yield a range run by run; what retention has deleted is passed over. The last run ends where the range does.
+    """Yield a range run by run. Records that retention has deleted are missing. The last run ends where the range does.
 
     Raises:
         RetryableError: the broker gives nothing any more.
@@ -74,7 +74,7 @@ async def _next_run(consumer: AIOKafkaConsumer, tp: TopicPartition, position: in
 
 
 async def whole_range(consumer: AIOKafkaConsumer, tp: TopicPartition) -> LogRange:
-    """Return what a partition holds now."""
+    """Return the range of offsets that a partition has now."""
     begins = await consumer.beginning_offsets([tp])
     ends = await consumer.end_offsets([tp])
     return LogRange(begins[tp], ends[tp])
@@ -114,7 +114,7 @@ class LogReader:
         return self._found[name].partitions
 
     async def ranges(self, topic: Topic) -> Mapping[int, LogRange]:
-        """Return what each partition holds now.
+        """Return the range of offsets that each partition has now.
 
         Raises:
             ConfigurationError: there is no such topic.
@@ -126,7 +126,7 @@ class LogReader:
         return {tp.partition: LogRange(begins[tp], ends[tp]) for tp in partitions}
 
     async def ranges_since(self, topic: Topic, since_ms: int) -> Mapping[int, LogRange]:
-        """Return what each partition holds now from the first record on that is not older than a time.
+        """Return the range of each partition from the first record that is not older than a time to the end.
 
         Args:
             topic: The topic; its own timestamps count.

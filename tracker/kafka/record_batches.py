@@ -29,7 +29,7 @@ async def send_batches(
     """Send records to one partition in order and wait until all are acked. About 1 us a record.
 
     A batch goes only once the one before it is acked, as on the wire: after a batch that is refused nothing is written.
-    The broker itself would take what follows, from a producer that is new to it, and readers would take that for all.
+    The broker would accept later batches, from a producer that is new to it, and readers would miss the refused one.
 
     Returns:
         The base offset and the number of records of each batch.

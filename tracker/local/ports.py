@@ -34,10 +34,10 @@ def local_port(address: str, setting: str) -> int:
 
 
 def require_free_port(port: int, setting: str) -> None:
-    """Make sure that nobody listens on the port.
+    """Make sure that no process listens on the port.
 
     Raises:
-        ConfigurationError: if somebody does; names the port and the setting that changes it.
+        ConfigurationError: a process does; the message names the port and the setting that changes it.
     """
     with socket.socket() as probe:
         # Without it a port that was in use a minute ago still counts as taken.
@@ -51,7 +51,7 @@ def require_free_port(port: int, setting: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago, and not one of the last thousands that were given out.
+    """Return a port that was free a moment ago, and not one of the last thousands that were given out.
 
     Raises:
         RetryableError: none was found.

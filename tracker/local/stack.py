@@ -113,7 +113,7 @@ async def _provide_kafka(settings: Settings, supervisor: Supervisor, say: Say) -
         async with admin.connect(settings, timeout_seconds=PROBE_TIMEOUT_SECONDS):
             say(f"kafka: using the broker that answers at {settings.kafka_bootstrap}")
         return
-    # Raises for an address on another machine: then nobody but the operator can start it.
+    # Raises for an address on another machine: only the operator can start that.
     local_port(settings.kafka_bootstrap, "no Kafka answers at TRACKER_KAFKA_BOOTSTRAP")
     say(f"kafka: starting one at {settings.kafka_bootstrap}")
     await supervisor.start(KAFKA, _command("local", KAFKA))

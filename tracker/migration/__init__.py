@@ -1,1 +1,1 @@
-"""Moving from the queue to the tracker step by step: which session takes which lane, and what both lanes got."""
+"""Moving from the queue to the tracker step by step: the lanes of each session, and a comparison of both lanes."""

@@ -1,4 +1,4 @@
-"""What both lanes got: reads the tracker's and the queue's topic over a time range and compares them."""
+"""Compares both lanes: reads the tracker's and the queue's topic over a time range."""
 
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
@@ -35,7 +35,7 @@ class Seen:
     session_id: str
     workspace_id: str
     event_id: str
-    #: The data without what only one lane has.
+    #: A hash of the fields that both lanes have.
     content: int
     is_inside: bool
 
@@ -47,7 +47,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Side:
-    """What one lane got in the range."""
+    """The records of one lane in the range."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     sessions: set[str] = field(default_factory=set)
@@ -72,7 +72,7 @@ Compares = Callable[[str, str, int], bool]
 
 
 class Comparison:
-    """Takes records of both lanes in any order and finds what only one of them has."""
+    """Takes records of both lanes in any order and finds those that only one of them has."""
 
     def __init__(self, since_ms: int, until_ms: int, compares: Compares) -> None:
         self._since_ms = since_ms
@@ -195,7 +195,7 @@ def _missing(what: What, these: Mapping[tuple[str, str], Seen], others: Containe
 
 
 def _content(data: Mapping[str, Any]) -> int:
-    """Return a hash of what both lanes have of an event: the queue's messages say "" where an event says nothing."""
+    """Return a hash of an event's fields that both lanes have. The queue's messages have "" for absent fields."""
     ours = {"id", "timestamp", "session_id", "session_event_sequence"}
     shared = {name: value for name, value in data.items() if name not in ours and value not in ("", None)}
     return xxh3_64_intdigest(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS))

@@ -1,1 +1,1 @@
-"""What tells an operator how a process does: logs, traces, and pages for probes and Prometheus."""
+"""Shows operators the state of a process: logs, traces, and pages for probes and Prometheus."""

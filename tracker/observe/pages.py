@@ -1,4 +1,4 @@
-"""Pages for those who run a stage, on a listener of their own: what they tell is not for the world."""
+"""Pages for the operators of a stage, on a separate listener, because they are not meant for the public."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -65,7 +65,7 @@ def metrics_page(exposition: Callable[[], bytes]) -> Page:
 
 
 def cant_listen(host: str, port: int, error: OSError, port_setting: str) -> ConfigurationError:
-    """Return the error that says what to do about a port that can't be listened on."""
+    """Return the error for a port that can't be listened on; it says what to do."""
     # asyncio's and libuv's own messages repeat the address; the system's reason is enough.
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ConfigurationError(f"can't listen on {host}:{port} ({reason}): set {port_setting} to a free port")

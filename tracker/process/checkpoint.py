@@ -1,4 +1,4 @@
-"""The checkpoint: what makes a folded chunk count, in the one order that loses and doubles nothing (ARCHITECTURE.md).
+"""The checkpoint: it makes a chunk's results durable, in the one order that loses and doubles none (ARCHITECTURE.md).
 
 1. fold the chunk in memory
 2. send its outputs and its forwarded records, and wait until all are acked
@@ -188,7 +188,7 @@ async def _wait_for_room(lease: SessionLease, error: DiskFullError) -> None:
     lease.waits_for_room = True
     await asyncio.sleep(RETRY_SECONDS)
     if not lease.alive:
-        return  # the store is somebody else's by now, or closed: opened here again, nobody could open it any more
+        return  # another lease has the store by now, or it is closed: opened here, no other could open it
     position = lease.store.position
     with suppress(DiskFullError):
         lease.store.reopen()
@@ -206,7 +206,7 @@ def contiguous_end(position: int, written: list[tuple[int, int]]) -> int | None:
 
 
 def overwritten_rows(store: SessionStore, result: FoldResult) -> Iterator[Row]:
-    """Yield what a stale write stands over in the changelog, so that the last version of a key is its true one again.
+    """Yield the rows that a stale write follows in the changelog: written once more, the true version is the last.
 
     Who reads merges, but compaction keeps the last version only.
     """

@@ -91,7 +91,7 @@ class SessionLease(Lease):
         #: W: the last source offset folded. The next chunk must begin right after it.
         self.watermark = max(watermark, log_start_offset - 1)
         super().__init__(partition, generation, self.watermark + 1)
-        #: Somebody else wrote to the changelog during this lease: rows are merged from then on, not just written.
+        #: Another worker wrote to the changelog during this lease: rows are merged from then on, not just written.
         self.contested = False
         self._log_id = log_id
         self.table = SessionTable(store, cache_max_sessions)

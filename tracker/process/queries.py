@@ -57,7 +57,7 @@ class SessionPages:
         self._token = token
         #: Set once the router knows where keys belong.
         self.routable = asyncio.Event()
-        #: Set once the stores exist; until then nobody is answered from one.
+        #: Set once the stores exist; until then no question is answered from one.
         self.recovery: SessionRecovery | None = None
 
     async def session(self, request: web.Request) -> web.Response:

@@ -1,1 +1,1 @@
-"""Processes and what they hold: starting and watching children, locks, directories, the garbage collector."""
+"""Processes and their resources: starting and watching children, locks, directories, the garbage collector."""

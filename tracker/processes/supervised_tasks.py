@@ -85,7 +85,7 @@ class SupervisedTasks:
         return self.run(name, self._loop(name, run))
 
     def run(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something that ends by itself; whatever error it raises is a bug."""
+        """Run work that ends by itself; any error that it raises is a bug."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -136,6 +136,6 @@ class SupervisedTasks:
 
 
 def _retrieve(failed: "asyncio.Future[None]") -> None:
-    """Mark the error as seen: there may be nobody who waits for it any more."""
+    """Mark the error as retrieved: maybe no task waits for it any more."""
     if not failed.cancelled():
         failed.exception()

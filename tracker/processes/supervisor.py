@@ -21,7 +21,7 @@ LineWriter = Callable[[str, bytes], None]
 
 
 class ChildExited(RetryableError):  # noqa: N818 - it says what happened; whether that is an error, the caller knows
-    """A child ended although nobody had told it to."""
+    """A child ended without a request to stop."""
 
     def __init__(self, name: str, returncode: int, last_lines: Sequence[str]) -> None:
         super().__init__(f"{name} {_describe(returncode)}: everything else is stopped")

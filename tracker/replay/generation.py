@@ -1,4 +1,4 @@
-"""A generation's directory: its plan, the state of each partition, and what came of it."""
+"""A generation's directory: its plan, the state of each partition, and the result."""
 
 import shutil
 from pathlib import Path

@@ -28,7 +28,7 @@ from tracker.table.changes import changed_rows
 from tracker.table.sessions import SessionTable
 from tracker.table.store import Row, SessionStore
 
-#: Records that are folded and checkpointed as one: more than live, because nobody waits for them.
+#: Records that are folded and checkpointed as one: more than live, because no reader waits for them.
 CHUNK_MAX_RECORDS = 5_000
 #: Decoded sessions in memory; the rest are read from RocksDB when they are touched.
 CACHE_MAX_SESSIONS = 200_000
@@ -52,7 +52,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class PartitionReplay:
-    """One partition of a generation, from wherever it stands to its end."""
+    """One partition of a generation, from its last checkpoint to its end."""
 
     plan: PartitionPlan
     topic: str

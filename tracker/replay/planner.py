@@ -24,7 +24,7 @@ BROKERS_APART_MS: Final = 500
 
 
 async def make_plan(settings: Settings, request: Request, reader: AIOKafkaConsumer) -> Plan:
-    """Return the plan of a request as the log stands now.
+    """Return the plan of a request, for the log as it is now.
 
     Raises:
         ConfigurationError: the topic is missing, the range is empty or can't be read, or live spreads keys otherwise.

@@ -34,7 +34,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """What came of a run."""
+    """The result of a run."""
 
     name: str
     records: int
@@ -82,7 +82,7 @@ async def run(
     max_rate: int | None,
     on_progress: OnProgress,
 ) -> Summary:
-    """Fold everything that is left of the plan and return what came of it.
+    """Fold the rest of the plan and return the result.
 
     Raises:
         RetryableError: a worker failed; quotes its last words. The generation can be resumed.

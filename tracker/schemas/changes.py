@@ -17,7 +17,7 @@ class Break(NamedTuple):
 
 
 def breaks(old: Mapping[str, Any], new: Mapping[str, Any], place: tuple[str, ...] = ()) -> Iterator[Break]:
-    """Yield what fits ``old`` and does not fit ``new``. Both are in the subset (``topics.schemas``)."""
+    """Yield each change by which values of ``old`` may not fit ``new``. Both are in the subset (``topics.schemas``)."""
     if old["type"] != new["type"] and (old["type"], new["type"]) != ("integer", "number"):
         yield Break((*place, "type"), f"was {old['type']}, is {new['type']}")
         return

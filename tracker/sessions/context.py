@@ -25,7 +25,7 @@ def _context_of(data: EventFields | SessionFields, workspace_id: str) -> dict[st
 
 
 def first_context(record: Event | Session, workspace_id: str, rules: Rules) -> dict[str, str]:
-    """Return the context of a session that a record of a workspace opens: what it carries, and whose it is."""
+    """Return the first context of a session that a record of a workspace opens: its fields, and the visitor's id."""
     context = _context_of(record.data, workspace_id)
     if record.visitor_id and not rules.keeps_to_layout_2:
         context["visitor_id"] = record.visitor_id

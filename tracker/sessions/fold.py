@@ -159,7 +159,7 @@ class PartitionFold:
             self._result.counts.ticks += 1
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Take note that somebody else has written these rows and pages."""
+        """Drop cached pages of these rows: another worker has written them."""
         self._memory.forget(keys)
 
     def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:

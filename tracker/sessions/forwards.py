@@ -1,6 +1,6 @@
-"""Records that stand in the wrong partition: an upstream partitioner that is not Kafka's own put them there.
+"""Records in the wrong partition: an upstream partitioner that is not Kafka's own put them there.
 
-They are forwarded, not folded. A forward that is sent again, after a crash or by a zombie, stands in the log twice.
+They are forwarded, not folded. A forward that is sent again, after a crash or by a zombie, is in the log twice.
 Workers forward in the order of the partition's offsets, beginning right after the last forward that was surely acked.
 So the first copies arrive in that order, and one number per origin tells a copy from its repetition
 (docs/decisions/0007).

@@ -86,7 +86,7 @@ def offset_of(value: bytes) -> int:
 def wins(challenger_offset: int, holder: bytes | None) -> bool:
     """Return whether a version at this source offset replaces the encoded one that is held: the highest offset wins.
 
-    A woken zombie's writes are stale, but they come last. Last write wins would let them overrule what came after; the
+    A woken zombie's writes are stale, but they come last. "Last write wins" would let them replace newer states; the
     offset that each version carries does not. Merging so is commutative and idempotent: it does not matter who reads a
     stretch of the changelog, how often, or in which pieces. A removal leaves no offset to compare with: there the log's
     order counts, and for the time of the compaction lag the forgotten state that comes before it.

@@ -39,7 +39,7 @@ Verdict = Literal["new", "duplicate", "reused"]
 #: Reads pages by their keys, in order; None for one that is not there.
 ReadPages = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 
-#: Event ids with what came under each: contents and times, one entry after the other.
+#: Event ids with the events that came under each: their contents and times, one entry after the other.
 _Older = dict[bytes, bytes]
 
 
@@ -115,7 +115,7 @@ class EventMemory:
         state.recent, state.pages, state.remembered_ms = b"", None, 0
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Read the pages of these rows anew when they are needed: somebody else has written to the table."""
+        """Read the pages of these rows again when they are needed: another worker has written to the table."""
         for key in keys:
             older = self._older.pop(row_of_page(key) if is_page(key) else key, None)
             if older is not None:
@@ -183,5 +183,5 @@ def to_layout_2(recent: bytes) -> bytes:
 
 
 def from_layout_2(ids: bytes) -> bytes:
-    """Return entries of event ids of which no more is known."""
+    """Return entries of event ids whose contents and times are unknown."""
     return b"".join(ids[at : at + ID_BYTES] + _ANY_REST for at in range(0, len(ids), ID_BYTES))

@@ -1,4 +1,4 @@
-"""What folding records gives: rows and letters to send, and states to write down. Values, no effects."""
+"""The results of the fold: rows and letters to send, and states to store. Values, no effects."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class ChangedPage(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the records; for metrics only."""
+    """How many records had each outcome; for metrics only."""
 
     records: int = 0
     events: int = 0

@@ -1,4 +1,4 @@
-"""States and records into rows: what leaves the fold for ``events_v1``, ``session_v1`` and the dead letters."""
+"""Turns states and records into the fold's output: rows of ``events_v1`` and ``session_v1``, and dead letters."""
 
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast

@@ -165,7 +165,7 @@ class Watermark(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class UsageCount(msgspec.Struct, array_like=True):
-    """What one workspace has sent. ``bytes`` are keys and values of its numbered events and its session records."""
+    """The counts of one workspace. ``bytes`` are keys and values of its numbered events and its session records."""
 
     events: int = 0
     sessions: int = 0

@@ -89,7 +89,7 @@ class Usage:
             count.rejected += 1
 
     def put_out(self) -> None:
-        """Put the counts out, a row a workspace, and begin anew."""
+        """Put the counts out, a row a workspace, and begin again at zero."""
         at, result, partition = self._at, self._result, self._partition
         for nth, (workspace_id, count) in enumerate(sorted(self._counts.items())):
             row: UsageRow = {

@@ -20,7 +20,7 @@ class At:
 class Row:
     """A row of the table: the state, and the last source offset applied to it. None: no state is there.
 
-    The fold changes it in place; what came before this chunk is gone then.
+    The fold changes it in place, so the row from before the chunk is lost.
     """
 
     key: bytes
@@ -40,7 +40,7 @@ Lookup = Callable[[bytes], Row | None]
 
 
 class WorkingTable:
-    """Finds the rows of records, and notes what becomes of them."""
+    """Finds the rows of records, and collects the rows that change."""
 
     __slots__ = ("_at", "_changed", "_has_homes_only", "_lookup")
 
@@ -52,7 +52,7 @@ class WorkingTable:
         self._changed: dict[bytes, Row] = {}
 
     def begin_chunk(self, changed: dict[bytes, Row]) -> None:
-        """Note what changes here."""
+        """Collect the rows that change in this mapping from now on."""
         for row in self._changed.values():
             row.is_changed = False
         self._changed = changed

@@ -1,4 +1,4 @@
-"""What each setting is, from its own declaration: for ``tracker settings``, docs/settings.md and .env.example."""
+"""Describes each setting by its declaration: for ``tracker settings``, docs/settings.md and .env.example."""
 
 import textwrap
 import types

@@ -94,7 +94,7 @@ class ProcessSettings(BaseModel):
 
     @property
     def forward_seal(self) -> ForwardSeal:
-        """What processors seal forwarded records with, and replays know them by."""
+        """The secret by which processors seal forwarded records, and replays recognise them."""
         return ForwardSeal(self.forward_secret.get_secret_value())
 
     @property

@@ -54,5 +54,5 @@ class SinkSettings(BaseModel):
 
     @property
     def tinybird_reader(self) -> SecretStr:
-        """The token of what only reads."""
+        """The token for reading only."""
         return self.tinybird_read_token if self.tinybird_read_token.get_secret_value() else self.tinybird_token

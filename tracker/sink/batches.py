@@ -32,7 +32,7 @@ class Covered(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that go out as one request, and what their confirmation allows to commit, lease by lease."""
+    """Rows that go out as one request, and the offsets that may be committed once they are written, lease by lease."""
 
     rows: list[ConsumerRecord] = field(default_factory=list)
     size_bytes: int = 0

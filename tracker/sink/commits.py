@@ -30,7 +30,7 @@ class Committer:
         self._is_handing_over = False
 
     def add(self, covers: Iterable[Covered]) -> None:
-        """Have these committed, in place of what waits for the same leases."""
+        """Commit these offsets; they replace waiting ones of the same leases."""
         self._waiting |= {covered.lease: covered for covered in covers}
         if self._waiting:
             self._idle.clear()

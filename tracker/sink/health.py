@@ -17,7 +17,7 @@ class DatasourceHealth:
 
 
 def problems_of(datasources: Sequence[DatasourceHealth]) -> list[str]:
-    """Return what keeps rows from being written to Tinybird, for people; empty if nothing does."""
+    """Return the reasons why rows can't be written to Tinybird, for people; empty if they can."""
     return [f"Tinybird fails for {one.name} (TRACKER_TINYBIRD_URL)" for one in datasources if one.circuit == "open"]
 
 

@@ -1,4 +1,4 @@
-"""Each output once: outputs of one partition never go back in source position, so what does has been seen."""
+"""Each output once: source positions of one partition only rise, so an output with a lower one is a repeat."""
 
 import re
 from typing import Final, NamedTuple
@@ -25,7 +25,7 @@ _METADATA: Final = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9a-f]{32}))?"
 
 
 def read_committed(metadata: str) -> Committed:
-    """Read the metadata of a committed offset back; what makes no sense is nothing seen."""
+    """Read the metadata of a committed offset back; unreadable metadata mean that nothing has been seen."""
     found = _METADATA.fullmatch(metadata)
     if found is None:
         return Committed(NOTHING_SEEN)

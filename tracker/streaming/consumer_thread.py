@@ -166,7 +166,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         aiokafka gives none of the records before it either, as long as it is asked for many.
 
         Raises:
-            ConfigurationError: it is, and says what to do.
+            ConfigurationError: it is; the message says what to do.
         """
         if self._careful_fetches:
             damaged = [
@@ -211,7 +211,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
             self.join_again()
 
     async def commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
-        """Commit for the group; False if the partitions are no longer ours, which is nobody's loss."""
+        """Commit for the group; False if the partitions are no longer ours, which does no harm."""
         return await self.call_thread(self._commit_group, offsets)  # type: ignore[no-any-return]
 
     async def _commit_group(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:

@@ -1,4 +1,4 @@
-"""Faust's words for what its own clients need to be let in."""
+"""The login of Faust's own clients, in Faust's words."""
 
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT

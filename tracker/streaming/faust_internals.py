@@ -34,7 +34,7 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
 
 
 class App(faust.App):
-    """An app that makes its own transport and says itself what happens when a part of it crashes."""
+    """An app that makes its own transport, and decides itself what to do when a part of it crashes."""
 
     def new_transport(self) -> driver.Transport:
         """Return the transport: the ``transport`` option takes only an address."""

@@ -1,4 +1,4 @@
-"""Takes what aiokafka has fetched of exactly the partitions and offsets that are wanted. In the consumer's thread."""
+"""Takes fetched records from aiokafka, of exactly the wanted partitions and offsets. In the consumer's thread."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -76,10 +76,10 @@ class Membership:
 
 
 def check_membership(coordinator: Any) -> bool:
-    """Take note of what went wrong in the coordination, and return whether nothing did.
+    """Note an error of the coordination; return whether there was none.
 
-    aiokafka halts the coordination until somebody asks, so it must be asked again and again. Then it would go on
-    without heartbeats if it was these that failed, so it is told to join again, which also starts them anew.
+    aiokafka halts the coordination until its error is asked for, so this must be called again and again. If the
+    heartbeats failed, aiokafka would go on without them, so it is told to join again, which also restarts them.
 
     Raises:
         ConfigurationError: another process runs under our name, or the group may not be used by us.

@@ -20,7 +20,7 @@ class Readiness:
         #: The worker's leases, once it may get any.
         self.leases: LeaseBook | None = None
         self.missing_topics: Sequence[str] = ()
-        #: Tells what else an operator should know of a worker that works.
+        #: Returns further notes for operators about a worker that works.
         self.more_notes: Callable[[], Sequence[str]] = tuple
 
     @property

@@ -28,7 +28,7 @@ Found = Mapping[str, BrokerTopic]
 
 
 class TopicWatch:
-    """Looks at topics. ``check`` raises ConfigurationError at what its stage can't work with."""
+    """Looks at topics. ``check`` raises ConfigurationError if its stage can't work with them."""
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ class ChunkConsumer(faust_internals.Consumer):
                     yield TP(*lease.tp), self._chunk_message(lease, chunk)
         by_partition = {lease.tp: lease for lease in wanting if lease.wants_records}
         wanted = {tp: lease.next_offset for tp, lease in by_partition.items()}
-        # A busy partition that wants more again must not wait for what idle ones don't have.
+        # A busy partition that wants more records must not wait until idle ones get some.
         fetched = await self.thread.fetch(wanted, timeout, self._leases.wait_for_others(wanting))
         for tp, (records, position) in fetched.items():
             lease = by_partition[tp]

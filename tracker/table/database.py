@@ -127,7 +127,7 @@ class RocksDatabase:
         self._marker.unlink(missing_ok=True)
 
     def _explain(self, error: Exception) -> NoReturn:
-        """Say what RocksDB's words mean, and note damage for the next opening, in case this process ends."""
+        """Translate RocksDB's error, and mark damage for the next opening, in case this process ends."""
         if _is_full(error) or _is_closed(error):
             raise DiskFullError(str(error)) from error
         if "corruption" in str(error).lower():

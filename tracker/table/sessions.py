@@ -42,7 +42,7 @@ def find_session(store: SessionStore, name: SessionName) -> FoundSession | None:
 
 
 class SessionTable:
-    """Looks sessions up for the fold. The cache is bounded; what falls out is read from RocksDB again."""
+    """Looks sessions up for the fold. The cache is bounded; evicted sessions are read from RocksDB again."""
 
     def __init__(self, store: SessionStore, cache_max_sessions: int) -> None:
         self.store = store

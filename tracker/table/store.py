@@ -69,7 +69,7 @@ class SessionStore:
         topic_id: str = "",
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        """Open the store of one partition of a cluster; what does not fit to it is forgotten."""
+        """Open the store of one partition of a cluster; a store that does not match them is emptied."""
         self._path = path
         self._open_database = open_database
         self._cluster_id = cluster_id
@@ -95,7 +95,7 @@ class SessionStore:
         return position.next_offset
 
     def _misfit(self, position: Position) -> str | None:
-        """Return why what lies in the store is no part of our changelog as it is now, or None if it is."""
+        """Return why the store's rows are not from our present changelog, or None if they are."""
         if position.layout not in READABLE:
             return f"has another layout ({position.layout})"
         if position.cluster_id != self._cluster_id:
@@ -120,7 +120,7 @@ class SessionStore:
         self.position = 0
 
     def reopen(self) -> None:
-        """Open the database anew: after a full disk, RocksDB takes nothing more until then.
+        """Close the database and open it again: after a full disk, RocksDB refuses all writes until then.
 
         Raises:
             DiskFullError: it is still full.

@@ -1,4 +1,4 @@
-"""What each answer of Tinybird's Events API means. The one place that knows its statuses. Pure.
+"""Maps each answer of Tinybird's Events API to its meaning. The only module that knows its statuses. Pure.
 
 The facts are from Tinybird's public documentation. 200 with wait=true means written; everything else means that the
 rows may not be there, and resending them is always safe because they carry derived ids and collapse.
@@ -29,7 +29,7 @@ _PASSING: Final = frozenset({202, 408, 425, _TOO_MANY_REQUESTS})
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What Tinybird says it did. Quarantined rows were taken, but not into the datasource."""
+    """The outcome that Tinybird reports. Quarantined rows were accepted, but are not in the datasource."""
 
     successful_rows: int
     quarantined_rows: int

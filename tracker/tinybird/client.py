@@ -47,7 +47,7 @@ class InvalidRows(RejectedError):  # noqa: N818 - a verdict on the caller's rows
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of events and of their session: each datasource has its own outcome, or its own error."""
+    """The outcomes of events and of their session: each datasource has its own outcome, or its own error."""
 
     events: Outcome | BaseException
     session: Outcome | BaseException

@@ -38,7 +38,7 @@ class TurnedAway:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of rows that were sent."""
+    """The outcome of rows that were sent."""
 
     written_rows: int = 0
     quarantined_rows: int = 0
@@ -96,7 +96,7 @@ class Delivery:
         self._lookup = lookup
 
     async def send(self, rows: Sequence[bytes]) -> Outcome:
-        """Send rows and return once each is written or turned away; retries what passes, without end.
+        """Send rows and return once each is written or refused. Retries passing errors without end.
 
         Raises:
             ConfigurationError: token or datasource are wrong; says what to fix. Some rows may be written.

@@ -1,4 +1,4 @@
-"""Asking Tinybird what became of rows, where an answer does not say it: by their identity, never by sending again."""
+"""Asks Tinybird whether rows were written, if an answer leaves that open: by their identity, without sending again."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Lookup:
         self._api = api
         self._name = datasource.name
         self._key = _key_columns(datasource)
-        #: What tells rows apart by itself: an event by its id, a session's row by session and version.
+        #: The identity of a row: an event's is its id, that of a session's row is session and version.
         self._identity = self._key if datasource.version_column else self._key[-1:]
         self._decoder: msgspec.json.Decoder[Any] = row_decoder(datasource)
 

@@ -75,7 +75,7 @@ class Pacer:
         return now_seconds - began_seconds
 
     def leave(self) -> None:
-        """Note that a request has ended, whatever came of it."""
+        """Note that a request has ended, with any outcome."""
         self._under_way -= 1
 
     def heed(self, limit: RateLimit) -> None:

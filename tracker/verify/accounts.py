@@ -1,8 +1,8 @@
-"""What became of every source record: a row, a letter, a forward, or a reason why it is neither.
+"""Accounts for every source record: a row, a letter, a forward, or the reason why the record gave nothing.
 
-The source log is read as it stands, and held against the outputs. A record that gave no row must be one of those that
+The source log is read as it is, and compared with the outputs. A record that gave no row must be one of those that
 give none: a duplicate whose first coming is in the log, a passive event, one that was forwarded and has its copy, one
-that was rejected and has its letter. So what the processor skipped in silence shows here, whatever it says itself.
+that was rejected and has its letter. So a record that the processor skipped in silence shows here.
 """
 
 from collections import Counter, defaultdict
@@ -102,7 +102,7 @@ class SourceLog:
 
 
 async def account(log: SourceLog, outputs: Outputs, workspace_id: str | None) -> Check:
-    """Say what became of every record up to where the processor has come.
+    """Account for every record up to the processor's watermark.
 
     Raises:
         RetryableError: the broker gives nothing any more.
@@ -175,7 +175,7 @@ def _judge(
 
 
 def _settle_misplaced(log: SourceLog, ledger: Ledger, check: Check) -> None:
-    """A misplaced record is forwarded, unless its key is known where it stands: then it was applied there."""
+    """A misplaced record is forwarded, unless its key is known in its partition: then it was applied there."""
     for found in ledger.misplaced:
         if found.place in ledger.copied:
             ledger.counts["forwarded"] += 1

@@ -43,7 +43,7 @@ class LoggedRow(NamedTuple):
 
 @dataclass(slots=True)
 class Logged:
-    """What one output topic holds."""
+    """The contents of one output topic."""
 
     sums: dict[Bucket, Sum] = field(default_factory=dict)
     on_their_way: set[Session] = field(default_factory=set)

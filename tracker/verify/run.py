@@ -1,7 +1,7 @@
 """The order of things: first how far the sink has committed, then Tinybird, then the log up to its end.
 
-So whatever lies before the commit must be in Tinybird, and whatever Tinybird has must be in the log by the time it is
-read. What lies in between is on its way, and no fault either way.
+So every row before the commit must be in Tinybird, and every row in Tinybird must be in the log by the time it is
+read. Rows in between are on their way; whether Tinybird has them yet is no fault.
 """
 
 from collections import defaultdict
@@ -97,7 +97,7 @@ async def verify(settings: Settings, scope: Scope) -> list[Check]:
 
 
 async def _rows(log: OutputLog, kind: Kind, imports: Sequence[Imported]) -> AsyncIterator[LoggedRow]:
-    """Yield what must be in a datasource: the rows of the output topic, then those of the imports' logs."""
+    """Yield the rows that must be in a datasource: those of the output topic, then those of the imports' logs."""
     async for row in logged_rows(log):
         yield row
     for what in imports:

@@ -1,4 +1,4 @@
-"""What must hold within each session, asked where the data are, in Tinybird's SQL, so many rows at a time."""
+"""Checks within each session. They run where the data are, in Tinybird's SQL, so many rows at a time."""
 
 from collections.abc import Container, Sequence
 from typing import Final

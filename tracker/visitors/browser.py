@@ -26,7 +26,7 @@ _LANGUAGE: Final = re.compile(rf"[A-Za-z0-9-]{{1,{MAX_LANGUAGE_CHARS}}}")
 
 
 class Browser(NamedTuple):
-    """What all requests of a browser have in common."""
+    """The details that all requests of a browser share."""
 
     user_agent: str = ""
     accept_language: str = ""
@@ -44,7 +44,7 @@ def read_tables() -> None:
 def browser_fields(browser: Browser, *, is_anonymous: bool = False) -> bytes:
     """Return the fields of a browser as the inside of a JSON object. About 25 us, when it is new.
 
-    An anonymous visitor keeps what thousands share (browser, device, language, country), nothing that narrows it down.
+    An anonymous visitor keeps only details that thousands share (browser, device, language, country).
     """
     user_agent = text(browser.user_agent, MAX_USER_AGENT_CHARS)
     fields = {

@@ -55,7 +55,7 @@ CLICK_ID_PARAMETERS: Final = (
     "cjevent",  # CJ
     "awc",  # Awin
     "wickedid",  # Wicked Reports
-    "fbclid",  # Meta: also on links that nobody has paid for
+    "fbclid",  # Meta: also on links that are no advertisement
     "igshid",  # Instagram: on links that are shared
 )
 

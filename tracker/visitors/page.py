@@ -15,7 +15,7 @@ PAGE_CACHE_ENTRIES: Final = 8_192
 
 
 def new_page_reader(campaign_parameters: str) -> "PageReader":
-    """Return what reads pages as TRACKER_CAMPAIGN_PARAMETERS says.
+    """Return a reader of page URLs with the parameters of TRACKER_CAMPAIGN_PARAMETERS.
 
     Raises:
         ConfigurationError: it is not valid.

@@ -1,4 +1,4 @@
-"""``tracker dead-letters``: look at what could not be taken, export it, send it again."""
+"""``tracker dead-letters``: list rejected records, export them, send them again."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What all views share: tables that can be piped, JSON, and text of strangers that does nothing to a terminal."""
+"""Shared by all views: tables that can be piped, JSON, and foreign text that can't control a terminal."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -7,7 +7,7 @@ from topics.fields import MAX_ID_CHARS
 
 SameSite = Literal["lax", "strict", "none"]
 
-#: What RFC 6265 allows in a cookie without quotes; ids that we mint are well inside it.
+#: The characters that RFC 6265 allows in a cookie without quotes; the ids that we generate need only some of them.
 _COOKIE_ID: Final = re.compile(rf"[!#-+\--:<-\[\]-~]{{1,{MAX_ID_CHARS}}}")
 #: UUIDv7, as the collector and tracker.js mint them.
 _MINTED_ID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

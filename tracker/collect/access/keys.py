@@ -71,7 +71,7 @@ class WriteKey(_Key):
 
     scope: Literal["public", "secret"] | None = None
 
-    #: What events belong to; empty: they may name any project.
+    #: The project that the key's events belong to; empty: they may name any project.
     project_id: Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)] = ""
     #: ``https://shop.example``, ``https://*.shop.example``, or ``*``. None: for services only.
     origins: Annotated[tuple[Origin, ...], Field(max_length=MAX_ORIGINS)] = ()

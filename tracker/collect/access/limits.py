@@ -29,7 +29,7 @@ Limit = Literal[
     "key_sessions",
     "key_share",
 ]
-#: Stands for the key of a collector without keys.
+#: The key's name in a collector without keys.
 OPEN_KEY: Final = "open"
 #: Keys whose share is remembered for each address.
 MAX_SHARES: Final = 64

@@ -1,4 +1,4 @@
-"""From a request to its endpoint, and from whatever happens there to a response: errors, CORS headers, metrics."""
+"""Passes a request to its endpoint, and makes a response of the result or the error: CORS headers, metrics."""
 
 from functools import partial
 from typing import Final

@@ -21,7 +21,7 @@ STATIC_MAX_AGE_SECONDS: Final = 60
 #: And so long while they ask again behind the page's back.
 STATIC_STALE_SECONDS: Final = 86_400
 ASKED_AGAIN: Final = f"public, max-age={STATIC_MAX_AGE_SECONDS}, stale-while-revalidate={STATIC_STALE_SECONDS}"
-#: What never changes under its address; a year is what caches take for ever.
+#: For files that never change under their address. Caches treat a year as for ever.
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 #: Pages of any origin may load it: by an integrity hash, as a module, and under a cross-origin embedder policy.
 FOR_ANY_PAGE: Final = (("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin"))
@@ -68,7 +68,7 @@ def described(settings: Settings) -> Handler:
 
 
 def unchanging(body: bytes, content_type: str, cache_control: str = ASKED_AGAIN, more: Headers = ()) -> Handler:
-    """Return an endpoint that always gives the same: packed once for who takes gzip, nothing for who has it.
+    """Return an endpoint that always sends the same body: gzipped for clients that take it, 304 for those that have it.
 
     ``more`` are headers besides those about caches.
     """

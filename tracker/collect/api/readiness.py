@@ -25,7 +25,7 @@ class Readiness:
         self._asked = 0.0
 
     async def report(self) -> dict[str, Any]:
-        """Return where events go now. It is asked anew about once a second, however often this is called.
+        """Return where events go now. The result is kept for about a second, however often this is called.
 
         Raises:
             RequestError: they can't be accepted; its message says why.

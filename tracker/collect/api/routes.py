@@ -15,7 +15,7 @@ Endpoint = Handler
 
 
 class Route(NamedTuple):
-    """The methods of an address. ``pattern`` stands for it in metrics, without anybody's id."""
+    """The methods of an address. Metrics name it by its ``pattern``, which contains no id."""
 
     pattern: str
     methods: Mapping[str, Endpoint]
@@ -27,7 +27,7 @@ class Route(NamedTuple):
         return self.methods.get(method) or (self.methods.get("GET") if method == "HEAD" else None)
 
 
-#: Stands for every address that does not exist.
+#: The pattern of all addresses that don't exist.
 UNKNOWN: Final = Route("unknown", {})
 
 
@@ -55,5 +55,5 @@ class Routes:
         return self._flush if path.removeprefix(SESSION + "/").endswith("/flush") else self._session
 
     def pattern(self, path: str) -> str:
-        """Return the pattern that stands for an address in metrics and traces."""
+        """Return the pattern that names an address in metrics and traces."""
         return self.find(path).pattern

@@ -49,7 +49,7 @@ class Delivery(msgspec.Struct, frozen=True):
         """Make sure that all records are safe: in Kafka, or on disk.
 
         Raises:
-            RequestError: they are not, or nobody knows: they may arrive all the same.
+            RequestError: they are not safe, or it is unknown: they may still arrive.
         """
         for batch in self.batches:
             error = batch.exception()

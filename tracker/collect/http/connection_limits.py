@@ -30,7 +30,7 @@ class Standing(Enum):
 
 @dataclass(slots=True)
 class _Usage:
-    """What one address, or all together, use."""
+    """The use of one address, or of all together."""
 
     connections: int = 0
     reserved: int = 0

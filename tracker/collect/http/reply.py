@@ -1,4 +1,4 @@
-"""How a request is answered: what to wait for, and how the response is made after that."""
+"""The reply to a request: a future to wait for, and a function that makes the response after it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -152,7 +152,7 @@ class LiveFeed:
                 continue
             try:
                 self._show_record(record, is_detailed=place < MAX_DETAILED_RECORDS)
-            except (ValueError, KeyError, TypeError) as error:  # somebody else has written to the topic
+            except (ValueError, KeyError, TypeError) as error:  # a foreign producer has written to the topic
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
                 log.warning("/live can't read a record", where=where, error=type(error).__name__)
 

@@ -39,7 +39,7 @@ class Quotas:
         self._shown: set[str] = set()
 
     def use(self, by_workspace: Mapping[str, Quota]) -> None:
-        """Use other quotas from now on; who has used up what is known again after the next ``note``."""
+        """Use other quotas from now on. Which workspaces have used theirs up is known after the next ``note``."""
         self.by_workspace = by_workspace
         self._standings = {}
 

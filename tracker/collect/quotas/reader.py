@@ -52,7 +52,7 @@ class QuotaReader:
             log.warning("the quotas can't be brought up to date; events go on to be taken", reason=str(error))
 
     async def read(self, reader: LogReader) -> None:
-        """Read what is new, and tell the quotas.
+        """Read new rows of usage, and pass them to the quotas.
 
         Raises:
             ConfigurationError: there is no topic of usage, or we may not read it.

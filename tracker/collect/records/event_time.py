@@ -17,7 +17,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _ENDINGS: Final = tuple(f".{ms:03d}Z" for ms in range(1_000))
 #: Seconds whose text is remembered. Requests of one moment, and events of one batch, share a few.
 SECONDS_CACHE_ENTRIES: Final = 1_024
-#: ``2026-01-02T03:04:05.678Z``: what JavaScript and we write. Texts of this form are in the order of their times.
+#: ``2026-01-02T03:04:05.678Z``, as JavaScript and we write it. Texts of this form are in the order of their times.
 _TEXT_CHARS: Final = 24
 
 

@@ -137,7 +137,7 @@ class Parent:
             self._watches[child.slot] = self._tasks.loop(f"watch over collector process {child.slot}", watch)
 
     async def _watch(self, slot: int) -> None:
-        """Whenever the child at a slot ends although nobody has told it to, start another one.
+        """Start another child whenever the one at a slot ends without a request to stop.
 
         Raises:
             OSError: it can't be started. The supervisor logs it and calls this again after a while.

@@ -68,7 +68,7 @@ class SpillStore:
         """Write records behind the others, in one synced batch, and return the first one's number.
 
         Raises:
-            OSError: the disk refuses. The records may or may not turn up when the database is opened anew.
+            OSError: the disk refuses. The records may or may not be there when the database is opened again.
         """
         self._mend()
         batch = WriteBatch(raw_mode=True)
@@ -140,7 +140,7 @@ class SpillStore:
         """Open the database; where files are damaged, keep the records that can be read.
 
         RocksDB's default would stop without an error at the first damaged record of its log. A torn record at the very
-        end is no damage: its write had not returned, so nobody was told that it is safe.
+        end is no damage: its write had not returned, so no client was told that the record is safe.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

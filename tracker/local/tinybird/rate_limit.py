@@ -39,7 +39,7 @@ class TokenBucket:
 
     @classmethod
     def full(cls, limit: int, now_seconds: float) -> "TokenBucket":
-        """Return a bucket that nobody has taken from."""
+        """Return a full bucket."""
         return cls(limit, float(limit), now_seconds)
 
     def take(self, now_seconds: float) -> Verdict:

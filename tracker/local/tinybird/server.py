@@ -1,4 +1,4 @@
-"""The HTTP face of the local Tinybird: what Tinybird answers, status by status."""
+"""The HTTP server of the local Tinybird. It answers with Tinybird's own statuses."""
 
 import asyncio
 import hmac
@@ -27,7 +27,7 @@ MAX_KNOWN_JOBS: Final = 100
 
 log = structlog.get_logger()
 
-#: One table from fault to status; whatever is not in it is a 500.
+#: One table from fault to status; every other error is a 500.
 _STATUS: Final[dict[type[Exception], int]] = {
     NotNdjsonError: 400,
     BadEncodingError: 400,

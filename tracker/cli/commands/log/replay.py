@@ -241,7 +241,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def valid_name(name: str) -> str:
-    """Return a generation's name as it is, if it can stand in a path and in a topic's name."""
+    """Return a generation's name unchanged, if it is valid in a path and in a topic's name."""
     if not name or len(name) > 40 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):  # noqa: PLR2004
         raise ConfigurationError(f"{name!r}: a generation's name is 1 to 40 letters, digits, '-' or '_'")
     return name

@@ -8,7 +8,7 @@ from tracker.collect.errors import ErrorCode
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 from tracker.collect.reports.parameters import described_parameters
 
-#: What any request may be told before its endpoint is asked, or instead of an answer.
+#: Errors that any request may get before its endpoint runs, or in place of its response.
 _ANYWHERE: Final[tuple[ErrorCode, ...]] = (
     "bad_request",
     "method_not_allowed",
