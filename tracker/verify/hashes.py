@@ -69,7 +69,8 @@ class Kind:
 
     def hash(self, row: Mapping[str, Any]) -> int:
         """Return the hash of a row as it lies in Kafka."""
-        parts = [str(row[name]) for name in self.text_columns]
+        # A row of an earlier release lacks columns that came later; in Tinybird they are empty.
+        parts = [str(row.get(name, "")) for name in self.text_columns]
         parts += [str(int(row[name])) for name in self.number_columns]
         parts += (str(milliseconds(row[self.time_column])), "")
         return xxh64_intdigest("\n".join(parts).encode())
@@ -102,7 +103,7 @@ SESSIONS: Final = Kind(
     "session_v1",
     "session_id",
     "created_at",
-    ("session_id", "session_key", "workspace_id", "user_id", "campaign_id", "close_reason"),
+    ("session_id", "session_key", "workspace_id", "visitor_id", "user_id", "campaign_id", "close_reason"),
     ("event_count", "is_expired", "version"),
 )
 
