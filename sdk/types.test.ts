@@ -30,6 +30,7 @@ window.tracker.conversion("49.90");
 window.tracker.track("click", { event_value: id });
 
 tracker.track("purchase_of_ours");
+tracker.track("purchase", { schema: "1-0-0", properties: { order_id: "o-1042", total: 49.9 }, user_id: "u1" });
 tracker.track(...ownEvent("purchase", { order_id: "o-1", total: 49.9, coupon: "SPRING" }));
 window.tracker.track(...ownEvent("purchase", { order_id: "o-1", total: 1, items: [{ sku: "a" }] }, { user_id: "u1" }));
 // @ts-expect-error a property that is required

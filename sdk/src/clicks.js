@@ -17,7 +17,7 @@ let lastSubmit; // the event
 export const onClick = (event) => {
   const path = event.composedPath();
   onFocus(event);
-  if (!isWanted("click") || (event.type === "auxclick" && event.button !== MIDDLE_BUTTON)) return;
+  if (!isWanted("click") || event.button > MIDDLE_BUTTON) return;
   const element = first(path, CLICKABLE);
   if (!element || first(path, EXEMPT)) return;
   const link = first(path, LINK);
@@ -45,9 +45,8 @@ const hearSubmit = heard(onSubmit);
 
 /* `form.submit()` makes no event, but a page may stop one that was made, look at the form, and then call it. */
 export const onScriptedSubmit = (form) => {
-  const isKnown = lastSubmit?.target === form && lastSubmit.defaultPrevented;
+  if (lastSubmit?.target !== form || !lastSubmit.defaultPrevented) sent(form);
   lastSubmit = undefined;
-  if (!isKnown) sent(form);
 };
 
 const sent = (form) => {
@@ -58,9 +57,7 @@ const sent = (form) => {
 
 /* Returns what a node is shown in, from itself to the document: out of slots and shadow roots too. */
 const upwards = (node) => {
-  const path = [];
-  for (; node; node = node.assignedSlot ?? node.parentNode ?? node.host) path.push(node);
-  return path;
+  return node ? [node, ...upwards(node.assignedSlot ?? node.parentNode ?? node.host)] : [];
 };
 
 const first = (path, selector) => path.find((node) => node.matches?.(selector));
@@ -71,11 +68,10 @@ const addressOf = (link) =>
 
 /* What was clicked, such as: button#buy.primary "Buy now". Never what somebody typed. */
 const describe = (element) => {
-  const id = element.id && `#${element.id}`;
-  const classes = element.classList.value.replace(/\s*(\S+)\s*/g, ".$1");
+  const classes = [...element.classList].map((name) => `.${name}`).join("");
   const label = element.getAttribute("data-track") || element.getAttribute("aria-label") || shownText(element);
   const text = label.trim().replace(/\s+/g, " ");
-  return cut(element.localName + id + classes + (text && ` "${text}"`), MAX_LABEL_CHARS);
+  return cut(element.localName + (element.id && `#${element.id}`) + classes + (text && ` "${text}"`), MAX_LABEL_CHARS);
 };
 
 /* The text in a node as it is shown: a component's own, with what it was given in its slots. */

@@ -2,10 +2,9 @@
  * the option `consent` decides.
  */
 import { options } from "./options.js";
-import { queuedKeys } from "./queue.js";
 import { gather } from "./sending.js";
 import { setContext, touchSession } from "./session.js";
-import { forget, nameOf, openStorage, recall, store } from "./storage.js";
+import { forget, nameOf, openStorage, recall, store, storedKeys } from "./storage.js";
 import { attempt, text } from "./values.js";
 import { viewPage } from "./views.js";
 
@@ -17,7 +16,7 @@ export const isDenied = () => state === "denied";
 
 /* Reads what has been answered, which another tab may have been, too. */
 export const readConsent = (given) => {
-  answers = recall("consent") ?? {};
+  answers = recall("consent");
   addAnswers(given);
 };
 
@@ -26,7 +25,7 @@ export const onStorage = ({ key }) => key === nameOf("consent") && readConsent()
 /* Takes an answer: `{ analytics: true, marketing: false }`, or one word for both. */
 export const setConsent = (answer) => {
   if (answer === "pending") {
-    answers = { consent_analytics: undefined, consent_marketing: undefined };
+    for (const name in answers) answers[name] = undefined;
     options.consent = answer;
   }
   const word = wordOf(answer);
@@ -44,9 +43,8 @@ const addAnswers = (given) => {
     if (word) answers[`consent_${name}`] = word;
   }
   const isObjected =
-    options.privacySignals !== "collector" && (navigator.globalPrivacyControl || navigator.doNotTrack === "1");
-  const { consent = "granted" } = options;
-  state = isObjected ? "denied" : (answers.consent_analytics ?? wordOf(consent) ?? "pending");
+    options.privacySignals !== "collector" && (navigator.globalPrivacyControl || navigator.doNotTrack == 1);
+  state = isObjected ? "denied" : (answers.consent_analytics ?? wordOf(options.consent ?? "granted") ?? "pending");
   openStorage(state !== "pending");
   store("consent", answers);
   setContext(answers);
@@ -54,5 +52,5 @@ const addAnswers = (given) => {
     viewPage();
     gather();
   }
-  if (isDenied()) for (const key of [...queuedKeys(), "session", "pause", "user", isObjected && "consent"]) forget(key);
+  if (isDenied()) for (const key of storedKeys()) if (isObjected || key !== "consent") forget(key);
 };

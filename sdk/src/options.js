@@ -9,7 +9,7 @@ const DEFAULTS = {
   trackPath: "/api/v1/events/track",
   sessionPath: "/api/v1/events/session",
   key: "",
-  auto: "pageview click scroll form leave",
+  auto: undefined, // everything
   pages: "",
 };
 
@@ -41,8 +41,12 @@ export const contextOf = (given) => {
   return context;
 };
 
-/* Returns the context that an event can have, too. */
-export const pick = (from) => Object.fromEntries(CONTEXT.filter((name) => from[name]).map((name) => [name, from[name]]));
+/* Returns the context that an event can have, too, from some field on. */
+export const pick = (from, start = 0) => {
+  const picked = {};
+  for (const name of CONTEXT.slice(start)) if (from[name]) picked[name] = from[name];
+  return picked;
+};
 
 export const warn = (...what) => {
   if (options.debug) console.warn("tracker:", ...what);

@@ -6,7 +6,7 @@
  */
 import { isGranted } from "./consent.js";
 import { options, safe, show, warn } from "./options.js";
-import { drop, nextRequest, queuedKeys } from "./queue.js";
+import { nextRequest, queuedKeys, refuse } from "./queue.js";
 import { adopt } from "./session.js";
 import { forget, recall, store } from "./storage.js";
 import { copyOf, json, timeOf } from "./values.js";
@@ -28,11 +28,10 @@ let isCookieless = false;
 let left; // the items that the page was left with
 
 export const gather = (delayMs = GATHER_MS) => {
-  timer ||= setTimeout(safe(send), delayMs);
+  timer ||= setTimeout(send, delayMs);
 };
 
 export const send = () => {
-  clearTimeout(timer);
   timer = 0;
   sending ??= drain().finally(() => {
     sending = undefined;
@@ -54,12 +53,16 @@ const exchange = async (request) => {
   let status = 0;
   let answer;
   let retryAfter;
-  show({ kind: "sent", ...request });
+  show(request);
   try {
-    const response = await fetch(addressOf(request), {
+    const { items } = request;
+    const areEvents = items[0].event_type;
+    const response = await fetch(addressOf(areEvents ? options.trackPath : options.sessionPath), {
       method: "POST",
-      body: bodyOf(request), // text/plain: another origin is not asked first
-      credentials: isCookieless ? "omit" : options.key ? "include" : "same-origin",
+      // As text/plain: another origin is not asked first. By our clock at sending the collector corrects the events'
+      // times, which are by the same clock.
+      body: json(areEvents ? { batch: items, sent_at: timeOf() } : items[0]),
+      credentials: isCookieless ? "omit" : options.key ? "include" : undefined,
       keepalive: true, // it outlives the page
       signal: AbortSignal.timeout?.(REQUEST_TIMEOUT_MS),
     });
@@ -69,47 +72,41 @@ const exchange = async (request) => {
     retryAfter = response.headers.get("Retry-After");
   } catch {
     // A key that any origin may use takes no cookies, and a refusal can't be read with them.
-    isCookieless = !isCookieless && !!options.key;
+    isCookieless = !isCookieless && options.key;
     if (isCookieless) return exchange(request);
   }
-  show({ kind: "answered", status, answer, ...request });
+  show({ status, answer, ...request });
   if (isGranted()) safe(settle)(request, status, answer ?? {}, retryAfter);
 };
 
-const addressOf = ({ items: [{ event_type }] }) => {
-  const { id, replaces } = recall("session") ?? {};
+const addressOf = (path) => {
+  const { id, replaces } = recall("session");
   const query = new URLSearchParams(copyOf({ session: id, replaces, key: options.key || undefined }));
-  return `${options.endpoint.replace(/\/$/, "") + (event_type ? options.trackPath : options.sessionPath)}?${query}`;
-};
-
-const bodyOf = ({ items: [first], items }) => {
-  // By our clock at sending the collector corrects the events' times, which are by the same clock.
-  return json(first.event_type ? { batch: items, sent_at: timeOf() } : first);
+  return `${options.endpoint.replace(/\/$/, "") + path}?${query}`;
 };
 
 const settle = ({ session, keys, items, bytes }, status, answer, retryAfter) => {
   // The answer to a context is its verdict.
-  const results = answer.results ?? ((answer.session_id ?? answer.status) ? [{ ...answer, index: 0 }] : []);
+  const results = answer.results ?? ((answer.session_id ?? answer.status) ? [answer] : []);
   let told; // the session of an item without a name is the collector's decision
-  for (const result of results) {
-    const { index, status: verdict, session_id } = result;
-    if (!items[index].session_id) told ??= session_id;
-    if (verdict === "rejected") drop(keys[index], items[index], result);
-    else forget(keys[index]);
-  }
+  results.forEach((result, place) => {
+    if (!items[place].session_id) told ??= result.session_id;
+    if (result.status === "rejected") refuse(keys[place], items[place], result);
+    else forget(keys[place]);
+  });
   adopt(told, session);
   if (results.length === keys.length) {
     forget("pause");
-  } else if (!/^4/.test(status) || /408|429/.test(status)) {
+  } else if (!/^4(?!08|29)/.test(status)) {
     pause(1000 * retryAfter || 0);
   } else if (answer.error && !/400|413/.test(status)) {
     isHalted = true;
-    warn("stopped:", status, answer);
+    warn("stopped:", answer);
   } else if (keys.length > 1) {
     // Somebody on the way can't read this, and does not say what: by halves it comes down to one item.
     batchBytes = bytes / 2;
   } else {
-    drop(keys[0], items[0], answer);
+    refuse(keys[0], items[0], answer.error ?? answer);
     batchBytes = MAX_BATCH_BYTES;
     pause(0);
   }
@@ -117,23 +114,22 @@ const settle = ({ session, keys, items, bytes }, status, answer, retryAfter) => 
 
 /* Waits longer from failure to failure, over page loads and in all tabs; at least as long as the collector asks for. */
 const pause = (askedMs) => {
-  const { backoffMs = RETRY_FIRST_MS } = recall("pause") ?? {};
-  const waitMs = Math.max(backoffMs * (0.5 + Math.random() / 2), Math.min(askedMs, RETRY_AFTER_MAX_MS));
+  const delayMs = recall("pause").delayMs ?? RETRY_FIRST_MS;
   store("pause", {
-    until: Date.now() + waitMs,
-    backoffMs: Math.min(2 * backoffMs, RETRY_MAX_MS),
-    isAsked: askedMs > 0,
+    at: Date.now() + Math.max(delayMs * (0.5 + Math.random() / 2), Math.min(askedMs, RETRY_AFTER_MAX_MS)),
+    delayMs: Math.min(2 * delayMs, RETRY_MAX_MS),
+    asked: askedMs > 0,
   });
 };
 
 const pausedMs = () => {
-  const waitMs = (recall("pause")?.until ?? 0) - Date.now();
+  const waitMs = recall("pause").at - Date.now();
   // Longer than any pause: the clock was put back.
   return waitMs > RETRY_AFTER_MAX_MS ? 0 : waitMs;
 };
 
 export const onOnline = () => {
-  if (!recall("pause")?.isAsked) forget("pause");
+  if (!recall("pause").asked) forget("pause");
   if (!document.hidden) send();
 };
 

@@ -8,7 +8,7 @@ import { newId } from "./ids.js";
 import { contextOf, options, pick } from "./options.js";
 import { enqueue } from "./queue.js";
 import { forget, recall, store } from "./storage.js";
-import { attempt, copyOf, idOf, json, keysOf } from "./values.js";
+import { copyOf, idOf, json, keysOf, parsed } from "./values.js";
 
 const SESSION_TIMEOUT_SECONDS = 1_800;
 const MAX_TRAITS_CHARS = 1_024;
@@ -33,30 +33,36 @@ export const addContext = (given) => learn(contextOf(given));
 
 /* What events take along: what brings it to the session may come later, or not be believed without a cookie. What the
    write key decides stays out, because it could be refused, and the event with it. */
-export const eventContext = () => ({
-  ...pick(context),
-  ...(options.key && { workspace_id: undefined, project_id: undefined }),
-});
+export const eventContext = () => pick(context, options.key ? 2 : 0);
 
 /* Says who it is, in this browser and until `reset`. Somebody else begins another session. */
 export const identify = (id, traits) => {
   const user_id = idOf(id);
   if (user_id && context.user_id && user_id !== context.user_id) reset();
   const news = user_id ? traits : (traits ?? id); // traits alone are about whoever it is
-  const known = attempt(() => JSON.parse(context.user_traits));
-  const user_traits = keysOf(news).length ? json({ ...known, ...copyOf(news) }, MAX_TRAITS_CHARS) : context.user_traits;
+  const user_traits = keysOf(news).length
+    ? json({ ...parsed(context.user_traits), ...copyOf(news) }, MAX_TRAITS_CHARS)
+    : context.user_traits;
   const user = { user_id: user_id ?? context.user_id, user_traits };
   if (!isDenied()) store("user", user);
   learn(user);
 };
 
+/* Forgets what the collector has refused, so that no later event has it. */
+export const unlearn = (name, value) => {
+  if (context[name] === value) {
+    context[name] = undefined;
+    store("user", { ...recall("user"), [name]: undefined });
+  }
+};
+
 /* Forgets who it was and begins a session: who has logged out is nobody that we know. */
 export const reset = () => {
-  const before = recall("session");
+  const before = recall("session").id;
   forget("user");
   options.sessionId = undefined;
-  setContext({ user_id: undefined, user_traits: undefined });
-  if (before) goOnAs({ id: newId(), replaces: before.id });
+  context.user_id = context.user_traits = undefined;
+  if (before) goOnAs({ id: newId(), replaces: before });
 };
 
 const goOnAs = (session) => store("session", { at: Date.now(), ...session });
@@ -70,11 +76,10 @@ export const touchSession = () => {
   const now = Date.now();
   let session = recall("session");
   // A clock that was put back ends it too.
-  if (!(Math.abs(now - session?.at) <= timeoutMs())) session = { id: newId() };
+  if (!(Math.abs(now - session.at) <= timeoutMs())) session = { id: newId() };
   if (options.sessionId) session.id = options.sessionId;
   const told = json(context);
-  const isNews = announced !== session.id + told && session.context !== told;
-  announced = session.id + told;
+  const isNews = announced !== (announced = session.id + told) && session.context !== told;
   session.at = now;
   if (isNews) session.context = told;
   store("session", session);
@@ -84,7 +89,7 @@ export const touchSession = () => {
 
 /* The collector knows better which session this is: it reads the cookie. */
 export const adopt = (id, was) => {
-  if (!id || id === was || was !== recall("session")?.id) return;
+  if (!id || id === was || was !== recall("session").id) return;
   goOnAs({ id, was });
   touchSession();
 };

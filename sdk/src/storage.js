@@ -1,6 +1,6 @@
 /* What outlives the page, in localStorage; where that is not allowed, blocked or full, what lives as long as the page. */
 import { options } from "./options.js";
-import { attempt, json } from "./values.js";
+import { attempt, json, parsed } from "./values.js";
 
 let storage = {}; // or localStorage: both are used by their keys
 
@@ -26,13 +26,14 @@ export const store = (key, value) => write({ [nameOf(key)]: json(value) });
 /* Returns a value as it was written; nothing if it was not. */
 export const written = (key) => storage[nameOf(key)];
 
-export const recall = (key) => attempt(() => JSON.parse(written(key)));
+/* Returns what was stored, or an object without fields. */
+export const recall = (key) => parsed(written(key)) ?? {};
 
 export const forget = (key) => delete storage[nameOf(key)];
 
-/* Returns all keys that begin so, in their order. */
-export const storedKeys = (beginning) =>
+/* Returns all keys of ours, in their order. */
+export const storedKeys = () =>
   Object.keys(storage)
-    .filter((name) => name.startsWith(nameOf(beginning)))
-    .map((name) => name.slice(nameOf("").length))
+    .map((name) => name.split(nameOf(""))[1])
+    .filter(Boolean)
     .sort();

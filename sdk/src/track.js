@@ -14,10 +14,9 @@ export const track = (type, ...given) => {
   if (event_type !== "pageview") viewPage();
   const own = { event_id: newId(), timestamp: timeOf(), page_url: pageUrl() };
   const event = { ...eventContext(), event_type, ...fieldsOf(own, ...given) };
-  event.event_id ||= own.event_id;
   // To leave a page is nothing that a visitor begins a session with, or goes on with.
   event.passive = event.event_value === "page_leave" || undefined;
-  const session = event.passive ? recall("session")?.id : touchSession();
+  const session = event.passive ? recall("session").id : touchSession();
   enqueue({ event, session });
   return event.event_id;
 };

@@ -37,12 +37,10 @@ export const tracker = {
     return queuedKeys().length;
   },
   get sessionId() {
-    return recall("session")?.id;
+    return recall("session").id;
   },
   init: safe(init),
-  flush: async () => {
-    if (isOn) await send();
-  },
+  flush: async () => isOn && send(),
 };
 for (const name of keysOf(calls)) {
   const call = heard(calls[name]);

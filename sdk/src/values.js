@@ -4,28 +4,15 @@
 
 const MAX_METADATA_CHARS = 16_384;
 const MAX_EVENT_BYTES = 30_000; // it goes into the last request of a page, whatever its characters
-const MAX_KEYS = 1_000;
-const MAX_DEPTH = 6;
-const MAX_VALUES = 10_000;
+// More than the collector takes of one event, and than a request can hold: what is cut here is refused there.
+const MAX_KEYS = 10_000;
+const MAX_DEPTH = 11;
+const MAX_VALUES = 25_000;
+
+/* No id, but a missing value, an object or a template that nobody has filled in. */
+const BUG = /^([\s(<-]*(undefined|null|none|nil|nan|true|false|[0-]{36})?[\s)>]*$|(\[|%5B)o|[$#{<][{%])/i;
 
 let visited; // values that are being written
-
-/* What is given once for a session and filled into its events, and the other fields of an event by their kinds. */
-const FIELDS = (
-  "user_id campaign_id workspace_id project_id attribution_id landing_page_id ab_test_id ab_test_variant_id " +
-  "environment campaign_environment,event_id event_value_type form_id,event_value clicked_element," +
-  "page_url referrer_url clicked_url,metadata,page_load_time dom_ready_time time_on_page," +
-  "viewport_width viewport_height,scroll_percentage"
-)
-  .split(",")
-  .map((names) => names.split(" "));
-export const CONTEXT = FIELDS[0];
-
-/* How many characters a text may have, or minus the largest number, for each kind. */
-const LIMITS = { __proto__: null };
-[128, 128, 2_048, 4_096, MAX_METADATA_CHARS, -86_400_000, -100_000, -100].forEach((limit, kind) => {
-  for (const name of FIELDS[kind]) LIMITS[name] = limit;
-});
 
 /* Returns what the work returns, or undefined if it fails: a getter that throws, a proxy, a storage that is blocked. */
 export const attempt = (work) => {
@@ -36,21 +23,23 @@ export const attempt = (work) => {
   }
 };
 
+export const parsed = (written) => attempt(() => JSON.parse(written));
+
 /* Cuts by code points. Half an emoji is left out: it is no text, and would make a whole batch unreadable. */
 export const cut = (text, maxChars) => text.slice(0, maxChars).replace(/[\ud800-\udfff]/gu, "");
 
 /* Returns a value as text if it is or stands for one (a number, a date, an address), else undefined. */
 export const text = (value, maxChars = 128) =>
   attempt(() => {
-    if (value == null || /^(f|sy)/.test(typeof value) || Array.isArray(value)) return;
+    if (/^(f|sy|u)/.test(typeof value) || Array.isArray(value)) return;
     const written = String(value.toISOString?.() ?? value);
     if (!/^\[object /.test(written)) return cut(written, maxChars);
   });
 
-/* The same for ids; some are bugs of a page, and the collector refuses an event with one. */
+/* The same for ids. All that has a bug of the page as its id would be one, so the collector refuses it. */
 export const idOf = (value) => {
   const id = text(value);
-  return /^(undefined|null|NaN|true|false|)$/.test(id) ? undefined : id;
+  return BUG.test(id) ? undefined : id;
 };
 
 /* Returns a time from 2000 to 2099 in ISO 8601: the collector takes no other. */
@@ -61,7 +50,7 @@ export const timeOf = (value = Date.now()) => {
 
 /* Returns a whole number, or the nearest that may be; NaN if it is none. */
 export const numberOf = (value, max) => {
-  return Math.round(Math.min(Math.max(Number(text(value) || NaN), 0), max));
+  return Math.round(Math.min(Math.max(+(text(value) || NaN), 0), max));
 };
 
 export const keysOf = (value) =>
@@ -92,6 +81,28 @@ export const json = (value, room = Infinity, depth = 0) => {
   return isList ? `[${parts}]` : `{${parts}}`;
 };
 
+/* What is given once for a session and filled into its events; what a write key decides comes first. */
+const CONTEXT_NAMES =
+  "workspace_id project_id user_id campaign_id attribution_id landing_page_id ab_test_id ab_test_variant_id " +
+  "environment campaign_environment";
+export const CONTEXT = CONTEXT_NAMES.split(" ");
+
+/* What makes a field's value of anything, and how many characters it may have or how large it may be. */
+const KINDS = { __proto__: null };
+for (const [names, ...kind] of [
+  [CONTEXT_NAMES, idOf],
+  ["event_id event_value_type form_id", idOf],
+  ["event_value clicked_element", text, 2_048],
+  ["page_url referrer_url clicked_url", text, 4_096],
+  ["metadata", text, MAX_METADATA_CHARS],
+  ["page_load_time dom_ready_time time_on_page", numberOf, 86_400_000],
+  ["viewport_width viewport_height", numberOf, 100_000],
+  ["scroll_percentage", numberOf, 100],
+  ["timestamp", timeOf],
+]) {
+  for (const name of names.split(" ")) KINDS[name] = kind;
+}
+
 /* Returns an event's fields. What is no field, or nothing of its kind, becomes metadata under its name. */
 export const fieldsOf = (...sources) => {
   const fields = {};
@@ -100,26 +111,28 @@ export const fieldsOf = (...sources) => {
     for (const name of keysOf(source)) {
       const value = attempt(() => source[name]);
       const field = name.replace(/[A-Z]/g, "_$&").toLowerCase(); // workspaceId: as data attributes have it
-      const limit = !isMetadata && LIMITS[field];
-      let fit;
-      if (limit) fit = limit > 0 ? (limit > 128 ? text : idOf)(value, limit) : numberOf(value, -limit);
-      else if (name === "timestamp") fit = timeOf(value);
+      const [kind, limit] = (!isMetadata && KINDS[field]) || [];
+      const fit = kind?.(value, limit);
       if (fit >= "") fields[field] = fit; // any text and any number, but not NaN
       else if (name === "metadata" && isPlain(value)) add(value, true);
       else if (value != null) others[name] = value;
     }
   };
   for (const source of sources) add(source);
-  if (keysOf(others).length) {
+  const { schema, properties } = others; // of a type of the page's own, which has them in place of metadata
+  if (schema && isPlain(properties)) {
+    Object.assign(fields, copyOf({ schema, properties }));
+    fields.metadata = undefined;
+  } else if (keysOf(others).length) {
     if (fields.metadata) others.metadata = fields.metadata;
     fields.metadata = json(others, MAX_METADATA_CHARS);
   }
-  if (bytesOf(fields) > MAX_EVENT_BYTES) fields.metadata = undefined;
+  if (bytesOf(fields) > MAX_EVENT_BYTES) fields.metadata = fields.properties = undefined;
   return fields;
 };
 
 /* Returns what is left of a value in JSON. */
-export const copyOf = (value) => attempt(() => JSON.parse(json(value)));
+export const copyOf = (value) => parsed(json(value));
 
 /* The size of a value's JSON in UTF-8. */
 export const bytesOf = (value) => new Blob([json(value)]).size;

@@ -6,7 +6,6 @@ import { track } from "./track.js";
 import { timeOf } from "./values.js";
 
 const LOADING_MAX_MS = 5_000; // a page that still loads then is viewed all the same
-const SCROLL_STEPS = [25, 50, 75, 90, 100];
 
 // The page that is looked at now, as it was when somebody first looked at it
 let url;
@@ -34,7 +33,7 @@ export const viewSoon = () => {
   setTimeout(heard(viewPage), document.readyState === "complete" ? 0 : LOADING_MAX_MS);
 };
 
-export const isWanted = (kind) => options.auto.includes(kind);
+export const isWanted = (kind) => (options.auto ?? kind).includes(kind);
 
 const startView = (from) => {
   url = pageUrl();
@@ -85,9 +84,10 @@ export const endView = () => {
 
 export const onVisibility = () => {
   look();
-  if (!isSeen) return leave();
-  viewSoon();
-  gather();
+  if (isSeen) {
+    viewSoon();
+    gather();
+  } else leave();
 };
 
 export const onPageHide = () => {
@@ -127,7 +127,7 @@ export const onScroll = () => {
       measuring = undefined;
       const before = deepest;
       deepest = Math.max(before, depth());
-      for (const step of SCROLL_STEPS) {
+      for (const step of [25, 50, 75, 90, 100]) {
         if (before < step && step <= deepest && isWanted("scroll")) track("scroll", { scroll_percentage: step });
       }
     }),
@@ -137,5 +137,5 @@ export const onScroll = () => {
 /* How far down the page the lower edge of the window is, in per cent. */
 const depth = () => {
   // Browsers round positions, so the end may never be reached exactly.
-  return Math.min(100, (100 * (scrollY + innerHeight)) / (document.documentElement.scrollHeight - 2));
+  return (100 * (scrollY + innerHeight)) / (document.documentElement.scrollHeight - 2);
 };

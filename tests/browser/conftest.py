@@ -54,6 +54,7 @@ async def collector(
         visitor_cookie_name="tracker_visitor",
         process_url=f"http://127.0.0.1:{free_port()}",
         data_dir=directory,
+        schemas_dir=Path(__file__).parents[2] / "examples/schemas",
     )
     await create_topics(settings)
     async with running_collector(settings, directory / "collect.log") as running:

@@ -150,3 +150,33 @@ async def test_the_tracker_breaks_no_page_whatever_the_page_does_to_it(page, gat
     await page.wait_for_function("tracker.pending === 0")
     assert errors == []
     assert values(gate.events)[-1] == "after all"
+
+
+async def test_an_event_of_an_own_type_takes_its_properties_along_as_data(page, gate, logged):
+    await page.goto("/page/first")
+    await page.evaluate("""() => {
+        const items = [{ sku: "a", quantity: 2 }, { sku: "b" }];
+        const properties = { order_id: "o-1042", total: 49.9, items };
+        tracker.track("purchase", { schema: "1-0-0", properties, user_id: "u1", colour: "red", metadata: { plan: 1 } });
+        tracker.track("purchase", { schema: "1-0-0", properties: { order_id: "o-1043" } });
+        tracker.track("click", { event_value: "a click", properties: { plan: "pro" } });
+        tracker.conversion("after");
+    }""")
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: "after" in values(of_session(found, session_id)))
+    assert steps(of_session(records, session_id))[1:] == [
+        ("purchase", None),
+        ("click", "a click"),
+        ("conversion", "after"),
+    ]
+    _, purchase, click, _ = of_session(records, session_id)
+    assert purchase["properties"] == {
+        "order_id": "o-1042",
+        "total": 49.9,
+        "items": [{"sku": "a", "quantity": 2}, {"sku": "b"}],
+    }
+    assert (purchase["user_id"], "metadata" in purchase, "colour" in purchase) == ("u1", False, False)
+    assert click["metadata"] == '{"properties":{"plan":"pro"}}'
+    assert await page.evaluate("tracker.dropped") == 1
+    assert {r["schema"] for r in records if r["data"].get("event_type") == "purchase"} == {"1-0-0"}

@@ -18,9 +18,7 @@ BROKEN_STORAGES = {
 
 
 async def until_refused(page) -> None:
-    await page.wait_for_function(
-        "shown.some(({ kind, status }) => kind === 'answered' && !(status >= 200 && status < 300))"
-    )
+    await page.wait_for_function("shown.some(({ status }) => status !== undefined && !(status >= 200 && status < 300))")
 
 
 async def test_what_happens_offline_is_sent_when_the_network_is_back(page, context, gate, logged):
@@ -258,7 +256,7 @@ async def test_items_that_something_else_has_written_are_dropped(page, gate, log
             const now = "0" + Date.now().toString(16);
             localStorage[`tracker..item.${now.slice(0, 8)}-${now.slice(8)}-7000-8000-00000000000${n}`] = text;
         });
-        localStorage["tracker..pause"] = '{"until":"soon"}';
+        localStorage["tracker..pause"] = '{"at":"soon"}';
         localStorage["tracker..session"] = "{";
         localStorage["tracker..user"] = "[1]";
     }""")

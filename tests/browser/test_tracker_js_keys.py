@@ -48,7 +48,7 @@ events_per_second = 0.5
 PIXEL_PAGE = "https://shop.example/pixel"
 NOTE_TIMES = """
     window.times = [];
-    document.addEventListener("tracker", ({ detail }) => times.push([detail.status ?? detail.kind, performance.now()]));
+    document.addEventListener("tracker", ({ detail }) => times.push([detail.status ?? "sent", performance.now()]));
 """
 
 

@@ -1,6 +1,7 @@
 """The ways to load the script: by the snippet, pinned, as a module, twice, late, or not at all."""
 
 import pytest
+import pytest_asyncio
 
 from tests.browser.gate import WITNESS
 from tests.browser.visits import once, settled, steps, values
@@ -23,8 +24,8 @@ def snippet_of(gate):
     return lambda **how: debugging(snippet(gate.url, **how))
 
 
-@pytest.fixture
-def errors(page):
+@pytest_asyncio.fixture(loop_scope="session")
+async def errors(page):
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("console", lambda message: found.append(message.text) if "refused to" in message.text.lower() else None)
@@ -190,7 +191,7 @@ async def test_paths_of_a_proxy_can_be_named(page, gate):
 async def test_what_a_page_has_under_that_name_does_no_harm(page, gate, errors, before, is_ours):
     gate.pages["/page/named"] = WITNESS + before + '<script src="/tracker.js" data-debug></script>'
     await page.goto("/page/named")
-    await page.wait_for_function("shown.some(({ kind }) => kind === 'answered')")
+    await page.wait_for_function("shown.some(({ status }) => status !== undefined)")
     assert await page.evaluate("typeof tracker.conversion === 'function'") == is_ours
     assert {event["event_type"] for event in gate.events} <= {"pageview", "conversion"}
     assert values(gate.events) in ([], ["1"])

@@ -34,11 +34,39 @@ async def identified(page, logged, call: str) -> list[dict]:
         ('identify("undefined")', None),
         ("identify(NaN)", None),
         ("identify([])", None),
+        ('identify("{{ user.id }}", { plan: "pro" })', {"user_traits": '{"plan":"pro"}'}),
+        ('identify(" ")', None),
     ],
 )
 async def test_any_scalar_is_an_id_and_traits_go_with_it(page, logged, call, told):
     await page.goto("/page/first")
     assert await identified(page, logged, f"tracker.{call}") == ([told] if told else [])
+
+
+#: As if the collector refused an id that the script takes: on the way it becomes one that is refused.
+SPOILED = """() => {
+    const { fetch } = window;
+    window.fetch = (url, { body, ...rest }) => fetch(url, { ...rest, body: body.replaceAll("u-bad", "undefined") });
+}"""
+
+
+async def test_a_user_that_the_collector_refuses_costs_no_event_and_is_forgotten(page, gate, logged):
+    await page.goto("/page/first?data-campaign-id=spring")
+    await settled(page)
+    await page.evaluate(SPOILED)
+    await page.evaluate('tracker.identify("u-bad")')
+    await track(page, *"abc")
+    await settled(page)
+    assert {event.get("user_id") for event in gate.events if event.get("event_value") == "a"} == {"undefined", None}
+    session_id = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: {"a", "b", "c"} <= set(values(of_session(found, session_id))))
+    assert values(of_session(records, session_id)) == ["a", "b", "c"]
+    assert {event["campaign_id"] for event in of_session(records, session_id)} == {"spring"}
+    assert await page.evaluate("tracker.dropped") == 0
+    await track(page, "d")
+    await settled(page)
+    assert [event.get("user_id") for event in gate.events if event.get("event_value") == "d"] == [None]
+    assert "u-bad" not in await page.evaluate("JSON.stringify({ ...localStorage })")
 
 
 async def test_traits_add_up_and_what_does_not_fit_is_left_out(page, logged):

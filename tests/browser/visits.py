@@ -10,7 +10,7 @@ Events = list[dict[str, Any]]
 async def settled(page: Page) -> None:
     """Wait until the page's view and everything after it has been answered."""
     await page.wait_for_function(
-        "window.tracker && tracker.pending === 0 && shown.some(({ kind }) => kind === 'answered')"
+        "window.tracker && tracker.pending === 0 && shown.some(({ status }) => status !== undefined)"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 _WORDS: Final = ("undefined", "null", "none", "nil", "nan", "true", "false")
 #: As programs write them. A set of all forms costs half of changing each id to lower case.
-_BUGS: Final = frozenset(
+REFUSED_IDS: Final = frozenset(
     {
         *_WORDS,
         *(word.capitalize() for word in _WORDS),
@@ -22,19 +22,19 @@ _BUGS: Final = frozenset(
     }
 )
 #: How the languages of templates begin a field: Jinja, JavaScript, ERB, shells; and an object that became a text.
-_TEMPLATES: Final = frozenset({"{{", "{%", "${", "<%", "#{", "[o"})
+REFUSED_BEGINNINGS: Final = frozenset({"{{", "{%", "${", "<%", "#{", "[o"})
 
 
 def has_bug(first: Any, second: Any, third: Any) -> bool:
     """Return whether one of three ids is the mistake of a program, if they are texts. About 0.2 us for all of them."""
     try:
         return (
-            first in _BUGS
-            or second in _BUGS
-            or third in _BUGS
-            or first[:2] in _TEMPLATES
-            or second[:2] in _TEMPLATES
-            or third[:2] in _TEMPLATES
+            first in REFUSED_IDS
+            or second in REFUSED_IDS
+            or third in REFUSED_IDS
+            or first[:2] in REFUSED_BEGINNINGS
+            or second[:2] in REFUSED_BEGINNINGS
+            or third[:2] in REFUSED_BEGINNINGS
         )
     except TypeError:  # one of them is not a text: the check of the record refuses it
         return False
@@ -42,4 +42,4 @@ def has_bug(first: Any, second: Any, third: Any) -> bool:
 
 def is_bug(value: object) -> bool:
     """Return whether a value is a text that is certainly the mistake of a program. About 0.1 us."""
-    return isinstance(value, str) and (value in _BUGS or value[:2] in _TEMPLATES)
+    return isinstance(value, str) and (value in REFUSED_IDS or value[:2] in REFUSED_BEGINNINGS)

@@ -11,6 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from tracker.collect.api.pages import script_routes
 from tracker.collect.api.script_files import newest_scripts, pinned_scripts, read_build, snippet
+from tracker.collect.bug_ids import REFUSED_BEGINNINGS, REFUSED_IDS
 from tracker.collect.http.messages import Request
 
 PROJECT_DIR = Path(__file__).parents[3]
@@ -77,6 +78,22 @@ def test_the_snippet_pins_the_script_by_its_hash_and_quotes_what_it_is_given() -
     assert f'integrity="{BUILD.integrity["tracker.js"]}" crossorigin="anonymous"' in script
     assert 'data-key="&quot;&gt;&lt;script&gt;"' in script
     assert "integrity" not in snippet("https://collect.example.com", is_pinned=False)
+
+
+@pytest.mark.parametrize("value", [*sorted(REFUSED_IDS), *(f"{start} x" for start in sorted(REFUSED_BEGINNINGS))])
+def test_the_script_leaves_out_each_id_that_the_collector_refuses(value: str) -> None:
+    found = re.search(r"^const BUG = /(.*)/i;$", (SOURCES / "values.js").read_text(), re.MULTILINE)
+    assert found is not None
+    assert re.search(found[1], value, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "u-1", "nullable", "Nanette", "user@host", "#1", "[1]", "漢字", "Null-Byte", "(me)"]
+)
+def test_the_script_takes_ids_that_only_look_like_bugs(value: str) -> None:
+    found = re.search(r"^const BUG = /(.*)/i;$", (SOURCES / "values.js").read_text(), re.MULTILINE)
+    assert found is not None
+    assert not re.search(found[1], value, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tracker-js.md"])
