@@ -11,6 +11,7 @@ from tracker.cli.commands import (
     migration,
     project,
     schemas,
+    sdk,
     session,
     settings,
     stack,
@@ -35,6 +36,7 @@ app.add_typer(replay.app, name="replay")
 app.add_typer(migration.app, name="migration")
 app.add_typer(project.app, name="project")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(sdk.app, name="sdk")
 app.command(hidden=True)(replay.replay_worker)
 app.command(name="import")(imports.import_)
 for command in (

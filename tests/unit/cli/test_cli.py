@@ -193,3 +193,20 @@ def test_dev_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPa
     result = run("dev", "--data-dir", str(tmp_path))
     assert result.exit_code == 1
     assert result.stderr == "tracker: honcho is not installed: pip install 'event-tracker[local]'\n"
+
+
+def test_the_snippet_that_is_printed_is_the_documented_one() -> None:
+    result = run("sdk", "snippet", "https://collect.example.com")
+    assert result.exit_code == 0
+    documented = (PROJECT_DIR / "docs/tracker-js.md").read_text()
+    queue, script = result.output.strip().split("\n")
+    assert queue in documented
+    assert re.findall(r'integrity="[^"]+"', script) == re.findall(r'integrity="[^"]+"', documented)
+
+
+def test_the_snippet_takes_key_and_nonce_and_can_follow_the_releases() -> None:
+    options = ("--key", "THE-WRITE-KEY", "--nonce", "n1", "--newest")
+    output = run("sdk", "snippet", "https://collect.example.com/", *options).output
+    assert output.count('nonce="n1"') == 2
+    assert 'src="https://collect.example.com/tracker.js" data-key="THE-WRITE-KEY"' in output
+    assert "integrity" not in output
