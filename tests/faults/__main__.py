@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -36,18 +37,23 @@ def main() -> int:
         for fault in FAULTS.values():
             out.print(f"{fault.name:<26} {fault.times:>2} x  {fault.what}", highlight=False)
         return 0
-    outcomes = []
-    size = Size(events_per_second=arguments.rate)
-    for round_number in range(arguments.rounds):
-        seed = arguments.seed + round_number
-        for fault in (FAULTS[name] for name in arguments.only or FAULTS):
-            if fault.brokers > arguments.brokers:
-                continue
-            outcomes.append(_run(fault, seed, size, arguments.brokers, console))
+    outcomes: list[FaultResult] = []
+    try:
+        for outcome in _outcomes(arguments, console):
+            outcomes.append(outcome)
             if arguments.json:
-                print(orjson.dumps(outcomes[-1].as_json()).decode(), flush=True)
-    console.print(table(outcomes))
+                print(orjson.dumps(outcome.as_json()).decode(), flush=True)
+    finally:  # after Ctrl-C, too
+        console.print(table(outcomes))
     return 0 if all(outcome.held for outcome in outcomes) else 1
+
+
+def _outcomes(arguments: argparse.Namespace, console: Console) -> Iterator[FaultResult]:
+    size = Size(events_per_second=arguments.rate)
+    for seed in range(arguments.seed, arguments.seed + arguments.rounds):
+        for fault in (FAULTS[name] for name in arguments.only or FAULTS):
+            if fault.brokers <= arguments.brokers:
+                yield _run(fault, seed, size, arguments.brokers, console)
 
 
 def _run(fault: Fault, seed: int, size: Size, brokers: int, console: Console) -> FaultResult:
