@@ -65,7 +65,7 @@ class Schemas:
         self.documents = dict(documents or {})
         if len(self.documents) > MAX_SCHEMAS:
             raise UnfitSchema(f"{len(self.documents)} schemas; the limit is {MAX_SCHEMAS}")
-        self._validators = {each: _compiled(each, document) for each, document in self.documents.items()}
+        self.validators = {each: _compiled(each, document) for each, document in self.documents.items()}
 
     def faults(self, schema: SchemaId, properties: Any) -> list[str]:
         """Return the mistakes in an event's properties, each with its path. About 1 us if there are none.
@@ -73,7 +73,7 @@ class Schemas:
         Raises:
             RejectedRecord: ``unknown_schema``.
         """
-        validator = self._validators.get(schema)
+        validator = self.validators.get(schema)
         if validator is None:
             raise RejectedRecord("unknown_schema", self._unknown(schema))
         if validator.is_valid(properties):
@@ -83,7 +83,7 @@ class Schemas:
 
     def learn(self, further: "Schemas") -> None:
         """Know what ``further`` knows, from the next event on. It has all versions that these have."""
-        self.documents, self._validators = further.documents, further._validators  # noqa: SLF001 - the same class
+        self.documents, self.validators = further.documents, further.validators
 
     def check(self, event_type: str, version: str, metadata: str) -> None:
         """Check the properties of a decoded event, which are its metadata.
