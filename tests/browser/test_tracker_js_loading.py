@@ -1,4 +1,7 @@
-"""The ways to load the script: by the snippet, pinned, as a module, twice, late, or not at all."""
+"""The ways to load the script: by the snippet, pinned, as a module, by a tag manager, twice, late, or not at all."""
+
+import re
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,6 +13,7 @@ from tracker.collect.api.script_files import read_build, snippet
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BUILD = read_build()
+RECIPES = Path(__file__).parents[2] / "docs" / "tracker-js-recipes.md"
 DEBUG = "data-debug></script>"
 
 
@@ -98,6 +102,27 @@ async def test_a_second_snippet_is_ignored_and_says_so(page, context, gate, snip
     ]
     assert len(warnings) == 2
     assert await page.evaluate("window.same")
+    assert errors == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["loads first", "tells first"])
+@pytest.mark.parametrize("has_snippet", [False, True], ids=["alone", "with a snippet"])
+async def test_the_documented_tags_of_a_tag_manager_track_once(page, gate, snippet_of, errors, order, has_snippet):  # noqa: PLR0917
+    recipe = RECIPES.read_text().partition("## Google Tag Manager")[2].partition("\n## ")[0]
+    tags = [
+        tag.replace("https://collect.example.com", gate.url)
+        .replace('"data-key", "THE-WRITE-KEY"', '"data-debug", ""')
+        .replace("{{Order total}}", '"49.90"')
+        for tag in re.findall(r"```html\n(.*?)```", recipe, re.DOTALL)
+    ]
+    assert len(tags) == 2
+    gate.pages["/page/tags"] = WITNESS + "<head></head>" + "".join(tags[place] for place in order)
+    if has_snippet:
+        gate.pages["/page/tags"] += snippet_of()
+    await page.goto("/page/tags")
+    await gate.until(lambda gate: len(once(gate.events)) >= 2)
+    await settled(page)
+    assert sorted(steps(once(gate.events))) == [("conversion", "49.90"), ("pageview", None)]
     assert errors == []
 
 
