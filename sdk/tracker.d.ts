@@ -113,8 +113,8 @@ export interface Tracker {
   reset(): void;
   /** Sends what there is and tracks nothing more on this page. */
   stop(): void;
-  /** Sends what waits. Resolves when it is answered, or when it has to wait for the collector. */
-  flush(): Promise<void>;
+  /** Sends what waits. Resolves when it is answered, or when it has to wait for the collector; to `false` after `stop`. */
+  flush(): Promise<false | undefined>;
   /** Makes a call that is written as an array: `["conversion", "49.90"]`. */
   push(call: Call): void;
   /** The session that the next event belongs to; undefined as long as nothing may be stored. */

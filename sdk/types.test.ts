@@ -23,7 +23,7 @@ tracker.identify({ plan: "pro" });
 tracker.consent({ analytics: true, marketing: false });
 tracker.consent("denied");
 tracker.push(["conversion", "49.90", { event_value_type: "EUR" }]);
-tracker.flush().then(() => tracker.pending + tracker.dropped);
+tracker.flush().then((off: false | undefined) => off ?? tracker.pending + tracker.dropped);
 tracker.reset();
 tracker.stop();
 window.tracker.conversion("49.90");

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.gate import Gate, running_gate
-from tests.browser.visits import Events, settled, track, values
+from tests.browser.visits import Events, contexts_of, settled, track, values
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tracker import clock
 from tracker.kafka.admin import create_topics
@@ -142,6 +142,18 @@ async def test_a_key_for_any_origin_takes_events_and_loses_no_answer_to_the_cook
     mine = [record for record in records if record.get("workspace_id") == "anywhere"]
     assert {record["session_id"] for record in mine} == {session_id}
     assert await page.evaluate("shown.filter(({ status }) => status === 0).length") == 0
+
+
+async def test_a_workspace_that_is_not_the_keys_costs_neither_the_context_nor_an_event(page, collector, logged):
+    await page.goto(place(collector, SHOP, "&data-workspace-id=other&data-campaign-id=spring"))
+    await page.evaluate('tracker.identify("u-1")')
+    await track(page, "kept")
+    await settled(page)
+    assert await page.evaluate("shown.some(({ status }) => status >= 400)")
+    assert await page.evaluate("tracker.dropped") == 0
+    session_id = await page.evaluate("tracker.sessionId")
+    records = await logged(lambda found: "kept" in values(of_workspace(found, "shop")))
+    assert contexts_of(records, session_id)[-1].items() >= {"campaign_id": "spring", "user_id": "u-1"}.items()
 
 
 async def test_a_bad_event_costs_its_neighbours_nothing_and_is_warned_of(page, collector, logged):

@@ -155,6 +155,7 @@ async def test_a_tracker_that_was_stopped_sends_what_it_has_and_sees_nothing_mor
     await page.wait_for_function("tracker.pending === 0")
     assert steps(gate.events)[:2] == [("pageview", None), ("click", "a")]
     assert values(gate.events) == ["a", "page_leave"]
+    assert await page.evaluate("tracker.flush()") is False
     await page.evaluate("tracker.init({ debug: true })")
     await page.click("#buy")
     await page.evaluate("tracker.flush()")
