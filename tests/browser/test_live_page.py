@@ -10,7 +10,7 @@ from tests.integration.collect.collector_process import running_collector
 from tests.integration.collect.test_collect_access import READ, keys_file
 from tests.output_rows import write_session
 from tracker import clock
-from tracker.demo.browser import find_chromium, open_browser
+from tracker.demo.browser import find_chromium, open_browser, until
 from tracker.demo.check import isolated
 from tracker.demo.logs import LogFiles
 from tracker.kafka.admin import create_topics
@@ -35,7 +35,7 @@ async def test_a_sessions_timeline_grows_as_somebody_clicks(tmp_path: Path) -> N
         live, demo = await context.new_page(), await context.new_page()
         await live.goto(f"{origin}/live")
         await demo.goto(f"{origin}/demo")
-        await demo.wait_for_function("window.tracker && tracker.pending === 0 && tracker.sessionId")
+        await until(demo, "window.tracker && tracker.pending === 0 && tracker.sessionId")
         await expect(live.locator("#session")).to_have_text(await demo.evaluate("tracker.sessionId"))
         await expect(live.locator("#timeline li").first).to_have_attribute("data-number", "1")
 

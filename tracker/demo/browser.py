@@ -1,5 +1,6 @@
 """A visitor: a real headless Chromium visits the demo page as a person would; we note the events that it sends."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -23,6 +24,8 @@ ARGUMENTS: Final = (
 )
 #: The longest wait for anything on the page.
 ACTION_TIMEOUT_MS: Final = 15_000
+#: Between two looks at a page.
+POLL_SECONDS: Final = 0.05
 VIEWPORT: Final = ViewportSize(width=1280, height=800)
 #: The actions of the visitor, as the types of the events that they must lead to. Scrolling is not among them: the page
 #: decides how many events it makes.
@@ -103,6 +106,24 @@ async def visit(browser: Browser, origin: str, cookie_name: str, variant: str) -
     return Visit(session_id, ACTIONS, sent_events(bodies))
 
 
+async def until(page: Page, expression: str) -> None:
+    """Wait until a JavaScript expression is true.
+
+    Playwright's own ``wait_for_function`` evaluates strings inside of the page, which the policy of our pages forbids.
+
+    Raises:
+        BrowserError: it has not become true in time, or it can't be evaluated.
+    """
+    try:
+        async with asyncio.timeout(ACTION_TIMEOUT_MS / 1_000):
+            while True:
+                if await page.evaluate(expression):
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise BrowserError(f"not true after {ACTION_TIMEOUT_MS} ms: {expression}") from None
+
+
 def sent_events(bodies: Iterable[Mapping[str, Any]]) -> tuple[SentEvent, ...]:
     """Read the events from the bodies of requests; one that was repeated counts once, at its first place."""
     events: dict[str, SentEvent] = {}
@@ -123,7 +144,7 @@ async def _act(page: Page, url: str) -> None:
     await page.click("#sample")
     await page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
     # The page scrolls smoothly; its end is the last step that the tracker reports.
-    await page.wait_for_function(_SENT.format("event.scroll_percentage === 100"))
+    await until(page, _SENT.format("event.scroll_percentage === 100"))
     await page.click("#convert")
     await page.fill("#email", "visitor@example.com")
     await page.click("#signup-send")
@@ -135,5 +156,5 @@ async def _act(page: Page, url: str) -> None:
 
 async def _all_answered(page: Page) -> None:
     """Wait until the page's view and everything after it has been accepted by the collector."""
-    await page.wait_for_function(_SENT.format("event.event_type === 'pageview' && event.page_url === location.href"))
-    await page.wait_for_function("tracker.pending === 0")
+    await until(page, _SENT.format("event.event_type === 'pageview' && event.page_url === location.href"))
+    await until(page, "tracker.pending === 0")
