@@ -120,5 +120,7 @@ LEGACY: Final = Topic(
     config={"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), TIMESTAMP_TYPE: "LogAppendTime"},
 )
 
+#: Where the records of dead letters may be sent again. Any other topic that a letter names is refused.
+FRONT_DOORS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE)
 #: All have the same number of partitions: a partition's outputs and states stay in the partition of its events.
 CATALOG: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS, CHANGELOG, HISTORY, LEGACY)

@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 PORT_STEP: Final = 10
 
 
+def begin_stage(**options: Any) -> "Settings":
+    """Load the settings of this process; from now on its logs are as they say, and its files are for its user only.
+
+    Raises:
+        ConfigurationError: a variable is no setting.
+        pydantic.ValidationError: a setting is not valid.
+    """
+    from tracker.observe.logs import configure_logging
+    from tracker.processes.directories import keep_files_private
+
+    settings = load_settings(**options)
+    configure_logging(settings)
+    keep_files_private()
+    return settings
+
+
 def run_stage(
     stage: Literal["process", "sink"], options: Mapping[str, Any], run_one: Callable[["Settings"], None]
 ) -> None:
@@ -26,12 +42,7 @@ def run_stage(
         pydantic.ValidationError: a setting is not valid, also one that is derived for a worker.
         typer.Exit: the workers ended with an error.
     """
-    from tracker.observe.logs import configure_logging
-    from tracker.processes.directories import keep_files_private
-
-    settings = load_settings(**options)
-    configure_logging(settings)
-    keep_files_private()
+    settings = begin_stage(**options)
     processes: int = getattr(settings, f"{stage}_processes")
     if not processes:
         run_one(settings)

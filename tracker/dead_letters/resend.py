@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from topics.catalog import MAX_SOURCE_BATCH_BYTES, SEQUENCED, SESSIONS, SOURCE, USAGE
+from topics.catalog import FRONT_DOORS, MAX_SOURCE_BATCH_BYTES, SOURCE
 from topics.dead_letter import DeadLetter
 from topics.headers import CUT, FIRST_FAILED_AT_MS, RETRY_COUNT, RETRY_OF, UNDECODABLE, Headers
 from tracker.dead_letters.letters import Place, StoredLetter
@@ -19,8 +19,6 @@ from tracker.kafka.clients import partition_for_key
 from tracker.sessions.keys import missing_event_id
 from tracker.settings import Settings
 
-#: Where records go that are sent again. Anybody who may write letters could otherwise have us write to any topic.
-FRONT_DOORS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE)
 #: What a record batch needs besides the record, and the headers that are added.
 BATCH_OVERHEAD_BYTES: Final = 1_024
 _ENVELOPES: Final = frozenset({"event", "session", "expire", "flush"})

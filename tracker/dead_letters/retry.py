@@ -12,12 +12,12 @@ from typing import Final, Literal, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from topics.catalog import DEAD_LETTERS, SOURCE
+from topics.catalog import DEAD_LETTERS, FRONT_DOORS, SOURCE
 from topics.dead_letter import RetryMark
 from topics.headers import RETRY_MARK, RETRY_OF
 from tracker import clock
 from tracker.dead_letters.letters import Fates, Filter, Place, read_letters, read_mark
-from tracker.dead_letters.resend import FRONT_DOORS, Resend, Skipped, plan
+from tracker.dead_letters.resend import Resend, Skipped, plan
 from tracker.errors import RetryableError
 from tracker.kafka.log_reader import LogRange, LogReader
 from tracker.kafka.record_batches import send_batches

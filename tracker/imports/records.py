@@ -105,7 +105,7 @@ def _of_file(what: Import, number: int, rejects: Rejects) -> Iterator[Placed]:
         are_valid = are_valid_events([each.result.value for each in drafts if isinstance(each.result, Mapped)])
         for draft in drafts:
             result = draft.result
-            if isinstance(result, Mapped) and not (are_valid and SCHEMA_NAME not in result.value):
+            if isinstance(result, Mapped) and (not are_valid or SCHEMA_NAME in result.value):
                 result = _checked(result, what.schemas)
             if isinstance(result, Mapped):
                 yield Placed(result.timestamp_ms, number, draft.line, draft.nth, result)

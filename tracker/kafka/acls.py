@@ -8,7 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from topics.catalog import CATALOG, CHANGELOG, DEAD_LETTERS, HISTORY, LEGACY, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
+from topics.catalog import (
+    CATALOG,
+    CHANGELOG,
+    DEAD_LETTERS,
+    FRONT_DOORS,
+    HISTORY,
+    LEGACY,
+    SEQUENCED,
+    SESSIONS,
+    SOURCE,
+    USAGE,
+    Topic,
+)
 
 Operation = Literal["Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "IdempotentWrite"]
 Resource = Literal["topic", "group", "cluster"]
@@ -91,7 +103,7 @@ def _import(prefix: str) -> Iterator[Need]:
 
 def _dead_letters(prefix: str) -> Iterator[Need]:
     yield _topic(prefix, DEAD_LETTERS, READ_WRITE, "letters, and marks of what was sent again")
-    for topic in (SOURCE, SEQUENCED, SESSIONS, USAGE):
+    for topic in FRONT_DOORS:
         yield _topic(prefix, topic, READ_WRITE, "where records are sent again")
     yield _idempotence()
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.cli.options import DataDir, load_settings
-from tracker.cli.workers import run_stage
+from tracker.cli.options import DataDir
+from tracker.cli.workers import begin_stage, run_stage
 from tracker.errors import RetryableError
 
 if TYPE_CHECKING:
@@ -39,13 +39,9 @@ def collect(
     from tracker.collect.run import parent
     from tracker.collect.run.process import run
     from tracker.kafka.access import require_access
-    from tracker.observe.logs import configure_logging
-    from tracker.processes.directories import keep_files_private
 
     options = {"collect_host": host, "collect_port": port, "collect_processes": processes, "data_dir": data_dir}
-    settings = load_settings(**options)
-    configure_logging(settings)
-    keep_files_private()
+    settings = begin_stage(**options)
     with contextlib.suppress(RetryableError):  # Kafka is away: that is what the spill is for
         asyncio.run(require_access(settings, "collect"))
     if not settings.collect_processes:
@@ -126,14 +122,9 @@ def kafka(port: Port = None, data_dir: DataDir = None) -> None:
     Example: tracker local kafka --port 9092
     """
     from tracker.local.kafka import run
-    from tracker.observe.logs import configure_logging
-    from tracker.processes.directories import keep_files_private
 
     bootstrap = f"localhost:{port}" if port else None
-    settings = load_settings(kafka_bootstrap=bootstrap, data_dir=data_dir)
-    configure_logging(settings)
-    keep_files_private()
-    run(settings)
+    run(begin_stage(kafka_bootstrap=bootstrap, data_dir=data_dir))
 
 
 @local.command()
@@ -143,11 +134,6 @@ def tinybird(port: Port = None, data_dir: DataDir = None) -> None:
     Example: tracker local tinybird --port 7181
     """
     from tracker.local.tinybird.main import run
-    from tracker.observe.logs import configure_logging
-    from tracker.processes.directories import keep_files_private
 
     url = f"http://localhost:{port}" if port else None
-    settings = load_settings(tinybird_url=url, data_dir=data_dir)
-    configure_logging(settings)
-    keep_files_private()
-    run(settings)
+    run(begin_stage(tinybird_url=url, data_dir=data_dir))
