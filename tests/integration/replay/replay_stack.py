@@ -4,14 +4,17 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aiokafka import TopicPartition
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.fixtures.tinybird import LocalTinybird
 from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE
@@ -164,6 +167,22 @@ class ProcessedLog:
         process = self.start_replay(*arguments, **environment)
         out, errors = process.communicate(timeout=REPLAY_TIMEOUT_SECONDS)
         return process.returncode, [json.loads(line) for line in out.splitlines()], errors
+
+
+@contextmanager
+def tinybird_for_replay(name: str, directory: Path) -> Iterator[LocalTinybird]:
+    """A local Tinybird that also has the two datasources of a replay: ``events_NAME`` and ``session_NAME``."""
+    project = directory / "project" / "datasources"
+    shutil.copytree(PROJECT_DIR / "tinybird" / "datasources", project)
+    for kind in ("events", "session"):
+        shutil.copy(project / f"{kind}_v1.datasource", project / f"{kind}_{name}.datasource")
+    tinybird = LocalTinybird(directory / "tinybird", TRACKER_TINYBIRD_PROJECT_DIR=str(directory / "project"))
+    tinybird.data_dir.mkdir()
+    tinybird.start()
+    try:
+        yield tinybird
+    finally:
+        tinybird.kill()
 
 
 def until_line(process: subprocess.Popen[str], is_it: Callable[[dict], bool]) -> dict:

@@ -1,16 +1,14 @@
 """A rule that is changed restates the past: a replay under the new rule, looked at beside live, then promoted."""
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
-from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.replay.replay_stack import ProcessedLog
+from tests.integration.replay.replay_stack import ProcessedLog, tinybird_for_replay
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS, SOURCE
 from tracker.kafka.clients import new_producer
@@ -61,16 +59,8 @@ def log(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def tinybird(tmp_path: Path) -> Iterator[LocalTinybird]:
-    """A local Tinybird that also has the two datasources of the replay."""
-    project = tmp_path / "project" / "datasources"
-    shutil.copytree(PROJECT_DIR / "tinybird" / "datasources", project)
-    for name in ("events", "session"):
-        shutil.copy(project / f"{name}_v1.datasource", project / f"{name}_split.datasource")
-    tinybird = LocalTinybird(tmp_path / "tinybird", TRACKER_TINYBIRD_PROJECT_DIR=str(tmp_path / "project"))
-    tinybird.data_dir.mkdir()
-    tinybird.start()
-    yield tinybird
-    tinybird.kill()
+    with tinybird_for_replay("split", tmp_path) as tinybird:
+        yield tinybird
 
 
 def sessions_by_campaign(tinybird: LocalTinybird, name: str) -> dict[str, tuple[int, int]]:

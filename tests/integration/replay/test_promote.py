@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, until_line
+from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, tinybird_for_replay, until_line
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS
 from tracker.local.kafka import LocalKafka
@@ -39,16 +37,8 @@ def log(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[ProcessedLog]:
 
 @pytest.fixture
 def tinybird(tmp_path: Path) -> Iterator[LocalTinybird]:
-    """A local Tinybird that also has the two datasources of the replay."""
-    project = tmp_path / "project" / "datasources"
-    shutil.copytree(PROJECT_DIR / "tinybird" / "datasources", project)
-    shutil.copy(project / "events_v1.datasource", project / "events_fix.datasource")
-    shutil.copy(project / "session_v1.datasource", project / "session_fix.datasource")
-    tinybird = LocalTinybird(tmp_path / "tinybird", TRACKER_TINYBIRD_PROJECT_DIR=str(tmp_path / "project"))
-    tinybird.data_dir.mkdir()
-    tinybird.start()
-    yield tinybird
-    tinybird.kill()
+    with tinybird_for_replay("fix", tmp_path) as tinybird:
+        yield tinybird
 
 
 def rows_of(tinybird: LocalTinybird, datasource: str) -> list[dict]:

@@ -46,6 +46,18 @@ class Collector:
         return orjson.loads(response.body)
 
 
+def in_trouble() -> RequestError:
+    return RequestError("spill_full", "kafka-7.internal is away", reasons=["/data is full"])
+
+
+async def refusal(secret: str, asked: Request, trouble: RequestError) -> RequestError:
+    collector = Collector(secret)
+    collector.trouble = trouble
+    with pytest.raises(RequestError) as caught:
+        await collector.says(asked)
+    return caught.value
+
+
 OPERATORS = [
     ("", request(**LOCAL)),
     ("", request("::1", Host="[::1]:8000")),
@@ -74,20 +86,13 @@ async def test_everybody_else_is_told_yes(secret, asked):
 
 @pytest.mark.parametrize(("secret", "asked"), OPERATORS)
 async def test_operators_are_told_why_not(secret, asked):
-    collector = Collector(secret)
-    collector.trouble = RequestError("spill_full", "kafka-7.internal is away", reasons=["/data is full"])
-    with pytest.raises(RequestError) as caught:
-        await collector.says(asked)
-    assert caught.value is collector.trouble
+    trouble = in_trouble()
+    assert await refusal(secret, asked, trouble) is trouble
 
 
 @pytest.mark.parametrize(("secret", "asked"), OTHERS)
 async def test_everybody_else_is_told_no_without_a_reason(secret, asked):
-    collector = Collector(secret)
-    collector.trouble = RequestError("spill_full", "kafka-7.internal is away", reasons=["/data is full"])
-    with pytest.raises(RequestError) as caught:
-        await collector.says(asked)
-    error = caught.value
+    error = await refusal(secret, asked, in_trouble())
     assert (error.code, error.status, error.message, error.reasons) == (
         "not_ready",
         503,

@@ -6,13 +6,32 @@ however often it is repeated; a producer that has been closed sends nothing more
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, ProducerClosed
 
+from tracker.kafka.clients import partition_for_key
+
 PARTITIONS = 3
 BATCH_RECORDS = 100
+#: For what takes milliseconds.
+LIMIT_SECONDS = 20.0
+
+
+def key_of(partition: int) -> str:
+    """A session ID whose records belong to a partition."""
+    return next(f"s{n}" for n in range(1_000) if partition_for_key(b"s%d" % n, PARTITIONS) == partition)
+
+
+async def until(condition: Callable[[], bool], limit_seconds: float = LIMIT_SECONDS) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(limit_seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.001)
 
 
 @dataclass(eq=False)

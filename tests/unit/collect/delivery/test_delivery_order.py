@@ -2,13 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.database_image import copy_image
-from tests.unit.collect.delivery.faulty_kafka import FaultyKafka
+from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, until
 from tracker.collect.delivery.handover import Mode
 from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.delivery.topic_router import TopicRouter
@@ -128,14 +127,6 @@ async def misbehave(collector: Collector, rng: random.Random, stop: asyncio.Even
     stop.set()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(END_TIMEOUT_SECONDS):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
-
-
 def without_repetitions(values: list[bytes]) -> list[bytes]:
     """What the processor makes of them: it knows a session's last 128 events."""
     kept: list[bytes] = []
@@ -160,7 +151,7 @@ async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, se
     kafka = collector.kafka
     kafka.refusals_left = 0
     kafka.wake()
-    await until(lambda: collector.producer.mode is Mode.DIRECT)
+    await until(lambda: collector.producer.mode is Mode.DIRECT, END_TIMEOUT_SECONDS)
     await collector.producer.stop()
 
     assert collector.metrics.spill.records_spilled._value.get() > 0
@@ -180,11 +171,11 @@ async def test_silence_alone_repeats_nothing_and_it_goes_direct_again_under_load
     accepted: dict[str, list[bytes]] = {f"s{number}": [] for number in range(SESSIONS)}
     clients = [asyncio.create_task(visit(collector, session, values, stop)) for session, values in accepted.items()]
     collector.kafka.max_latency_seconds = 0.0
-    await until(lambda: collector.producer.mode is Mode.DIRECT and all(accepted.values()))
+    await until(lambda: collector.producer.mode is Mode.DIRECT and all(accepted.values()), END_TIMEOUT_SECONDS)
     collector.kafka.is_silent = True  # with batches under way, so that their fate is open for a while
-    await until(lambda: collector.producer._spills.records >= 500)
+    await until(lambda: collector.producer._spills.records >= 500, END_TIMEOUT_SECONDS)
     collector.kafka.wake()
-    await until(lambda: collector.producer.mode is Mode.DIRECT)
+    await until(lambda: collector.producer.mode is Mode.DIRECT, END_TIMEOUT_SECONDS)
     stop.set()
     await asyncio.gather(*clients)
     await collector.producer.stop()

@@ -2,12 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from tests.unit.collect.delivery.faulty_kafka import BATCH_RECORDS, PARTITIONS, Builder, FaultyKafka
+from tests.unit.collect.delivery.faulty_kafka import (
+    BATCH_RECORDS,
+    LIMIT_SECONDS,
+    PARTITIONS,
+    Builder,
+    FaultyKafka,
+    key_of,
+    until,
+)
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import BatchEvent, BatchState
 from tracker.collect.delivery.record_batch import NO_HEADERS, PendingBatch, TopicRecord
@@ -15,21 +22,14 @@ from tracker.collect.delivery.sender import BatchSender
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.spill.store import SpilledRecord
 from tracker.errors import InvariantError
-from tracker.kafka.clients import partition_for_key
 from tracker.processes.supervised_tasks import SupervisedTasks
 
 TOPIC = "test.events"
 LONG_SECONDS = 3_600.0
-LIMIT_SECONDS = 20.0
-
-
-def key_of(partition: int) -> bytes:
-    """A session ID whose records belong to a partition."""
-    return next(key for n in range(1_000) if partition_for_key(key := b"s%d" % n, PARTITIONS) == partition)
 
 
 def record(value: str, partition: int = 0) -> TopicRecord:
-    return TOPIC, key_of(partition), value.encode()
+    return TOPIC, key_of(partition).encode(), value.encode()
 
 
 class Setup:
@@ -65,13 +65,12 @@ class Setup:
         """Wait until the silent broker has so many batches to answer."""
         await until(lambda: len(self.kafka.pending) == batches)
 
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0)
+    async def add_unanswered(self, *records: TopicRecord) -> list[asyncio.Future[None]]:
+        """Add records, one for each partition, and let the broker be silent about them."""
+        self.kafka.is_silent = True
+        batches = self.add(*records)
+        await self.handed_over(len(batches))
+        return batches
 
 
 async def end(*batches: "asyncio.Future[None]") -> None:
@@ -100,9 +99,7 @@ async def test_each_moment_has_its_own_batch():
 
 async def test_the_next_batch_of_a_partition_waits_for_the_one_before_and_other_partitions_do_not():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     setup.add(record("b"), record("other", partition=1))
     await setup.handed_over(2)
     assert [batch.partition for batch in setup.kafka.pending] == [0, 1]
@@ -113,7 +110,7 @@ async def test_the_next_batch_of_a_partition_waits_for_the_one_before_and_other_
 async def test_a_full_batch_is_followed_by_another_in_the_order_of_the_records():
     setup = Setup()
     values = [b"%d" % number for number in range(BATCH_RECORDS + 1)]
-    batches = setup.add(*((TOPIC, key_of(0), value) for value in values))
+    batches = setup.add(*((TOPIC, key_of(0).encode(), value) for value in values))
     assert len(batches) == 2
     await end(*batches)
     assert setup.logged() == values
@@ -171,9 +168,7 @@ async def test_while_it_holds_it_gathers_and_sends_nothing_until_it_is_released(
 
 async def test_a_hold_leaves_the_batches_behind_the_one_under_way_where_they_are():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     (second,) = setup.add(record("b"))
     setup.sender.hold()
     setup.kafka.wake()
@@ -198,9 +193,7 @@ async def test_a_batch_without_an_answer_in_time_is_trouble_and_one_with_an_answ
 
 async def test_what_is_taken_back_is_each_partitions_batches_in_order_once():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     setup.add(record("b"), record("c", partition=1))
     setup.sender.hold()
     taken = setup.sender.take_back()
@@ -222,9 +215,7 @@ async def test_what_is_taken_back_is_each_partitions_batches_in_order_once():
 
 async def test_a_refused_batch_is_the_first_again_and_nothing_more_is_sent():
     setup = Setup()
-    setup.kafka.is_silent = True
-    (refused,) = setup.add(record("a"))
-    await setup.handed_over(1)
+    (refused,) = await setup.add_unanswered(record("a"))
     setup.kafka.pending.pop().ack.set_exception(MessageSizeTooLargeError())
     setup.kafka.is_silent = False
     await until(lambda: bool(setup.troubles))
@@ -244,9 +235,7 @@ async def test_a_refused_batch_is_the_first_again_and_nothing_more_is_sent():
 
 async def test_a_batch_that_is_on_disk_when_kafka_refuses_it_is_not_sent_again():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     (batch,) = setup.sender.take_back()
     batch.apply(BatchEvent.TAKEN_BACK)
     batch.apply(BatchEvent.WRITTEN)
@@ -259,9 +248,7 @@ async def test_a_batch_that_is_on_disk_when_kafka_refuses_it_is_not_sent_again()
 
 async def test_the_first_refusal_is_the_one_that_is_told():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"), record("b", partition=1))
-    await setup.handed_over(2)
+    await setup.add_unanswered(record("a"), record("b", partition=1))
     first, second = setup.kafka.pending
     first.ack.set_exception(MessageSizeTooLargeError())
     await until(lambda: len(setup.troubles) == 1)
@@ -272,9 +259,7 @@ async def test_the_first_refusal_is_the_one_that_is_told():
 
 async def test_an_error_that_is_not_kafkas_is_reported_as_a_bug():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     setup.kafka.pending[0].ack.set_exception(ValueError("a bug"))
     await asyncio.wait([setup.tasks.failed], timeout=LIMIT_SECONDS)
     assert repr(setup.tasks.failed.exception()) == "ValueError('a bug')"
@@ -313,9 +298,7 @@ async def test_a_page_of_the_spill_that_kafka_refuses_breaks_the_sender():
 
 async def test_who_stops_shipping_waits_for_no_answer_any_more():
     setup = Setup()
-    setup.kafka.is_silent = True
-    setup.add(record("a"))
-    await setup.handed_over(1)
+    await setup.add_unanswered(record("a"))
     setup.sender.stop_shipping()
     await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
     assert setup.troubles == []
@@ -328,7 +311,7 @@ async def test_it_knows_the_topics_that_it_was_told_of():
     assert not setup.sender.knows("test.other")
     setup.sender.learn("test.other", 1)
     assert setup.sender.knows("test.other")
-    await end(*setup.sender.add([("test.other", key_of(2), b"a")], NO_HEADERS))
+    await end(*setup.sender.add([("test.other", key_of(2).encode(), b"a")], NO_HEADERS))
     assert setup.logged(0) == [b"a"]
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.unit.collect.delivery.faulty_kafka import PARTITIONS, FaultyKafka
+from tests.unit.collect.delivery.faulty_kafka import LIMIT_SECONDS, FaultyKafka, key_of, until
 from tracker.collect.delivery import producer as producer_module
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import Mode
@@ -17,11 +17,9 @@ from tracker.collect.errors import RequestError
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.records.source_records import EncodedRecord
 from tracker.collect.spill.directories import SpillDirectories
-from tracker.kafka.clients import partition_for_key
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
-LIMIT_SECONDS = 20.0
 #: The shortest and a long wait for Kafka's answers that the settings take.
 SHORT_MS = 100
 LONG_MS = 60_000
@@ -62,16 +60,8 @@ class Setup:
 
 
 def record(value: str, partition: int = 0) -> EncodedRecord:
-    session = next(f"s{n}" for n in range(1_000) if partition_for_key(b"s%d" % n, PARTITIONS) == partition)
+    session = key_of(partition)
     return EncodedRecord(session.encode(), value.encode(), session, value, sets_cookie=False)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
 
 
 async def safe(producer: SourceProducer, *records: EncodedRecord) -> None:
