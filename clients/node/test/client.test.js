@@ -81,7 +81,7 @@ test("a repeat has the same content, whatever the failure, and trouble is logged
 test("a collector that is silent for too long is asked again", async (t) => {
   const collector = await Collector.start(t);
   const pass = collector.hold();
-  const { client, failures } = clientOf(collector, { limits: { requestTimeoutMs: 20 } });
+  const { client, failures } = clientOf(collector, { limits: { requestTimeoutMs: 300 } });
   const id = client.track("s", "click");
   const flushing = client.flush();
   await collector.until(2);

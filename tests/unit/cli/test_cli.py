@@ -15,6 +15,7 @@ import typer
 from honcho.environ import parse_procfile
 from typer.testing import CliRunner, Result
 
+from tests.patience import PATIENCE_SECONDS
 from topics.catalog import CATALOG
 from tracker.cli.app import app
 from tracker.local.ports import free_port
@@ -152,7 +153,7 @@ def test_a_data_directory_that_can_not_be_used_is_one_line_that_names_the_settin
         for command in commands
     }  # fmt: skip
     for command, process in running.items():
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         said = [line for line in errors.splitlines() if line.startswith("tracker: ")]
         assert (process.returncode, len(said)) == (1, 1), f"{command}: {errors}"
         assert "TRACKER_DATA_DIR has to be writable" in said[0], command
@@ -183,7 +184,7 @@ with socket.create_server(("127.0.0.1", 0)) as silent:
         ) as command:
             assert silent.stdout.readline() == "connected\n"
             command.send_signal(signal.SIGINT)
-            _, errors = command.communicate(timeout=20)
+            _, errors = command.communicate(timeout=PATIENCE_SECONDS)
         silent.communicate("")
     assert (command.returncode, errors) == (130, "")
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.cli.mistakes import MISTAKES, Mistake, page
 from tracker.cli.app import app
 from tracker.local.ports import free_port
 
-#: A command that has not ended by then is ended, and fails its test.
-LIMIT_SECONDS = 30
 #: Modules that may have imported an extra in another test.
 IMPORT_EXTRAS = ("tracker.demo", "tracker.local", "tracker.imports", "tracker.observe.spans")
 PROJECT_DIR = Path(__file__).parents[3]
@@ -39,7 +38,7 @@ def run_in_a_fork(arguments: list[str], environment: dict[str, str], without: Se
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(LIMIT_SECONDS)
+        signal.alarm(PATIENCE_SECONDS)
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.processes.lock import lock_directory
-
-WAIT_SECONDS = 60
 
 
 def run(*arguments: str, data_dir: Path, worker_id: str = "worker-1") -> subprocess.CompletedProcess[str]:
@@ -32,7 +31,7 @@ def run(*arguments: str, data_dir: Path, worker_id: str = "worker-1") -> subproc
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=WAIT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-WAIT_SECONDS = 20
+from tests.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Collector:
             self.requests.append(request)
             self.changed.notify_all()
             answer = self.answers.popleft() if self.answers else take
-        assert self.passing.wait(WAIT_SECONDS)
+        assert self.passing.wait(PATIENCE_SECONDS)
         return answer(request)
 
     def until(self, requests: int) -> None:
         """Wait until so many requests have come."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.requests) >= requests, WAIT_SECONDS), self.requests
+            assert self.changed.wait_for(lambda: len(self.requests) >= requests, PATIENCE_SECONDS), self.requests
 
     @property
     def events(self) -> list[dict[str, Any]]:

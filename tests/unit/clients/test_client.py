@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from event_tracker_client import Client, Limits, Undelivered, new_id
 
+from tests.patience import PATIENCE_MS
 from tests.unit.clients.collectors import (
-    WAIT_SECONDS,
     Collector,
     no_answer,
     reject,
@@ -20,7 +20,6 @@ from tests.unit.clients.collectors import (
 )
 
 KEY = "a-secret-key-of-this-service"
-TIMEOUT_MS = WAIT_SECONDS * 1_000
 
 
 @pytest.fixture
@@ -31,6 +30,7 @@ def collector() -> Iterator[Collector]:
 
 def client(collector: Collector, failures: list[Undelivered] | None = None, **options: object) -> Client:
     options.setdefault("limits", Limits(flush_interval_ms=3_600_000, max_retry_wait_ms=1))
+    options.setdefault("exit_timeout_ms", PATIENCE_MS)
     on_error = None if failures is None else failures.append
     return Client(collector.url, KEY, on_error=on_error, **options)  # type: ignore[arg-type]
 
@@ -197,9 +197,9 @@ def test_a_callback_that_raises_harms_nothing(collector: Collector, caplog: pyte
     collector.answers.append(reject("bad"))
     with Client(collector.url, on_error=raises) as sender:
         sender.track("s", "click", event_id="bad")
-        assert sender.flush(TIMEOUT_MS) == 0
+        assert sender.flush(PATIENCE_MS) == 0
         sender.track("s", "click", event_id="good")
-        assert sender.flush(TIMEOUT_MS) == 0
+        assert sender.flush(PATIENCE_MS) == 0
     assert sender.delivered == 1
     assert "on_error has raised" in caplog.text
 
@@ -212,8 +212,8 @@ def test_a_callback_may_tell_of_another_event_and_flush(collector: Collector):
     collector.answers.append(reject("bad"))
     sender = Client(collector.url, on_error=tell)
     sender.track("s", "click", event_id="bad")
-    sender.flush(TIMEOUT_MS)
-    assert sender.close(TIMEOUT_MS) == 0
+    sender.flush(PATIENCE_MS)
+    assert sender.close(PATIENCE_MS) == 0
     assert [event["event_id"] for event in collector.events] == ["bad", "instead-of-bad"]
 
 
@@ -239,7 +239,7 @@ def test_a_flush_that_takes_too_long_says_what_still_waits(collector: Collector)
     sender.track("s", "click")
     assert sender.flush(timeout_ms=20) == 1
     collector.passing.set()
-    assert sender.flush(TIMEOUT_MS) == 0
+    assert sender.flush(PATIENCE_MS) == 0
     assert sender.close() == 0
 
 
@@ -258,7 +258,7 @@ def test_a_full_queue_drops_what_comes_on_top_and_says_so_in_few_lines(
 
 
 def test_a_call_may_wait_for_room_instead(collector: Collector):
-    with client(collector, limits=Limits(max_queue_items=3), wait_when_full_ms=TIMEOUT_MS) as sender:
+    with client(collector, limits=Limits(max_queue_items=3), wait_when_full_ms=PATIENCE_MS) as sender:
         ids = [sender.track("s", "click") for _ in range(50)]
     assert [event["event_id"] for event in collector.events] == ids
     assert sender.given_up == {}
@@ -287,11 +287,11 @@ def test_batches_share_a_connection_and_a_refusing_collector_is_left(collector: 
     with client(collector, limits=Limits(max_batch_events=1, max_retry_wait_ms=1)) as sender:
         for _ in range(3):
             sender.track("s", "click")
-        sender.flush(TIMEOUT_MS)
+        sender.flush(PATIENCE_MS)
         assert len({request.peer for request in collector.requests}) == 1
         collector.answers.append(status(503, "overloaded", Retry_After="0"))
         sender.track("s", "click")
-        sender.flush(TIMEOUT_MS)
+        sender.flush(PATIENCE_MS)
     assert len({request.peer for request in collector.requests}) == 2
 
 
@@ -320,7 +320,7 @@ def test_a_body_is_compressed_where_that_saves_something(collector: Collector):
 
 def test_an_event_loop_is_not_blocked(collector: Collector):
     async def serve() -> tuple[int, int]:
-        async with client(collector, exit_timeout_ms=TIMEOUT_MS) as sender:
+        async with client(collector) as sender:
             collector.passing.clear()
             sender.track("s", "click")
             flushing = asyncio.create_task(sender.aflush())
@@ -338,7 +338,7 @@ def test_trouble_is_logged_once_when_it_begins_and_once_when_it_is_over(
     collector.answers.extend([status(503, "kafka_unavailable", Retry_After="0")] * 5)
     with client(collector) as sender:
         sender.track("s", "click")
-        sender.flush(TIMEOUT_MS)
+        sender.flush(PATIENCE_MS)
     assert [record.message for record in caplog.records] == [
         "the tracker takes nothing now: HTTP 503 kafka_unavailable: no; 1 items wait",
         "the tracker takes events again; 0 items wait",

@@ -8,16 +8,16 @@ from event_tracker_client.outbox import Limits
 from event_tracker_client.version import VERSION
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 
 NODE_CLIENT = PROJECT_DIR / "clients" / "node"
-TIMEOUT_SECONDS = 120
 
 
 def test_its_own_tests_pass():
     files = sorted(str(path) for path in (NODE_CLIENT / "test").glob("*.test.js"))
     run = subprocess.run(
         ["node", "--test", *files],
-        cwd=NODE_CLIENT, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
+        cwd=NODE_CLIENT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     passed = re.search(r"^. pass ([0-9]+)$", run.stdout, re.MULTILINE)
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
@@ -36,7 +36,7 @@ def test_its_limits_are_the_python_clients():
     program = "import { completeLimits } from './src/limits.js'; console.log(JSON.stringify(completeLimits()))"
     run = subprocess.run(
         ["node", "--input-type=module", "-e", program],
-        cwd=NODE_CLIENT, capture_output=True, check=True, timeout=TIMEOUT_SECONDS,
+        cwd=NODE_CLIENT, capture_output=True, check=True, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     limits = json.loads(run.stdout)
     python = Limits()

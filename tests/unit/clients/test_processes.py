@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
-from tests.unit.clients.collectors import WAIT_SECONDS, Collector, running_collector
+from tests.patience import PATIENCE_MS, PATIENCE_SECONDS
+from tests.unit.clients.collectors import Collector, running_collector
 
 SOURCE = PROJECT_DIR / "clients" / "python" / "src"
 
@@ -29,7 +30,7 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-def start(collector: Collector, program: str, exit_timeout_ms: int = 20_000) -> subprocess.Popen[str]:
+def start(collector: Collector, program: str, exit_timeout_ms: int = PATIENCE_MS) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PREAMBLE % exit_timeout_ms + program, collector.url],
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
@@ -37,9 +38,9 @@ def start(collector: Collector, program: str, exit_timeout_ms: int = 20_000) -> 
     )  # fmt: skip
 
 
-def run(collector: Collector, program: str, exit_timeout_ms: int = 20_000) -> tuple[int, list[str], str]:
+def run(collector: Collector, program: str, exit_timeout_ms: int = PATIENCE_MS) -> tuple[int, list[str], str]:
     process = start(collector, program, exit_timeout_ms)
-    out, err = process.communicate(timeout=WAIT_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, out.split(), err
 
 
@@ -83,7 +84,7 @@ signal.pause()
     assert process.stdout is not None
     assert process.stdout.readline() == "a\n"
     process.send_signal(signal.SIGTERM)
-    assert (process.wait(WAIT_SECONDS), ids(collector)) == (0, ["a"])
+    assert (process.wait(PATIENCE_SECONDS), ids(collector)) == (0, ["a"])
     process.communicate()
 
 
@@ -113,7 +114,7 @@ sys.stdin.readline()
 pid = os.fork()
 if pid == 0:
     tell("child")
-    os._exit(client.close(20_000))
+    os._exit(client.close())
 assert os.waitpid(pid, 0)[1] == 0
 tell("parent-after")
 """
@@ -125,7 +126,7 @@ tell("parent-after")
     process.stdin.flush()
     collector.until(2)  # the child's has come although the parent's has no answer
     collector.passing.set()
-    out, err = process.communicate(timeout=WAIT_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert sorted(ids(collector)) == sorted(out.split()) == ["child", "parent-after", "parent-before"]
 
@@ -160,6 +161,6 @@ for pid in workers:
     process = start(collector, program)
     assert process.stdout is not None
     told = sorted(process.stdout.readline() for _ in range(2))
-    process.communicate("\n", timeout=WAIT_SECONDS)
+    process.communicate("\n", timeout=PATIENCE_SECONDS)
     assert (process.returncode, told) == (0, ["worker-0\n", "worker-1\n"])
     assert sorted(ids(collector)) == ["worker-0", "worker-1"]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.processes.children import Child
-
-DEADLINE_SECONDS = 20
 
 PARENT = """
 import sys, time
@@ -42,9 +41,9 @@ def test_the_child_does_not_outlive_its_parent(tmp_path: Path, number: signal.Si
         assert is_alive(child_pid)
 
         parent.send_signal(number)
-        parent.wait(DEADLINE_SECONDS)
+        parent.wait(PATIENCE_SECONDS)
 
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while is_alive(child_pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -63,7 +62,7 @@ def test_the_child_outlives_the_thread_that_asked_for_it(tmp_path: Path):
 
     # Its output still grows after the thread is gone.
     size = (tmp_path / "output").stat().st_size
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (tmp_path / "output").stat().st_size <= size:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.errors import InvariantError, RetryableError
 from tracker.processes import supervised_tasks
 from tracker.processes.supervised_tasks import FAILURES_IN_A_ROW, SupervisedTasks
-
-TIMEOUT_SECONDS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +37,7 @@ async def test_a_loop_that_fails_with_an_error_that_may_pass_is_started_again_an
     tasks = SupervisedTasks()
     work = Fails(2, error)
     tasks.loop("watch", work.run)
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await work.is_running.wait()
     assert work.runs == 3
     assert not tasks.failed.done()
@@ -51,7 +50,7 @@ async def test_only_a_loop_that_fails_again_and_again_is_failing_and_not_for_eve
     once, often = Fails(1, OSError("once")), Fails(FAILURES_IN_A_ROW, OSError("often"))
     tasks.loop("once", once.run)
     tasks.loop("often", often.run)
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await once.is_running.wait()
         await often.is_running.wait()
     assert tasks.failing == {"often": "OSError('often')"}
@@ -72,7 +71,7 @@ async def has_a_bug() -> None:
 async def test_a_loop_that_ends_or_has_a_bug_ends_the_process(run, error, capsys):
     tasks = SupervisedTasks()
     tasks.loop("watch", run)
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await tasks.until(asyncio.Event())
     assert isinstance(tasks.failed.exception(), error)
     assert "the process has to stop" in capsys.readouterr().out
@@ -84,7 +83,7 @@ async def test_work_may_end_but_not_fail():
     await tasks.run("work", returns())
     assert not tasks.failed.done()
     tasks.run("work", has_a_bug())
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await tasks.until(asyncio.Event())
     assert tasks.failed.done()
 
@@ -93,7 +92,7 @@ async def test_a_stop_ends_everything_and_is_no_failure():
     tasks = SupervisedTasks()
     work = Fails(0, OSError())
     task = tasks.loop("watch", work.run)
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await work.is_running.wait()
         await tasks.stop()
     assert task.cancelled()

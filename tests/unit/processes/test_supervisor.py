@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.processes.children import LINE_MAX_BYTES
 from tracker.processes.supervisor import ChildExited, Supervisor
 
@@ -37,7 +38,7 @@ class Output:
             self._arrived.notify_all()
 
     async def wait_for(self, *expected: tuple[str, bytes]) -> None:
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._arrived:
             await self._arrived.wait_for(lambda: set(expected) <= set(self.lines))
 
 
@@ -138,7 +139,7 @@ async def test_who_ignores_sigterm_is_killed(output: Output) -> None:
     supervisor = Supervisor({}, output.write, stop_timeout_seconds=0.2)
     await supervisor.start("stubborn", python(STUBBORN))
     await output.wait_for(("stubborn", b"here\n"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.stop()
 
 
@@ -158,6 +159,6 @@ asyncio.run(main())
         watched = os.pidfd_open(child)
         process.send_signal(signal.SIGKILL)
     # A pidfd becomes readable when its process has ended.
-    ended, _, _ = select.select([watched], [], [], 20)
+    ended, _, _ = select.select([watched], [], [], PATIENCE_SECONDS)
     os.close(watched)
     assert ended

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.errors import ConfigurationError
 from tracker.processes import watched_file
 from tracker.processes.watched_file import WatchedFile
-
-TIMEOUT_SECONDS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ class Watching:
         self._task = asyncio.create_task(self.file.watch())
 
     async def change(self) -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await self._changed.wait()
         self._changed.clear()
         assert not self._task.done()
@@ -112,7 +111,7 @@ async def test_a_file_that_could_not_be_read_for_a_while_is_read_then(tmp_path, 
     await watching.change()
     assert (watching.file.value, watching.file.problem) == (1, "too many open files")
     is_readable = True
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while watching.file.value != 2:
             await watching.change()
     assert watching.file.problem is None

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import wait_until
 from tracker.processes.restarts import MAX_BACKOFF_SECONDS, SOUND_SECONDS, Restarts
 
 PROJECT_DIR = Path(__file__).parents[3]
-WAIT_SECONDS = 30
 #: Runs two workers that do what the script says; NAME tells a worker which it is.
 PARENT = """
 import os, sys
@@ -43,14 +43,14 @@ def parent(script: str, directory: Path) -> Iterator[psutil.Popen]:
     finally:
         if process.returncode is None:
             process.kill()
-            process.wait(WAIT_SECONDS)
+            process.wait(PATIENCE_SECONDS)
 
 
 def until_two(process: psutil.Popen, without: int = 0) -> list[psutil.Process]:
     def are_two() -> bool:
         return len(process.children()) == 2 and without not in [child.pid for child in process.children()]
 
-    wait_until(are_two, "two workers run", WAIT_SECONDS)
+    wait_until(are_two, "two workers run", PATIENCE_SECONDS)
     return process.children()
 
 
@@ -59,7 +59,7 @@ def test_a_stop_ends_the_parent_and_every_worker(number: signal.Signals, tmp_pat
     with parent(PATIENT, tmp_path) as process:
         workers = until_two(process)
         process.send_signal(number)
-        assert process.wait(WAIT_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         assert not any(worker.is_running() for worker in workers)
 
 
@@ -72,7 +72,7 @@ def test_a_worker_that_crashes_is_started_again_and_the_other_goes_on(tmp_path: 
 
 def test_a_worker_that_is_set_up_wrong_ends_all_with_its_exit_code(tmp_path: Path) -> None:
     with parent(ONE_IS_WRONG, tmp_path) as process:
-        assert process.wait(WAIT_SECONDS) == 1
+        assert process.wait(PATIENCE_SECONDS) == 1
         assert (tmp_path / "there").exists()
 
 
@@ -80,7 +80,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with parent(PATIENT, tmp_path) as process:
         workers = until_two(process)
         process.kill()
-        _, alive = psutil.wait_procs(workers, WAIT_SECONDS)
+        _, alive = psutil.wait_procs(workers, PATIENCE_SECONDS)
         assert alive == []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog.testing
 
+from tests.patience import PATIENCE_SECONDS
 from topics.codec import RejectedRecord
 from topics.schemas import SchemaId, Schemas
 from tracker.errors import ConfigurationError
@@ -15,7 +16,6 @@ from tracker.processes import watched_file
 from tracker.processes.watched_file import WatchedFile
 from tracker.schemas.watched import watched_schemas
 
-TIMEOUT_SECONDS = 10
 FIRST, SECOND = SchemaId("purchase", "1-0-0"), SchemaId("purchase", "1-1-0")
 
 
@@ -64,7 +64,7 @@ def remove(folder: Path, what: str) -> None:
 
 
 async def until(is_so) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not is_so():  # noqa: ASYNC110 - a file has no event to wait for
             await asyncio.sleep(0.001)
 

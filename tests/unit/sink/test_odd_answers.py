@@ -7,6 +7,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble, status
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.sink.sink_records import chunk, lease, output, rows
 from tests.unit.sink.test_pipeline import Kept, running
 from topics.headers import SourcePosition
@@ -15,7 +16,6 @@ from tracker.tinybird.answers import TinybirdUnavailable, read_answer
 from tracker.tinybird_clients import tinybird_client
 
 ROWS = [b'{"n":1}', b'{"n":2}']
-SOON_SECONDS = 5
 
 
 @pytest.mark.usefixtures("without_waits")
@@ -52,7 +52,7 @@ async def test_a_token_that_the_server_repeats_reaches_no_log(double: TinybirdDo
 @pytest.mark.parametrize("code", [301, 405])
 async def test_an_answer_that_is_not_tinybirds_stops_and_names_the_setting(double: TinybirdDouble, code: int):
     double.answers.append(status(code, Location="/elsewhere"))
-    async with tinybird_client(double.settings()) as client, asyncio.timeout(SOON_SECONDS):
+    async with tinybird_client(double.settings()) as client, asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(ConfigurationError, match="TRACKER_TINYBIRD_URL"):
             await client.send_rows("events_v1", ROWS)
 

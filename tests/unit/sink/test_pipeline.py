@@ -10,6 +10,7 @@ from aiohttp import web
 from aiokafka import ConsumerRecord, TopicPartition
 
 from tests.fixtures.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.sink.sink_records import chunk, lease, output, rows
 from topics.headers import SourcePosition
 from tracker.sink.batches import Covered, Limits
@@ -23,7 +24,6 @@ ONE_BY_ONE = Bounds(max_batches_in_flight=1, max_held_bytes=100_000_000)
 SEVERAL = Bounds(max_batches_in_flight=4, max_held_bytes=100_000_000)
 #: Room for about three hundred rows.
 FEW_HELD = Bounds(max_batches_in_flight=1, max_held_bytes=300_000)
-TIMEOUT_SECONDS = 20
 
 
 @dataclass
@@ -48,7 +48,7 @@ async def running(
     async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
         kept.letters.append((record.offset, reason, detail))
 
-    async with asyncio.timeout(TIMEOUT_SECONDS), tinybird_client(double.settings()) as client:
+    async with asyncio.timeout(PATIENCE_SECONDS), tinybird_client(double.settings()) as client:
         pipeline = Pipeline("events_v1", limits, bounds, client, reject=reject, commit=commit)
         task = asyncio.create_task(pipeline.run())
         try:
@@ -255,7 +255,7 @@ async def test_at_a_revocation_what_is_held_is_shipped_and_committed(double: Tin
     async with running(double, kept, ENDLESS_WINDOW) as pipeline:
         await pipeline.take(chunk(of, rows(5)))
         of.alive = False
-        await pipeline.hand_over(TIMEOUT_SECONDS)
+        await pipeline.hand_over(PATIENCE_SECONDS)
     assert len(double.rows("events_v1")) == 5
     assert last_commits(kept) == {0: (5, "4:0")}
 

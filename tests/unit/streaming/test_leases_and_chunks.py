@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.errors import InvariantError
 from tracker.streaming.chunk import cut_chunks
 from tracker.streaming.lease import MAX_CHUNKS_IN_FLIGHT, Lease, LeaseBook
@@ -43,7 +44,7 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     assert await book.wait_for_wanting(0.01) == [lease]
     lease.chunks_in_flight = MAX_CHUNKS_IN_FLIGHT
     assert await book.wait_for_wanting(0.01) == []
-    waiting = asyncio.create_task(book.wait_for_wanting(5))
+    waiting = asyncio.create_task(book.wait_for_wanting(PATIENCE_SECONDS))
     await asyncio.sleep(0)
     book.chunk_done(lease)
     assert await waiting == [lease]
@@ -102,12 +103,12 @@ async def test_who_waits_for_chunks_is_told_when_the_last_of_them_is_done():
         await asyncio.sleep(0)
         assert not idle.done()
         book.chunk_done(lease)
-    await asyncio.wait_for(idle, 5)
+    await asyncio.wait_for(idle, PATIENCE_SECONDS)
 
 
 async def test_a_lease_that_is_granted_wakes_who_waits_for_one():
     book = LeaseBook()
-    waiting = asyncio.create_task(book.wait_for_wanting(5))
+    waiting = asyncio.create_task(book.wait_for_wanting(PATIENCE_SECONDS))
     await asyncio.sleep(0)
     lease = Lease(TP, book.generation, 0)
     book.grant(lease)
@@ -145,7 +146,7 @@ async def test_who_waits_for_some_leases_learns_that_another_wants_records():
     await asyncio.sleep(0)
     assert not others.done()
     book.chunk_done(busy)
-    await asyncio.wait_for(others, 5)
+    await asyncio.wait_for(others, PATIENCE_SECONDS)
 
 
 async def test_a_stopping_process_fetches_nothing_and_finishes_what_it_has():

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.tinybird import metrics
 from tracker.tinybird.circuit import STATES, Circuit
 
@@ -44,7 +45,7 @@ async def test_an_answer_lets_everybody_go():
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     circuit.answered()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_SECONDS)
     assert circuit.state == "closed"
 
 

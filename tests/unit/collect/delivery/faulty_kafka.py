@@ -12,12 +12,11 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, ProducerClosed
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.kafka.clients import partition_for_key
 
 PARTITIONS = 3
 BATCH_RECORDS = 100
-#: For what takes milliseconds.
-LIMIT_SECONDS = 20.0
 
 
 def key_of(partition: int) -> str:
@@ -25,9 +24,9 @@ def key_of(partition: int) -> str:
     return next(f"s{n}" for n in range(1_000) if partition_for_key(b"s%d" % n, PARTITIONS) == partition)
 
 
-async def until(condition: Callable[[], bool], limit_seconds: float = LIMIT_SECONDS) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(limit_seconds):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             if condition():
                 return

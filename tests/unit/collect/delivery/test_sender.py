@@ -6,15 +6,16 @@ import random
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.collect.delivery.faulty_kafka import (
     BATCH_RECORDS,
-    LIMIT_SECONDS,
     PARTITIONS,
     Builder,
     FaultyKafka,
     key_of,
     until,
 )
+from tests.virtual_time import new_environment, run_virtually
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import BatchEvent, BatchState
 from tracker.collect.delivery.record_batch import NO_HEADERS, PendingBatch, TopicRecord
@@ -74,7 +75,7 @@ class Setup:
 
 
 async def end(*batches: "asyncio.Future[None]") -> None:
-    await asyncio.wait_for(asyncio.wait(batches), LIMIT_SECONDS)
+    await asyncio.wait_for(asyncio.wait(batches), PATIENCE_SECONDS)
 
 
 async def test_records_that_come_together_share_a_batch_and_one_future():
@@ -138,7 +139,7 @@ async def test_it_is_full_at_its_limit_of_records_and_of_bytes_until_kafka_has_a
     await setup.handed_over(1)
     assert setup.unsettled == 2
     setup.kafka.wake()
-    await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
+    await asyncio.wait_for(setup.sender.settled(), PATIENCE_SECONDS)
     assert not setup.sender.is_full
     assert setup.unsettled == 0
     setup.add((TOPIC, b"key", b"va"))
@@ -172,23 +173,26 @@ async def test_a_hold_leaves_the_batches_behind_the_one_under_way_where_they_are
     (second,) = setup.add(record("b"))
     setup.sender.hold()
     setup.kafka.wake()
-    await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
+    await asyncio.wait_for(setup.sender.settled(), PATIENCE_SECONDS)
     assert setup.logged() == [b"a"]
     setup.sender.release()
     await end(second)
     assert setup.logged() == [b"a", b"b"]
 
 
-async def test_a_batch_without_an_answer_in_time_is_trouble_and_one_with_an_answer_is_not():
-    setup = Setup(ack_timeout_seconds=0.02)
-    await end(*setup.add(record("a")))
-    setup.add(record("b"))
-    (taken_back,) = setup.sender.take_back()
-    setup.kafka.is_silent = True
-    setup.add(record("c"))
-    await until(lambda: bool(setup.troubles))
-    assert setup.troubles == ["Kafka does not acknowledge"]
-    assert taken_back.deadline.cancelled()
+def test_a_batch_without_an_answer_in_time_is_trouble_and_one_with_an_answer_is_not():
+    async def test() -> None:
+        setup = Setup(ack_timeout_seconds=0.02)
+        await end(*setup.add(record("a")))
+        setup.add(record("b"))
+        (taken_back,) = setup.sender.take_back()
+        setup.kafka.is_silent = True
+        setup.add(record("c"))
+        await until(lambda: bool(setup.troubles))
+        assert setup.troubles == ["Kafka does not acknowledge"]
+        assert taken_back.deadline.cancelled()
+
+    run_virtually(new_environment(), test)
 
 
 async def test_what_is_taken_back_is_each_partitions_batches_in_order_once():
@@ -204,7 +208,7 @@ async def test_what_is_taken_back_is_each_partitions_batches_in_order_once():
     taken[0].apply(BatchEvent.TAKEN_BACK)
     assert setup.sender.take_back() == []
     setup.kafka.wake()
-    await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
+    await asyncio.wait_for(setup.sender.settled(), PATIENCE_SECONDS)
     assert setup.logged() == [b"a"]
     assert setup.unsettled == 0
     assert taken[0].state is BatchState.ARRIVED
@@ -226,7 +230,7 @@ async def test_a_refused_batch_is_the_first_again_and_nothing_more_is_sent():
     setup.add(record("other", partition=1))
     await until(lambda: setup.unsettled == 3)
     with pytest.raises(KafkaError, match="MessageSizeTooLarge"):
-        await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
+        await asyncio.wait_for(setup.sender.settled(), PATIENCE_SECONDS)
     assert len(setup.producer.mine) == 1
     taken = setup.sender.take_back()
     assert [[record[2] for record in batch.records] for batch in taken] == [[b"a"], [b"b"], [b"other"]]
@@ -261,7 +265,7 @@ async def test_an_error_that_is_not_kafkas_is_reported_as_a_bug():
     setup = Setup()
     await setup.add_unanswered(record("a"))
     setup.kafka.pending[0].ack.set_exception(ValueError("a bug"))
-    await asyncio.wait([setup.tasks.failed], timeout=LIMIT_SECONDS)
+    await asyncio.wait([setup.tasks.failed], timeout=PATIENCE_SECONDS)
     assert repr(setup.tasks.failed.exception()) == "ValueError('a bug')"
     assert setup.troubles == []
 
@@ -300,7 +304,7 @@ async def test_who_stops_shipping_waits_for_no_answer_any_more():
     setup = Setup()
     await setup.add_unanswered(record("a"))
     setup.sender.stop_shipping()
-    await asyncio.wait_for(setup.sender.settled(), LIMIT_SECONDS)
+    await asyncio.wait_for(setup.sender.settled(), PATIENCE_SECONDS)
     assert setup.troubles == []
     assert setup.logged() in ([], [b"a"])  # it may have arrived, only its answer has not
 

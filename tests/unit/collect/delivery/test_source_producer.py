@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.unit.collect.delivery.faulty_kafka import LIMIT_SECONDS, FaultyKafka, key_of, until
+from tests.patience import PATIENCE_SECONDS
+from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, key_of, until
 from tracker.collect.delivery import producer as producer_module
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import Mode
@@ -51,8 +52,15 @@ class Setup:
         try:
             yield self.producer
         finally:
-            await asyncio.wait_for(self.producer.stop(), LIMIT_SECONDS)
+            await asyncio.wait_for(self.producer.stop(), PATIENCE_SECONDS)
             assert not self.tasks.failed.done()
+
+    def be_patient(self) -> None:
+        """From now on no answer comes too late, however slow the machine is."""
+        connection = self.producer._connection
+        connection._settings = self.settings.model_copy(update={"collect_ack_timeout_ms": LONG_MS})
+        if connection._sender is not None:
+            connection._sender._ack_timeout_seconds = LONG_MS / 1_000
 
     @property
     def values(self) -> list[bytes]:
@@ -67,7 +75,7 @@ def record(value: str, partition: int = 0) -> EncodedRecord:
 async def safe(producer: SourceProducer, *records: EncodedRecord) -> None:
     """What a request does."""
     delivery = producer.deliver(records)
-    await asyncio.wait_for(asyncio.wait([delivery.ended]), LIMIT_SECONDS)
+    await asyncio.wait_for(asyncio.wait([delivery.ended]), PATIENCE_SECONDS)
     delivery.check()
 
 
@@ -88,7 +96,7 @@ async def test_a_request_ends_when_the_last_of_its_batches_is_safe(tmp_path):
         await until(lambda: any(batch.done() for batch in delivery.batches))
         assert not delivery.ended.done()
         setup.kafka.wake()
-        await asyncio.wait_for(delivery.ended, LIMIT_SECONDS)
+        await asyncio.wait_for(delivery.ended, PATIENCE_SECONDS)
         delivery.check()
 
 
@@ -97,7 +105,7 @@ async def test_a_request_of_one_batch_waits_for_that_batch_itself(tmp_path):
     async with setup.running() as producer:
         delivery = producer.deliver([record("a"), record("b")])
         assert delivery.batches == [delivery.ended]
-        await asyncio.wait_for(delivery.ended, LIMIT_SECONDS)
+        await asyncio.wait_for(delivery.ended, PATIENCE_SECONDS)
     assert setup.values == [b"a", b"b"]
 
 
@@ -107,6 +115,7 @@ async def test_what_kafka_does_not_acknowledge_in_time_is_safe_on_disk_and_there
         setup.kafka.is_silent = True
         await safe(producer, record("a"))
         assert producer.mode is Mode.SPILLING
+        setup.be_patient()
         await safe(producer, record("b"))
         assert setup.metrics.spill.records_spilled._value.get() == 2
         setup.kafka.wake()
@@ -126,7 +135,7 @@ async def test_a_sender_that_is_full_is_relieved_by_the_spill(tmp_path, monkeypa
         assert producer.mode is Mode.DIRECT
         await safe(producer, record("b"))
         assert setup.metrics.spill.records_spilled._value.get() == 2
-        await asyncio.wait_for(first.ended, LIMIT_SECONDS)
+        await asyncio.wait_for(first.ended, PATIENCE_SECONDS)
         first.check()
         setup.kafka.wake()
         await until(lambda: producer.mode is Mode.DIRECT)
@@ -215,10 +224,10 @@ async def test_the_metrics_say_that_the_spill_is_drained_only_while_it_is(tmp_pa
 async def test_it_says_when_records_go_to_kafka_directly_and_waits_no_longer_than_it_may(tmp_path):
     setup = Setup(tmp_path)
     async with setup.running(Mode.SPILLING) as producer:
-        await asyncio.wait_for(producer.until_direct(0.01), LIMIT_SECONDS)
+        await asyncio.wait_for(producer.until_direct(0.01), PATIENCE_SECONDS)
         assert producer.mode is Mode.SPILLING
         setup.kafka.wake()
-        await producer.until_direct(LIMIT_SECONDS)
+        await producer.until_direct(PATIENCE_SECONDS)
         assert producer.mode is Mode.DIRECT
 
 
