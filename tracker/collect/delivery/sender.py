@@ -106,10 +106,14 @@ class BatchSender:
         safe: dict[asyncio.Future[None], None] = {}
         if not self._touched:
             self._loop.call_later(LINGER_SECONDS, self._flush)
+        place: tuple[str, bytes] | None = None
         for record in records:
             topic, key, value = record
-            queues = self._by_topic[topic]
-            queue = queues[_partition_for_key(key, len(queues))]
+            if place is None or key != place[1] or topic != place[0]:  # most records of a request are of one session
+                place = topic, key
+                queues = self._by_topic[topic]
+                queue = queues[_partition_for_key(key, len(queues))]
+                self._touched.add(queue)
             batch = queue.waiting[-1] if queue.waiting else None
             if batch is None or not batch.add(record, headers):
                 batch = self._new_batch()
@@ -118,7 +122,6 @@ class BatchSender:
                     raise InvariantError("a record that fits the topic does not fit an empty batch")
             self._unsettled_records += 1
             self._unsettled_bytes += len(key) + len(value)
-            self._touched.add(queue)
             safe[batch.safe] = None
         return list(safe)
 

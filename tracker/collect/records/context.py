@@ -1,7 +1,6 @@
 """Everything that a source record takes from outside the request's body."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
@@ -52,7 +51,7 @@ class RecordContext(msgspec.Struct, frozen=True, gc=False):
     #: What the headers tell of the visitor, as the inside of a JSON object; None: a service sends this.
     browser: bytes | None = None
     is_anonymous: bool = False
-    #: When the client says that it has sent this.
-    sent_at: datetime | None = None
+    #: When the client says that it has sent this, in milliseconds since the epoch.
+    sent_at_ms: int | None = None
     #: Whether the sender may change the context of a session that is open.
     owns: Callable[[str], bool] = lambda _: True

@@ -10,61 +10,45 @@ The time that the request spends on its way is not known. It makes the event tha
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
-#: The end of a time's text for each millisecond. A look-up takes a third of the time of formatting.
+#: The end of a time's text for each millisecond, and back. A look-up takes a third of the time of formatting.
 _ENDINGS: Final = tuple(f".{ms:03d}Z" for ms in range(1_000))
-#: Seconds whose text is remembered. Requests of one moment, and events of one batch, share a few.
+_MS_OF_ENDING: Final = {ending: ms for ms, ending in enumerate(_ENDINGS)}
+#: Where the end begins in ``2026-01-02T03:04:05.678Z``, as JavaScript and we write a time.
+_SECOND_CHARS: Final = 19
+#: Seconds that are remembered, as texts and as numbers. Requests of one moment, and events of one batch, share a few.
 SECONDS_CACHE_ENTRIES: Final = 1_024
-#: ``2026-01-02T03:04:05.678Z``, as JavaScript and we write it. Texts of this form are in the order of their times.
-_TEXT_CHARS: Final = 24
-
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: The range of ``topics.fields.Timestamp``.
 _OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _END: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_OLDEST_MS: Final = (_OLDEST - _EPOCH) // _MILLISECOND
+_END_MS: Final = (_END - _EPOCH) // _MILLISECOND
 
 
-class TimeLimits:
+class TimeLimits(NamedTuple):
     """How far from the present an event's time may be."""
 
-    __slots__ = ("_range", "_second", "max_age_seconds", "max_ahead_seconds")
+    max_age_seconds: int = 86_400
+    max_ahead_seconds: int = 300
 
-    def __init__(self, max_age_seconds: int = 86_400, max_ahead_seconds: int = 300) -> None:
-        self.max_age_seconds = max_age_seconds
-        self.max_ahead_seconds = max_ahead_seconds
-        self._second = -1
-        self._range = ("", "")
+    def clamped(self, text: str, time_ms: int, now_ms: int) -> str:
+        """Return the text of a client's time, or the end of the range that it lies beyond, to the second.
 
-    def around(self, now_ms: int) -> tuple[str, str]:
-        """Return the oldest and the latest time of an event that is received now, to the second."""
-        second = now_ms // 1_000
-        if second != self._second:
-            oldest, latest = second - self.max_age_seconds, second + self.max_ahead_seconds
-            self._second, self._range = second, (iso_time(oldest * 1_000), iso_time(latest * 1_000 + 999))
-        return self._range
-
-    def clamped(self, text: str, now_ms: int) -> str:
-        """Return a client's time, or the end of the range that it lies beyond.
-
-        A text that is no time of the contract is returned as it is: the check of the record refuses it.
+        The text of a time that a record can't have is returned as it is: the check of the record refuses it.
         """
-        oldest, latest = self.around(now_ms)
-        if oldest <= text <= latest and len(text) == _TEXT_CHARS and text[10] == "T" and text[-1] == "Z":
+        second = now_ms // 1_000
+        oldest_ms, latest_ms = (second - self.max_age_seconds) * 1_000, (second + self.max_ahead_seconds) * 1_000 + 999
+        if oldest_ms <= time_ms <= latest_ms or not is_storable(time_ms):
             return text
-        time = parse_time(text)
-        if time is None or not is_storable(time):
-            return text
-        utc = iso_time((time - _EPOCH) // _MILLISECOND)
-        if utc < oldest:
-            return oldest
-        return text if utc <= latest else latest
+        return iso_time(oldest_ms if time_ms < oldest_ms else latest_ms)
 
-    def corrected(self, time: datetime, sent_at: datetime, now_ms: int) -> str:
+    def corrected(self, time_ms: int, sent_at_ms: int, now_ms: int) -> str:
         """Return when an event happened by our own clock, in ISO 8601 with milliseconds and a ``Z``."""
-        age_ms = (sent_at - time) // _MILLISECOND
+        age_ms = sent_at_ms - time_ms
         if age_ms < 0:
             age_ms = 0
         elif age_ms > self.max_age_seconds * 1_000:
@@ -72,20 +56,23 @@ class TimeLimits:
         return iso_time(now_ms - age_ms)
 
 
-def parse_time(text: object) -> datetime | None:
-    """Parse an ISO 8601 time; without an offset it is UTC. None if it is not a time."""
+def parse_time(text: object) -> int | None:
+    """Return an ISO 8601 time as milliseconds since the epoch; without an offset it is UTC. None if it is not a time.
+
+    About 0.2 us for a time as JavaScript writes it, if its second is one of those that were seen last; 1 us for others.
+    """
     if not isinstance(text, str):
         return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    ms = _MS_OF_ENDING.get(text[_SECOND_CHARS:])
+    if ms is None:
+        return _parse(text)
+    second_ms = _second_ms(text[:_SECOND_CHARS])
+    return None if second_ms is None else second_ms + ms
 
 
-def is_storable(time: datetime) -> bool:
+def is_storable(time_ms: int) -> bool:
     """Return whether a record can have this time."""
-    return _OLDEST.year < time.year < _END.year - 1 or _OLDEST <= time < _END
+    return _OLDEST_MS <= time_ms < _END_MS
 
 
 def iso_time(ms: int) -> str:
@@ -96,3 +83,16 @@ def iso_time(ms: int) -> str:
 @lru_cache(maxsize=SECONDS_CACHE_ENTRIES)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=SECONDS_CACHE_ENTRIES)
+def _second_ms(second: str) -> int | None:
+    return _parse(second + _ENDINGS[0])
+
+
+def _parse(text: str) -> int | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return ((time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND

@@ -5,7 +5,6 @@ A record is serialised first and then checked as bytes, by the same types that t
 accepted there. Only the visitor is added after the check. We make it ourselves, to fit its fields.
 """
 
-from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -34,18 +33,21 @@ class EncodedRecord(msgspec.Struct, gc=False):
     sets_cookie: bool
 
 
-def take_sent_at(fields: dict[str, Any]) -> datetime | None:
+def take_sent_at(fields: dict[str, Any]) -> int | None:
     """Take ``sent_at``, the client's clock when it sent the request, out of the fields; None if it is not there.
+
+    Returns:
+        Milliseconds since the epoch.
 
     Raises:
         RequestError: it is not a time.
     """
     if "sent_at" not in fields:
         return None
-    sent_at = parse_time(fields.pop("sent_at"))
-    if sent_at is None:
+    sent_at_ms = parse_time(fields.pop("sent_at"))
+    if sent_at_ms is None:
         raise RequestError("invalid", "this is not a valid request", reasons=["sent_at: must be an ISO 8601 time"])
-    return sent_at
+    return sent_at_ms
 
 
 def event_record(fields: dict[str, Any], context: RecordContext) -> EncodedRecord:
@@ -170,7 +172,7 @@ def add_visitor(record: EncodedRecord, page: tuple[Any, ...], context: RecordCon
 def _unchecked(
     type_: Literal["event", "session"], fields: dict[str, Any], context: RecordContext, event_id: str | None
 ) -> EncodedRecord:
-    """Put the envelope around the fields and serialise both."""
+    """Put the envelope around the fields and serialise both. About 1.5 us: it runs for each event of each batch."""
     in_body = "session_id" in fields
     # A null in the body is not replaced: the client meant to name a session. The check refuses it.
     session_id = fields.pop("session_id") if in_body else context.offered_session_id or context.new_id()
@@ -180,18 +182,16 @@ def _unchecked(
     if context.visitor_id or "visitor_id" in fields:
         _set_visitor_id(envelope, fields, context)
     _set_times(envelope, fields, context)
-    if type_ == "event" and "schema" in fields:
-        envelope["schema"] = fields.pop("schema")
-    if type_ == "event" and "passive" in fields:
-        envelope["passive"] = fields.pop("passive")
-    elif type_ == "session" and not context.owns(session_id):
-        envelope["open_only"] = True
+    if type_ == "session":
+        if not context.owns(session_id):
+            envelope["open_only"] = True
+    else:
+        if "schema" in fields:
+            envelope["schema"] = fields.pop("schema")
+        if "passive" in fields:
+            envelope["passive"] = fields.pop("passive")
     if context.workspace_id:
-        _require_own(fields.pop("workspace_id", None), "workspace_id", context.workspace_id, type_)
-        envelope["workspace_id"] = context.workspace_id
-        if context.project_id:
-            _require_own(fields.get("project_id"), "project_id", context.project_id, type_)
-            fields["project_id"] = context.project_id
+        _set_owner(envelope, fields, context)
     envelope["data"] = fields
     if context.is_anonymous:
         fields.pop("user_id", None)
@@ -221,25 +221,35 @@ def _set_times(envelope: dict[str, Any], fields: dict[str, Any], context: Record
     if timestamp is None:
         envelope["timestamp"] = iso_time(context.now_ms)
         return
-    envelope["timestamp"] = timestamp
-    if not isinstance(timestamp, str):
-        return  # the check refuses it
-    if context.sent_at is None:
-        envelope["timestamp"] = context.rules.time_limits.clamped(timestamp, context.now_ms)
-        if envelope["timestamp"] is not timestamp:
+    time_ms = parse_time(timestamp)
+    if time_ms is None:
+        envelope["timestamp"] = timestamp  # the check refuses it
+    elif context.sent_at_ms is None:
+        clamped = envelope["timestamp"] = context.rules.time_limits.clamped(timestamp, time_ms, context.now_ms)
+        if clamped is not timestamp:
             envelope["client_timestamp"] = timestamp
-        return
-    time = parse_time(timestamp)
-    if time is not None:
-        envelope["timestamp"] = context.rules.time_limits.corrected(time, context.sent_at, context.now_ms)
-        if is_storable(time):  # the clock of a device without a battery may be in 1970
+    else:
+        envelope["timestamp"] = context.rules.time_limits.corrected(time_ms, context.sent_at_ms, context.now_ms)
+        if is_storable(time_ms):  # the clock of a device without a battery may be in 1970
             envelope["client_timestamp"] = timestamp
 
 
-def _require_own(given: Any, name: str, owner: str, type_: str) -> None:
-    """Make sure that a body only repeats the write key's workspace or project, if it names one."""
-    if (given or owner) != owner:
-        raise RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
+def _set_owner(envelope: dict[str, Any], fields: dict[str, Any], context: RecordContext) -> None:
+    """Set the write key's workspace and project. A body may only repeat them."""
+    workspace_id, project_id = context.workspace_id, context.project_id
+    given = fields.pop("workspace_id", None)
+    if given and given != workspace_id:
+        raise _not_own("workspace_id", envelope["type"])
+    envelope["workspace_id"] = workspace_id
+    if project_id:
+        given = fields.get("project_id")
+        if given and given != project_id:
+            raise _not_own("project_id", envelope["type"])
+        fields["project_id"] = project_id
+
+
+def _not_own(name: str, type_: str) -> RequestError:
+    return RequestError("invalid", f"this is not a valid {type_}", reasons=[f"{name}: is not the write key's own"])
 
 
 def _bug_ids(type_: str, **ids: Any) -> RequestError:

@@ -24,13 +24,13 @@ def context(offered_session_id: str | None = None, **changes: Any) -> RecordCont
 
 def event(body: object, offered_session_id: str | None = None, **changes: Any) -> EncodedRecord:
     fields = parse_object(orjson.dumps(body))
-    return event_record(fields, context(offered_session_id, sent_at=take_sent_at(fields), **changes))
+    return event_record(fields, context(offered_session_id, sent_at_ms=take_sent_at(fields), **changes))
 
 
 def events(body: dict[str, Any], **changes: Any) -> EventList:
     fields = parse_object(orjson.dumps(body))
     listed = events_in(fields)
-    return event_list(listed, context(sent_at=take_sent_at(fields), **changes))
+    return event_list(listed, context(sent_at_ms=take_sent_at(fields), **changes))
 
 
 def session(body: object, default_seconds: int = RecordRules().default_timeout_seconds) -> EncodedRecord:
