@@ -162,10 +162,13 @@ async def test_without_a_spill_the_reason_is_that_kafka_is_away(tmp_path):
 
 
 async def test_without_a_spill_a_batch_that_kafka_does_not_acknowledge_may_still_arrive(tmp_path):
-    setup = Setup(tmp_path, spill_max_bytes=0, ack_timeout_ms=SHORT_MS)
+    setup = Setup(tmp_path, spill_max_bytes=0)
     async with setup.running() as producer:
         setup.kafka.is_silent = True
-        refused = await refusal_of(safe(producer, record("a")))
+        sent = asyncio.ensure_future(refusal_of(safe(producer, record("a"))))
+        await until(lambda: len(setup.kafka.pending) == 1)
+        producer.trouble("Kafka does not acknowledge")  # as its timer does, which on a busy machine may be too early
+        refused = await sent
         assert refused.code == "kafka_unavailable"
         assert "may still arrive" in str(refused)
         setup.kafka.wake()
