@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
@@ -15,8 +16,6 @@ from tracker.kafka import admin
 from tracker.kafka.clients import new_producer
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
-
-WAIT_SECONDS = 30.0
 
 #: Key, value, and partition or None.
 Record = tuple[bytes | None, bytes | None, int | None]
@@ -71,7 +70,7 @@ class Processor:
     def get(self, session_id: str) -> tuple[int, dict]:
         url = f"http://{LOOPBACK}:{self.settings.process_port}/session/{session_id}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -81,7 +80,9 @@ class Processor:
     def readiness(self) -> tuple[int, dict]:
         """What ``/readyz`` says."""
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.settings.process_port}/readyz", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://{LOOPBACK}:{self.settings.process_port}/readyz", timeout=PATIENCE_SECONDS
+            ) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -89,13 +90,13 @@ class Processor:
     def metric(self, name: str) -> float:
         """A metric without labels, as the processor shows it."""
         url = f"http://{LOOPBACK}:{self.settings.process_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             lines = answer.read().decode().splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         self.stage.assert_running()
-        wait_until(condition, what, WAIT_SECONDS)
+        wait_until(condition, what)
 
 
 def click(session_id: str, event_id: str | None = None) -> Record:

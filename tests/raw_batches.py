@@ -9,11 +9,11 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
+from tests.patience import PATIENCE_MS
 from tracker.kafka.clients import new_producer
 from tracker.settings import Settings
 
 HEADER_BYTES = 61
-PRODUCE_TIMEOUT_MS = 30_000
 NOT_LEADER = errors.NotLeaderForPartitionError.errno
 
 #: Key, value and headers.
@@ -76,7 +76,7 @@ async def produce_raw(
             request = ProduceRequest(
                 transactional_id=None,
                 required_acks=-1,
-                timeout=PRODUCE_TIMEOUT_MS,
+                timeout=PATIENCE_MS,
                 topics=[(topic, [(partition, raw)])],
             )
             while (code := await _send(producer, topic, partition, request)) == NOT_LEADER:  # a new topic

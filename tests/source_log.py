@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 
+from tests.patience import PATIENCE_SECONDS
 from topics.catalog import Topic
 from tracker.kafka.clients import new_reader
 from tracker.settings import Settings
@@ -41,7 +42,7 @@ async def read_all(settings: Settings, topic: Topic) -> list[ConsumerRecord]:
         reader.assign(partitions)
         ends = await reader.end_offsets(partitions)
         await reader.seek_to_beginning(*partitions)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while any([await reader.position(tp) < ends[tp] for tp in partitions]):
                 for tp, records in (await reader.getmany(timeout_ms=200, max_records=5_000)).items():
                     found[tp.partition] += records

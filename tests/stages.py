@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tracker.local.ports import free_port
 from tracker.processes.children import Child
 
 POLL_INTERVAL_SECONDS = 0.05
-STOP_TIMEOUT_SECONDS = 30
 
 
 class Stage:
@@ -70,9 +70,9 @@ class Stage:
         """SIGTERM; returns the exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(STOP_TIMEOUT_SECONDS)
+        return self._process.wait(PATIENCE_SECONDS)
 
-    def exit_status(self, timeout_seconds: float) -> int:
+    def exit_status(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for it to end by itself."""
         assert self._process is not None
         return self._process.wait(timeout_seconds)
@@ -96,7 +96,7 @@ class Stage:
         return any((self.data_dir / self.name).rglob("CURRENT"))
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
     """Poll until a condition holds; fail with its name when it does not in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():

@@ -14,11 +14,12 @@ import orjson
 import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright, expect
 
 from tests.browser.firefox import write_starter
-from tests.browser.gate import WAIT_SECONDS, Gate, running_gate
+from tests.browser.gate import Gate, running_gate
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
+from tests.patience import PATIENCE_MS, PATIENCE_SECONDS
 from topics.catalog import SOURCE
 from tracker import clock
 from tracker.demo.browser import ARGUMENTS
@@ -27,6 +28,8 @@ from tracker.kafka.clients import new_reader
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
 from tracker.settings import Settings
+
+expect.set_options(timeout=PATIENCE_MS)
 
 Events = list[dict[str, Any]]
 
@@ -100,6 +103,7 @@ async def gate(collector: CollectorProcess) -> AsyncIterator[Gate]:
 async def context(browser: Browser, gate: Gate) -> AsyncIterator[BrowserContext]:
     """A visitor's browser; each test is a visitor that has never been here."""
     context = await browser.new_context(base_url=gate.url, viewport=VIEWPORT)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     await context.close()
 
@@ -147,7 +151,7 @@ def logged(source_log: SourceLog) -> Callable[[Callable[[Events], bool]], Corout
     async def read_until(is_there: Callable[[Events], bool]) -> Events:
         found: Events = []
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not (found and is_there(found)):
                     found = await source_log.read()
         except TimeoutError:

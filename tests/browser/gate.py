@@ -16,11 +16,11 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.local.ports import LOOPBACK, free_port
 
 _HOP_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 
-WAIT_SECONDS: Final = 40.0
 POLL_SECONDS: Final = 0.02
 
 #: Notes what the tracker shows for people who look.
@@ -76,7 +76,7 @@ class Gate:
 
     async def until(self, is_there: Callable[["Gate"], bool]) -> None:
         """Wait until what has come is so."""
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not is_there(self):  # noqa: ASYNC110 - the condition is the test's own
                 await asyncio.sleep(POLL_SECONDS)
 

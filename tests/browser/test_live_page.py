@@ -19,9 +19,6 @@ from tracker.local.ports import free_port
 from tracker.local.stack import running_stack
 from tracker.settings import Settings
 
-WAIT_MS = 40_000
-expect.set_options(timeout=WAIT_MS)
-
 
 async def test_a_sessions_timeline_grows_as_somebody_clicks(tmp_path: Path) -> None:
     settings = isolated(Settings(), tmp_path)

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from tests.fixtures.kafka import kafka_settings
+from tests.patience import PATIENCE_SECONDS
 from tracker.kafka.admin import connect
 from tracker.kafka.clients import never_give_up, new_producer, new_reader
 from tracker.kafka.record_batches import send_batches
@@ -31,7 +32,7 @@ async def records_in(settings: Settings) -> list[bytes | None]:
         reader.assign([TP])
         end = (await reader.end_offsets([TP]))[TP]
         found: list[bytes | None] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found) < end:
                 found += [record.value for record in (await reader.getmany(TP, timeout_ms=200)).get(TP, ())]
         return found
@@ -51,7 +52,7 @@ async def test_batches_wait_for_the_broker_beyond_any_request_and_come_once_in_o
         done, _ = await asyncio.wait([sending], timeout=OUTAGE_SECONDS)
         assert not done, sending.exception()
         await asyncio.to_thread(broker.start)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             acks = await sending
     assert sum(count for _, count in acks) == len(values) - 1
     assert await records_in(settings) == values

@@ -17,7 +17,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import TopicPartition
 
-from tests.processors import WAIT_SECONDS, Processor, click
+from tests.patience import PATIENCE_SECONDS
+from tests.processors import Processor, click
 from tests.source_log import end_offsets
 from tests.stages import wait_until
 from topics.catalog import CATALOG, CHANGELOG, SOURCE, Topic
@@ -58,7 +59,7 @@ async def make_again(settings: Settings, topic: Topic) -> None:
     async def is_gone() -> bool:
         return name not in await describe_broker(settings)
 
-    await until(f"{name} is gone", WAIT_SECONDS, is_gone)
+    await until(f"{name} is gone", PATIENCE_SECONDS, is_gone)
     await create_topics(settings)
 
 
@@ -75,14 +76,14 @@ def test_a_source_that_was_deleted_and_made_again_is_not_folded_onto_the_old_ses
     asyncio.run(make_again(processor.settings, SOURCE))
     processor.send(*[click("s", f"new-{n}") for n in range(new_records)])
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     log = processor.stage.log_file.read_text()
     assert "Traceback" not in log
     assert f"{source(processor)} was deleted and made again, and the sessions are those of the topic before it" in log
 
     others = [topic.name(processor.settings.topic_prefix) for topic in CATALOG if topic is not SOURCE]
     asyncio.run(delete_topics(processor.settings, others))
-    wait_until(lambda: len(asyncio.run(describe_broker(processor.settings))) == 1, "the deletion", WAIT_SECONDS)
+    wait_until(lambda: len(asyncio.run(describe_broker(processor.settings))) == 1, "the deletion")
     asyncio.run(create_topics(processor.settings))
     processor.stage.start()
     processor.wait_until(lambda: len(processor.events()) == new_records, "all of the new log")
@@ -94,7 +95,7 @@ def test_a_source_that_is_made_again_under_a_running_worker_ends_it_with_a_line(
     processor.send(*[click("s") for _ in range(5)])
     processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 5, "the first log")
     asyncio.run(make_again(processor.settings, SOURCE))
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     log = processor.stage.log_file.read_text()
     assert "Traceback" not in log
     assert "was deleted and made again" in log
@@ -126,7 +127,7 @@ def grow(settings: Settings, partitions: int) -> None:
     async def grow_source() -> None:
         async with connect(settings) as admin:
             await admin.create_partitions({name: NewPartitions(partitions)})
-        await until("the new partition", WAIT_SECONDS, shows)
+        await until("the new partition", PATIENCE_SECONDS, shows)
 
     asyncio.run(grow_source())
 
@@ -146,7 +147,9 @@ def tracker(processor: Processor, *arguments: str, **environment: str) -> subpro
         **environment,
     }
     command = [sys.executable, "-m", "tracker", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def wait_until_committed(processor: Processor) -> None:
@@ -167,13 +170,13 @@ def test_partitions_that_are_added_to_the_source_are_forwarded_from_once_all_top
     processor.send(*(click(key, f"{key}-0") for key in keys.values()))
     processor.wait_until(lambda: len(processor.events()) == homes, "the first events")
     grow(processor.settings, homes + 1)
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     assert "run tracker topics create" in processor.stage.log_file.read_text()
     # As a producer does that has seen the new partition: keys go elsewhere.
     moved = [(*click(key, f"{key}-1")[:2], homes) for key in keys.values()]
     processor.send(*moved)
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     assert "run tracker topics create" in processor.stage.log_file.read_text()
 
     asyncio.run(create_topics(processor.settings))
@@ -210,7 +213,7 @@ def test_another_number_of_partitions_in_the_settings_is_refused_and_the_one_of_
     asyncio.run(create_topics(processor.settings))
     processor.stage.set_environment(TRACKER_PARTITIONS=str(homes + 1))
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     line = re.search(r"which would number live sessions from 1 again: set it to (\d+)", last_log(processor))
     assert line is not None
     for command in (["topics", "create"], ["replay", "--name", "again"]):
@@ -232,7 +235,7 @@ def test_topics_that_are_all_made_again_may_have_another_number_of_partitions(st
     wait_until_committed(processor)
     assert processor.stage.stop() == 0
     asyncio.run(delete_topics(processor.settings, [topic.name(processor.settings.topic_prefix) for topic in CATALOG]))
-    wait_until(lambda: not asyncio.run(describe_broker(processor.settings)), "the deletion", WAIT_SECONDS)
+    wait_until(lambda: not asyncio.run(describe_broker(processor.settings)), "the deletion")
     more = str(processor.settings.partitions + 1)
     created = tracker(processor, "topics", "create", TRACKER_PARTITIONS=more)
     assert created.returncode == 0, created.stderr
@@ -248,7 +251,7 @@ def test_fewer_partitions_than_the_setting_are_refused_and_the_number_of_the_lin
     asyncio.run(create_topics(processor.settings))
     processor.stage.set_environment(TRACKER_PARTITIONS="5")
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     assert "set it to 2" in last_log(processor)
     processor.stage.set_environment(TRACKER_PARTITIONS="2")
     processor.stage.start()
@@ -272,14 +275,14 @@ def test_a_source_whose_producers_clocks_count_is_refused_also_while_the_worker_
 
     asyncio.run(make_like_a_broker())
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     assert "--add-config message.timestamp.type=LogAppendTime" in last_log(processor)
     asyncio.run(alter("LogAppendTime"))
     processor.stage.start()
     processor.send(click("s"))
     processor.wait_until(lambda: len(processor.events()) == 1, "the event")
     asyncio.run(alter("CreateTime"))
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     assert "--add-config message.timestamp.type=LogAppendTime" in last_log(processor)
 
 

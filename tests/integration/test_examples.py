@@ -14,6 +14,7 @@ import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.integration.collect.collector_process import running_collector
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
@@ -28,7 +29,6 @@ from tracker.settings import Settings
 EXAMPLES = PROJECT_DIR / "examples"
 JARS = Settings().cache_dir / "kafka-4.1.0" / "*"
 PARTITIONS = 12
-WAIT_SECONDS = 60.0
 CONTEXT = {"landing_page_id": "spring", "ab_test_id": "headline", "ab_test_variant_id": "b"}
 
 PRODUCERS = {
@@ -85,12 +85,14 @@ def test_the_producers_of_every_language_put_a_session_where_it_belongs_and_its_
     # With a wrong partitioner a key may still land in the right place, but hardly three of them.
     sessions = {clock.new_id(): language for language in PRODUCERS for _ in range(3)}
     for session_id, language in sessions.items():
-        subprocess.run([*PRODUCERS[language], session_id], cwd=EXAMPLES, env=environment, check=True, timeout=60)
+        subprocess.run(
+            [*PRODUCERS[language], session_id], cwd=EXAMPLES, env=environment, check=True, timeout=PATIENCE_SECONDS
+        )
     source = [record for record in asyncio.run(read_all(settings, SOURCE)) if record.key]
     for record in source:
         assert record.partition == partition_for_key(record.key, PARTITIONS), sessions[record.key.decode()]
     assert len(source) == 2 * len(sessions)
-    wait_until(lambda: numbered(settings).keys() >= sessions.keys(), "a number for each sale", WAIT_SECONDS)
+    wait_until(lambda: numbered(settings).keys() >= sessions.keys(), "a number for each sale")
     for session_id, row in numbered(settings).items():
         assert row["session_event_sequence"] == 1
         assert row["event_id"] == f"order-{session_id}"
@@ -109,7 +111,7 @@ async def test_a_landing_page_opens_a_session_with_a_variant_and_its_order_is_a_
         finally:
             process.kill()
         await asyncio.to_thread(
-            wait_until, lambda: session_id in numbered(settings), "the numbered conversion", WAIT_SECONDS
+            wait_until, lambda: session_id in numbered(settings), "the numbered conversion", PATIENCE_SECONDS
         )
     row = await asyncio.to_thread(lambda: numbered(settings)[session_id])
     assert (row["event_type"], row["event_value"], row["session_event_sequence"]) == ("conversion", "49.90", 1)
@@ -124,16 +126,19 @@ def visit_and_order(page: str) -> tuple[str, str]:
 
     def is_there() -> bool:
         try:
-            return browser.open(page, timeout=5).status == 200
+            return browser.open(page, timeout=PATIENCE_SECONDS).status == 200
         except OSError:
             return False
 
-    wait_until(is_there, "the landing page", WAIT_SECONDS)
-    shown = browser.open(page, timeout=5).read().decode()
-    assert "Thank you" in browser.open(urllib.parse.urljoin(page, "/order"), data=b"", timeout=5).read().decode()
+    wait_until(is_there, "the landing page")
+    shown = browser.open(page, timeout=PATIENCE_SECONDS).read().decode()
+    assert (
+        "Thank you"
+        in browser.open(urllib.parse.urljoin(page, "/order"), data=b"", timeout=PATIENCE_SECONDS).read().decode()
+    )
     [session_id] = [cookie.value for cookie in cookies]
     return session_id, shown
 
 
 def test_the_node_example_is_sound_javascript():
-    subprocess.run(["node", "--check", "producer.mjs"], cwd=EXAMPLES, check=True, timeout=60)
+    subprocess.run(["node", "--check", "producer.mjs"], cwd=EXAMPLES, check=True, timeout=PATIENCE_SECONDS)

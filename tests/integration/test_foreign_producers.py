@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Producer
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tests.processors import Processor
 from tests.raw_batches import Raw, produce_raw, raw_batch
 from tests.source_log import event_value
@@ -20,7 +21,6 @@ from tracker.local.kafka_jars import fetch_jars, find_java
 from tracker.settings import Settings
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
-FLUSH_SECONDS = 30
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def librdkafka(processor: Processor, **options: object) -> Producer:
 def send(producer: Producer, topic: str, session: str, numbers: range, **options: object) -> None:
     for number in numbers:
         producer.produce(topic, event_value(session, f"{session}-{number}"), key=session.encode(), **options)
-    assert producer.flush(FLUSH_SECONDS) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def numbers_of(processor: Processor, session: str) -> list[tuple[str, int]]:
@@ -95,7 +95,7 @@ def test_records_that_the_broker_packs_are_numbered(start, codec: str, kafka_bro
     jars = fetch_jars(PROJECT_DIR / Settings().cache_dir)
     tool = ["kafka.admin.ConfigCommand", "--bootstrap-server", kafka_broker.bootstrap, "--alter", "--entity-type"]
     tool += ["topics", "--entity-name", source(processor), "--add-config", f"compression.type={codec}"]
-    subprocess.run([find_java(), "-cp", f"{jars}/*", *tool], check=True, timeout=60)
+    subprocess.run([find_java(), "-cp", f"{jars}/*", *tool], check=True, timeout=PATIENCE_SECONDS)
     send(librdkafka(processor), source(processor), "s", range(200))
     processor.wait_until(lambda: len(processor.events()) == 200, "all events")
     assert numbers_of(processor, "s") == expected("s", 200)
@@ -128,7 +128,7 @@ def test_a_long_stretch_of_aborted_records_is_passed_though_none_of_them_is_give
     for number in range(40_000):
         producer.produce(source(processor), bytes(1_000), partition=partition)
         if number % 5_000 == 0:
-            producer.flush(FLUSH_SECONDS)
+            producer.flush(PATIENCE_SECONDS)
     producer.abort_transaction()
     processor.stage.start()
     processor.wait_until(lambda: lag(processor, partition) == 0, "no lag")
@@ -173,7 +173,7 @@ def test_a_bomb_becomes_a_letter_and_its_neighbours_are_numbered(start) -> None:
     bomb = bytes(400_000_000)
     producer = librdkafka(processor, compression_type="zstd", message_max_bytes=1_000_000_000)
     producer.produce(source(processor), bomb, key=b"s", partition=partition)
-    assert producer.flush(FLUSH_SECONDS) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     send(librdkafka(processor), source(processor), "s", range(2, 4))
     processor.wait_until(lambda: len(processor.events()) == 4, "the good events")
     (letter,) = processor.dead_letters()

@@ -17,6 +17,7 @@ import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import wait_until
 from tracker.kafka import admin
 from tracker.local.kafka import LocalKafka
@@ -24,7 +25,6 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.processes.children import Child
 from tracker.settings import Settings
 
-WAIT_SECONDS = 90
 STAGES = ("collect", "process", "sink")
 (VERSION,) = re.findall(r'^version = "(.*)"', (PROJECT_DIR / "pyproject.toml").read_text(), re.MULTILINE)
 IMAGE = f"localhost/tracker:{VERSION}"
@@ -89,15 +89,15 @@ def test_the_stages_from_the_image_number_an_event(
             done = subprocess.run(asked, env=environment, check=False, capture_output=True, text=True)
             return done.returncode == 0 and len(json.loads(done.stdout)) == len(STAGES)
 
-        wait_until(all_are_well, "all stages are ready", WAIT_SECONDS)
+        wait_until(all_are_well, "all stages are ready")
         session = f"image-{free_port()}"
         event = {"session_id": session, "event_type": "click", "page_url": "https://a.example/", "workspace_id": "w1"}
         address = f"http://{LOOPBACK}:{ports['COLLECT']}/api/v1/events/track"
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(address, json.dumps(event).encode(), headers)
-        assert urllib.request.urlopen(request, timeout=10).status == 202
+        assert urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).status == 202
         query = f"SELECT session_event_sequence AS n FROM events_v1 FINAL WHERE session_id = '{session}' FORMAT JSON"
-        wait_until(lambda: [row["n"] for row in local_tinybird.sql(query)] == [1], "the numbered row", WAIT_SECONDS)
+        wait_until(lambda: [row["n"] for row in local_tinybird.sql(query)] == [1], "the numbered row")
     finally:
         for child in children:
             child.stop()

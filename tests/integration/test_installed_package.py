@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import wait_until
 from tracker.local.ports import free_port
 from tracker.processes.children import Child
 from tracker.project.files import SHIPPED
 
-WAIT_SECONDS = 120
 PORTS = ("COLLECT_PORT", "COLLECT_METRICS_PORT", "PROCESS_PORT", "SINK_PORT")
 
 
@@ -51,7 +51,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", "tracker", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
 
 
 def test_the_wheel_has_one_top_level_package_and_every_shipped_file(wheel: Path) -> None:
@@ -113,12 +115,12 @@ class Stack:
         dev = Child("dev", [str(python), "-c", script], env=self.environment, output=self.log)
         try:
             ready = "ready; Ctrl-C"
-            wait_until(lambda: dev.returncode is not None or ready in self.log.read_text(), "tracker dev", WAIT_SECONDS)
+            wait_until(lambda: dev.returncode is not None or ready in self.log.read_text(), "tracker dev")
             assert dev.returncode is None, self.log.read_text()
             self._send()
-            wait_until(self._has_a_number, "the event is a row with its number", WAIT_SECONDS)
+            wait_until(self._has_a_number, "the event is a row with its number")
             state = f"http://localhost:{self.ports['COLLECT_PORT']}/api/v1/events/session/wheel"
-            with urllib.request.urlopen(state, timeout=10) as answer:
+            with urllib.request.urlopen(state, timeout=PATIENCE_SECONDS) as answer:
                 assert json.load(answer)["event_sequence"] == 1
         finally:
             dev.stop()
@@ -130,12 +132,14 @@ class Stack:
             json.dumps(event).encode(),
             {"Content-Type": "application/json"},
         )
-        assert urllib.request.urlopen(request, timeout=10).status == 202
+        assert urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).status == 202
 
     def _has_a_number(self) -> bool:
         url = f"{self.tinybird_url}/v0/sql?q=SELECT+session_event_sequence+FROM+events_v1+FORMAT+JSON"
         query = urllib.request.Request(url, headers={"Authorization": "Bearer local"})
-        return b'"session_event_sequence":1' in urllib.request.urlopen(query, timeout=10).read().replace(b" ", b"")
+        return b'"session_event_sequence":1' in urllib.request.urlopen(query, timeout=PATIENCE_SECONDS).read().replace(
+            b" ", b""
+        )
 
 
 def test_from_the_wheel_alone_the_stack_numbers_an_event(installed: Path, tmp_path: Path) -> None:
@@ -164,7 +168,7 @@ def test_a_new_user_gets_one_line_for_each_missing_extra(clean: Path, tmp_path: 
         environment = {"PATH": f"{clean}:/usr/bin:/bin", "HOME": str(tmp_path), "NO_COLOR": "1"}
         done = subprocess.run(
             ["tracker", *command.split()],
-            cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SOURCE
@@ -31,7 +32,6 @@ FEED_SECONDS = 40.0
 #: The kills are over before the feeding is.
 KILLING_SECONDS = 30.0
 HTTP_CONCURRENCY = 16
-DRAIN_TIMEOUT_SECONDS = 120.0
 
 
 class Stack:
@@ -171,7 +171,7 @@ def test_every_accepted_event_is_one_row_with_its_number_whatever_is_killed(
     with capsys.disabled():
         print("\n".join(struck))
     assert len(struck) >= 10
-    wait_until(lambda: stack.written() >= EVENTS, f"{EVENTS} rows in events_v1", DRAIN_TIMEOUT_SECONDS)
+    wait_until(lambda: stack.written() >= EVENTS, f"{EVENTS} rows in events_v1")
     for stage in stack.stages:
         stage.assert_running()
         assert stage.stop() == 0
@@ -191,7 +191,7 @@ def test_every_accepted_event_is_one_row_with_its_number_whatever_is_killed(
 
 async def until_status(url: str, status: int) -> None:
     """Wait until an address answers with a status."""
-    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
         while True:
             try:
                 async with session.get(url) as answer:

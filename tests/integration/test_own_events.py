@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tests.processors import Processor, Record, click
 from tests.stages import Stage, wait_until
 from tracker.local.kafka import LocalKafka
@@ -21,7 +22,6 @@ from tracker.local.ports import LOOPBACK, free_port
 
 KEY = "visitor-1"
 EXAMPLES = PROJECT_DIR / "examples" / "schemas"
-READY_SECONDS = 60
 #: What a stage logs.
 LEARNT = "a file was loaded again"
 AT = "2026-11-28T10:00:00Z"
@@ -62,7 +62,7 @@ def environment(processor: Processor, schemas: Path) -> dict[str, str]:
 def tracker(processor: Processor, schemas: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "NO_COLOR": "1", **environment(processor, schemas)}
     command = [sys.executable, "-m", "tracker", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def test_a_version_that_comes_too_early_is_a_letter_and_is_let_in_once_its_schema_is_there(
@@ -80,7 +80,7 @@ def test_a_version_that_comes_too_early_is_a_letter_and_is_let_in_once_its_schem
     assert letter["reason"] == "unknown_schema"
 
     shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")
-    wait_until(lambda: LEARNT in processor.stage.log_file.read_text(), "the processor to learn of it", READY_SECONDS)
+    wait_until(lambda: LEARNT in processor.stage.log_file.read_text(), "the processor to learn of it")
     done = tracker(processor, schemas, "dead-letters", "retry", "--reason", "unknown_schema", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     processor.wait_until(lambda: len(processor.events()) == 3, "the letter, let in")
@@ -110,7 +110,7 @@ def test_over_http_it_is_accepted_or_refused_with_the_path_of_each_fault(
     )
     collector.start()
     try:
-        wait_until(lambda: ask(f"{url}/readyz")[0] == 200, "the collector", READY_SECONDS)
+        wait_until(lambda: ask(f"{url}/readyz")[0] == 200, "the collector")
         event = {"event_type": "purchase", "schema": "1-0-0", "session_id": KEY}
         status, _ = ask(f"{url}/api/v1/events/track", {**event, "properties": {"order_id": "o-1", "total": 5}})
         assert status == 202
@@ -129,9 +129,7 @@ def test_over_http_it_is_accepted_or_refused_with_the_path_of_each_fault(
             400, ["schema: purchase has no version 1-1-0; there are 1-0-0"]
         )  # fmt: skip
         shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")
-        wait_until(
-            lambda: ask(f"{url}/api/v1/events/track", further)[0] == 202, "the collector to learn", READY_SECONDS
-        )
+        wait_until(lambda: ask(f"{url}/api/v1/events/track", further)[0] == 202, "the collector to learn")
     finally:
         collector.end()
 
@@ -140,7 +138,7 @@ def ask(url: str, body: Any = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
             content = response.read()
             return response.status, json.loads(content) if body else None
     except urllib.error.HTTPError as error:

@@ -20,14 +20,13 @@ from event_tracker_client.kafka import KafkaClient
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.test_own_events import ask
+from tests.patience import PATIENCE_MS, PATIENCE_SECONDS
 from tests.processors import Processor
 from tests.stages import Stage, wait_until
 from tracker.demo.browser import open_browser, until
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 
-WAIT_SECONDS = 90.0
-WAIT_MS = 60_000
 #: That of the demo page.
 WORKSPACE = "demo-workspace"
 TYPES = {"order_id": "String", "total": "Float64", "currency": "String"}
@@ -68,7 +67,7 @@ class Shop:
         self.tinybird.start()
         self.collector.start()
         self.sink.start()
-        wait_until(lambda: ask(f"{self.url}/readyz")[0] == 200, "the collector", WAIT_SECONDS)
+        wait_until(lambda: ask(f"{self.url}/readyz")[0] == 200, "the collector")
 
     def end(self) -> None:
         for stage in self.stages:
@@ -80,7 +79,7 @@ class Shop:
         env = {**os.environ, "NO_COLOR": "1", **self.environment}
         command = [sys.executable, "-m", "tracker", *arguments]
         done = subprocess.run(
-            command, cwd=self.directory, env=env, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self.directory, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -99,7 +98,7 @@ class Shop:
         shutil.copytree(self.schemas, self.live_schemas, dirs_exist_ok=True)
         for stage in (self.processor.stage, self.collector):
             said = lambda stage=stage: schema in stage.log_file.read_text()  # noqa: E731
-            wait_until(said, f"{stage.name} to learn of {schema}", WAIT_SECONDS)
+            wait_until(said, f"{stage.name} to learn of {schema}")
 
     def git(self, *arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@t.example")
@@ -118,7 +117,7 @@ class Shop:
         return found
 
     def until_columns(self, expected: dict[str, Any]) -> None:
-        wait_until(lambda: len(self.columns()) >= len(expected), f"{len(expected)} events in the pipe", WAIT_SECONDS)
+        wait_until(lambda: len(self.columns()) >= len(expected), f"{len(expected)} events in the pipe")
         assert self.columns() == expected
 
 
@@ -143,7 +142,7 @@ async def track_from_page(shop: Shop, schema: str, purchase: dict[str, Any]) -> 
 def tell(client: TrackerClient, event: Any) -> None:
     with client:
         client.track("python", **event)
-        assert client.flush(WAIT_MS) == 0
+        assert client.flush(PATIENCE_MS) == 0
         assert client.given_up == {}
 
 
@@ -214,7 +213,7 @@ def test_a_user_adds_a_type_sends_it_from_everywhere_and_extends_it(shop: Shop) 
     # All of it agrees: the log folded again, and the rows.
     code, output = shop.tracker("replay", "--name", "again", "--compare")
     assert code == 0, output
-    wait_until(lambda: shop.tracker("verify")[0] == 0, "verify to be content", WAIT_SECONDS)
+    wait_until(lambda: shop.tracker("verify")[0] == 0, "verify to be content")
 
     # An event that came before its version is let in once that is there.
     produce(shop, "1-2-0", **properties(7), gift=True)

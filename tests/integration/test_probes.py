@@ -11,6 +11,7 @@ import pytest
 
 from tests.fixtures.kafka import kafka_settings
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value
 from tests.stages import Stage, wait_until
 from topics.catalog import SOURCE
@@ -19,8 +20,6 @@ from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
-
-WAIT_SECONDS = 60.0
 
 
 class Worker:
@@ -34,7 +33,7 @@ class Worker:
 
     def probe(self, page: str) -> tuple[int, dict]:
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/{page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/{page}", timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -49,7 +48,7 @@ class Worker:
             found, state = self.probe("readyz")
             return found == status and said in " ".join([*state["problems"], *state["notes"]])
 
-        wait_until(holds, f"{self.stage.name}: {status} {said!r}; {self.probe('readyz')}", WAIT_SECONDS)
+        wait_until(holds, f"{self.stage.name}: {status} {said!r}; {self.probe('readyz')}")
         assert self.probe("healthz")[0] == 200
 
 
@@ -121,11 +120,10 @@ def test_a_worker_says_what_it_waits_for_and_is_alive_all_the_time(
     assert process.probe("readyz")[1]["partitions"] == 1
 
     second = deployment.start("process", "process-2")
-    wait_until(lambda: "notes" in second.probe("readyz")[1], "the second worker listens", WAIT_SECONDS)
+    wait_until(lambda: "notes" in second.probe("readyz")[1], "the second worker listens")
     wait_until(
         lambda: sorted(worker.probe("readyz")[1].get("partitions") for worker in (process, second)) == [0, 1],
         "one has the partition",
-        WAIT_SECONDS,
     )
     (idle,) = (worker for worker in (process, second) if worker.probe("readyz")[1]["partitions"] == 0)
     idle.wait_for(200, "there are more workers than partitions")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processors import WAIT_SECONDS, Processor, Record, click
+from tests.processors import Processor, Record, click
 from tests.source_log import event_value, read_all
 from topics.catalog import CHANGELOG, SEQUENCED, SOURCE
 from tracker.kafka.clients import new_producer, partition_for_key
@@ -174,7 +174,7 @@ def test_a_processor_that_is_told_to_stops_when_most_records_are_bad_and_can_be_
     processor.stage.kill()
     processor.send(*[(b"good", b"{}", None)] * 30)
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     log = processor.stage.log_file.read_text()
     assert "TRACKER_DEAD_LETTER_STOP=false" in log
     assert "Traceback" not in log

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage, wait_until
 from tracker.kafka import admin
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
-WAIT_SECONDS = 90
 SESSIONS = 12
 #: Events a second; what counts is that some are under way at every step.
 RATE = 60
@@ -60,11 +60,11 @@ class Load:
             "session_id": session, "event_id": event_id, "event_type": "click",
             "page_url": "https://a.example/", "workspace_id": "w1",
         }  # fmt: skip
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for url in self._round():
             request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
             try:
-                if urllib.request.urlopen(request, timeout=5).status == 202:
+                if urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).status == 202:
                     return
             except (urllib.error.URLError, OSError):
                 assert time.monotonic() < deadline, f"{event_id} was not taken"
@@ -107,11 +107,13 @@ class Deployment:
         def is_ready() -> bool:
             stage.assert_running()
             try:
-                return urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=5).status == 200
+                return (
+                    urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=PATIENCE_SECONDS).status == 200
+                )
             except OSError:
                 return False
 
-        wait_until(is_ready, f"{name} is ready", WAIT_SECONDS)
+        wait_until(is_ready, f"{name} is ready")
 
     def roll(self) -> None:
         """Replace one process after the other; the new one differs in a setting, as a new version would."""
@@ -147,7 +149,7 @@ def test_all_stages_are_rolled_one_by_one_under_load_and_verify_holds(
     try:
         deployment.start_all()
         with Load(deployment.collector_urls()) as load:
-            wait_until(lambda: load.count > RATE, "events are under way", WAIT_SECONDS)
+            wait_until(lambda: load.count > RATE, "events are under way")
             before = load.count
             deployment.roll()
             assert load.count > before + RATE, "there was load while the processes were rolled"
@@ -156,7 +158,7 @@ def test_all_stages_are_rolled_one_by_one_under_load_and_verify_holds(
         def rows() -> int:
             return int(tinybird.sql("SELECT count() AS n FROM events_v1 FINAL FORMAT JSON")[0]["n"])
 
-        wait_until(lambda: rows() == accepted, f"{accepted} rows", WAIT_SECONDS)
+        wait_until(lambda: rows() == accepted, f"{accepted} rows")
         numbers = tinybird.sql(
             "SELECT session_id, groupArray(event_id) AS ids FROM "
             "(SELECT * FROM events_v1 FINAL ORDER BY session_event_sequence) GROUP BY session_id FORMAT JSON"
@@ -166,7 +168,7 @@ def test_all_stages_are_rolled_one_by_one_under_load_and_verify_holds(
         verified = subprocess.run(
             [sys.executable, "-m", "tracker", "verify", "--json"],
             env=deployment.stages["sink-1"][0]._environment,
-            check=False, capture_output=True, text=True, timeout=60,
+            check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         assert verified.returncode == 0, verified.stdout + verified.stderr
     finally:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value
 from tests.stages import Stage, wait_until
 from topics.catalog import SOURCE
@@ -21,8 +22,6 @@ from tracker.kafka.clients import new_producer
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
-
-TIMEOUT_SECONDS = 60
 
 
 class Sessions:
@@ -68,7 +67,7 @@ class Sessions:
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
         process = self.start(*arguments, **environment)
-        out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        out, errors = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, out, errors
 
 
@@ -82,9 +81,7 @@ def sessions(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory)
 def test_a_live_session_is_shown_with_its_numbered_events(sessions: Sessions) -> None:
     sessions.send("visitor-1", "a", "b", "c", page_url="https://x/\x1b[31m")
     sessions.send("visitor-2", "z")
-    wait_until(
-        lambda: '"event_sequence": 3' in sessions.run("visitor-1", "--json")[1], "three numbers", TIMEOUT_SECONDS
-    )
+    wait_until(lambda: '"event_sequence": 3' in sessions.run("visitor-1", "--json")[1], "three numbers")
     code, out, errors = sessions.run("visitor-1", "--json")
     assert code == 0, errors
     state, *events = [json.loads(line) for line in out.splitlines()]
@@ -99,9 +96,7 @@ def test_a_live_session_is_shown_with_its_numbered_events(sessions: Sessions) ->
 def test_each_workspace_is_shown_its_own_session_under_a_key(sessions: Sessions) -> None:
     sessions.send("1001", "a", workspace_id="w1")
     sessions.send("1001", "b", "c", workspace_id="w2")
-    wait_until(
-        lambda: '"event_sequence": 2' in sessions.run("1001", "--workspace", "w2", "--json")[1], "both", TIMEOUT_SECONDS
-    )
+    wait_until(lambda: '"event_sequence": 2' in sessions.run("1001", "--workspace", "w2", "--json")[1], "both")
     for asked, workspace, events in (([], "w1", ["a"]), (["--workspace", "w2"], "w2", ["b", "c"])):
         code, out, errors = sessions.run("1001", "--json", *asked)
         assert code == 0, errors
@@ -112,7 +107,7 @@ def test_each_workspace_is_shown_its_own_session_under_a_key(sessions: Sessions)
 
 def test_a_session_that_nobody_knows_is_one_clear_line(sessions: Sessions) -> None:
     sessions.send("known", "a")
-    wait_until(lambda: sessions.run("known")[0] == 0, "the processor's answer", TIMEOUT_SECONDS)
+    wait_until(lambda: sessions.run("known")[0] == 0, "the processor's answer")
     code, _, errors = sessions.run("nobody")
     assert code == 1
     assert errors == "tracker: no session has the key 'nobody'; sessions of old: tracker session --tinybird\n"
@@ -120,7 +115,7 @@ def test_a_session_that_nobody_knows_is_one_clear_line(sessions: Sessions) -> No
 
 def test_followed_events_appear_as_they_are_numbered_until_ctrl_c(sessions: Sessions) -> None:
     sessions.send("followed", "a")
-    wait_until(lambda: sessions.run("followed")[0] == 0, "the session", TIMEOUT_SECONDS)
+    wait_until(lambda: sessions.run("followed")[0] == 0, "the session")
     process = sessions.start("followed", "--follow", "--json")
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["type"] == "session"
@@ -128,7 +123,7 @@ def test_followed_events_appear_as_they_are_numbered_until_ctrl_c(sessions: Sess
     sessions.send("followed", "b")
     assert json.loads(process.stdout.readline())["session_event_sequence"] == 2
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "Traceback" not in errors
 

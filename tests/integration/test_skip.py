@@ -12,7 +12,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from tests.fixtures.kafka import kafka_settings
-from tests.processors import WAIT_SECONDS, Processor, click
+from tests.patience import PATIENCE_SECONDS
+from tests.processors import Processor, click
 from topics.catalog import SOURCE
 from tracker.kafka.admin import committed_offsets
 from tracker.kafka.clients import partition_for_key
@@ -45,7 +46,9 @@ def tracker(processor: Processor, *arguments: str) -> subprocess.CompletedProces
         "TRACKER_DATA_DIR": str(processor.stage.data_dir),
     }
     command = [sys.executable, "-m", "tracker", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def partition(processor: Processor) -> int:
@@ -79,7 +82,7 @@ def test_a_record_that_the_broker_damaged_is_named_and_skipped_and_its_neighbour
         processor.send(click(KEY, name))
     damage(broker, processor, b'"event_id":"damaged"')
     processor.stage.start()
-    assert processor.stage.exit_status(WAIT_SECONDS) == 1
+    assert processor.stage.exit_status() == 1
     log = processor.stage.log_file.read_text()
     assert "Traceback" not in log
     line = re.search(r"copy of \S+-(\d+) at offset (\d+) is damaged", log)

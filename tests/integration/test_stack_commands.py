@@ -15,12 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tracker.demo.check import isolated
 from tracker.local.stack import environment
 from tracker.settings import Settings
-
-START_TIMEOUT_SECONDS = 120
-STOP_TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ class Running:
 
     def wait_for(self, text: str) -> None:
         assert self.process.stdout is not None
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while text not in self.output:
             readable, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
             assert readable, f"no {text!r} in:\n{self.output}"
@@ -53,7 +51,7 @@ class Running:
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=STOP_TIMEOUT_SECONDS)
+        rest, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
         self.output += rest.decode()
         return self.process.returncode
 
@@ -74,11 +72,11 @@ def test_dev_runs_one_stack_and_leaves_no_process_behind(settings: Settings) -> 
         watched = [os.pidfd_open(child.pid) for child in psutil.Process(dev.process.pid).children(recursive=True)]
         with running(settings, "dev") as second:
             second.wait_for(f"port {settings.collect_port} is taken")
-            assert second.process.wait(STOP_TIMEOUT_SECONDS) == 1
+            assert second.process.wait(PATIENCE_SECONDS) == 1
         assert dev.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert len(watched) >= 5, "kafka, tinybird, collect, process, sink"
     for process in watched:
-        ended, _, _ = select.select([process], [], [], STOP_TIMEOUT_SECONDS)
+        ended, _, _ = select.select([process], [], [], PATIENCE_SECONDS)
         os.close(process)
         assert ended
 
@@ -92,7 +90,7 @@ def test_demo_shows_an_event_as_it_arrives_and_ends_quietly(settings: Settings) 
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=START_TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             assert answer.status == 202
         demo.wait_for("    1  click        button#live https://shop.example/")
         assert demo.end(signal.SIGINT) == 130

@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.cluster import KafkaCluster
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
 from tests.integration.collect.collector_process import running_collector
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import end_offsets, read_all
 from tests.stages import Stage
 from topics.catalog import CATALOG, MIN_IN_SYNC, SOURCE
@@ -20,7 +21,6 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.local.stack import wait_until
 from tracker.settings import Settings
 
-WORK_SECONDS = 90
 PARTITIONS = 2
 TRACK = "/api/v1/events/track"
 
@@ -108,7 +108,7 @@ async def test_each_stage_starts_while_a_broker_is_away_and_every_row_arrives(
             except aiohttp.ClientConnectionError:
                 return False
 
-        await wait_until("the collector takes events", WORK_SECONDS, is_up)
+        await wait_until("the collector takes events", PATIENCE_SECONDS, is_up)
         assert [await track(http, f"e{n}") for n in range(1, 20)] == [202] * 19
 
     async def has_arrived() -> bool:
@@ -116,7 +116,7 @@ async def test_each_stage_starts_while_a_broker_is_away_and_every_row_arrives(
             one.assert_running()
         return len(double.rows("events_v1")) >= 20
 
-    await wait_until("every row", WORK_SECONDS, has_arrived)
+    await wait_until("every row", PATIENCE_SECONDS, has_arrived)
     rows = [orjson.loads(row) for row in double.rows("events_v1")]
     assert [(row["event_id"], row["session_event_sequence"]) for row in rows] == [(f"e{n}", n + 1) for n in range(20)]
     for one in stages:

@@ -20,6 +20,7 @@ import orjson
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import CHANGELOG, DEAD_LETTERS, SEQUENCED, SOURCE
@@ -37,7 +38,6 @@ RELEASE_0_1_0 = "7de345f"
 PARTITIONS = 4
 SESSIONS = 60
 EVENTS_PER_SECOND = 400
-WAIT_SECONDS = 90.0
 #: Events that are sent again, as a client does whose answer was lost: among the last that 0.1.0 remembers.
 REPEAT_SHARE, REPEATED_AMONG = 0.1, 200
 
@@ -143,13 +143,15 @@ class Group:
             leases = [self._leases(name) for name in self.workers]
             return min(leases) > 0 and sum(leases) == PARTITIONS
 
-        await asyncio.to_thread(wait_until, all_work, f"partitions for every worker: {what}", WAIT_SECONDS)
-        await asyncio.to_thread(wait_until, is_numbered, f"all numbered: {what}", WAIT_SECONDS)
+        await asyncio.to_thread(wait_until, all_work, f"partitions for every worker: {what}", PATIENCE_SECONDS)
+        await asyncio.to_thread(wait_until, is_numbered, f"all numbered: {what}", PATIENCE_SECONDS)
 
     def _leases(self, name: str) -> int:
         """The partitions that a worker may fold; 0 while it can't be asked."""
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self._ports[name]}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://{LOOPBACK}:{self._ports[name]}/metrics", timeout=PATIENCE_SECONDS
+            ) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return 0

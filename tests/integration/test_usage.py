@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage, wait_until
 from tracker.cli.app import app
 from tracker.clock import new_id
@@ -22,9 +23,6 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
 QUOTA = 10
-WAIT_SECONDS = 60.0
-#: Usage goes out when its minute is over, and collectors look every 15 seconds.
-REFUSED_WITHIN_SECONDS = 150.0
 PAUSE_SECONDS = 0.25
 KEYS = {"shop": "a-service-key-of-shop", "lab": "a-service-key-of-lab"}
 
@@ -60,7 +58,7 @@ class Deployment:
     def start(self) -> None:
         for stage in self.stages:
             stage.start()
-        wait_until(lambda: self.ask("GET", "/readyz")[0] == 200, "the collector is ready", WAIT_SECONDS)
+        wait_until(lambda: self.ask("GET", "/readyz")[0] == 200, "the collector is ready")
 
     def ask(self, method: str, path: str, key: str = "", body: dict[str, str] | None = None) -> tuple[int, str]:
         for stage in self.stages:
@@ -69,7 +67,7 @@ class Deployment:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{LOOPBACK}:{self.port}{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 self.headers[key] = dict(answer.headers)
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
@@ -86,7 +84,7 @@ class Deployment:
 
     def send_until_refused(self) -> dict[str, str]:
         """Both workspaces send until one is refused; returns the error that it is told."""
-        deadline = time.monotonic() + REFUSED_WITHIN_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             assert self.send("lab")[0] == 202
             status, body = self.send("shop")
@@ -133,14 +131,14 @@ def test_a_workspace_is_billed_what_was_taken_and_stops_at_its_quota(deployment:
     collect = deployment.stages[0]
     assert collect.stop() == 0
     collect.start()
-    wait_until(lambda: deployment.send("shop")[0] == 429, "a new collector knows it, too", REFUSED_WITHIN_SECONDS)
+    wait_until(lambda: deployment.send("shop")[0] == 429, "a new collector knows it, too")
 
     # The records that came after the full minute are counted in the next one, which goes out with a later record.
     def shop_is_billed() -> bool:
         assert deployment.send("lab")[0] == 202
         return deployment.billed("shop") == deployment.taken["shop"]
 
-    wait_until(shop_is_billed, f"the bill is {deployment.taken['shop']} events", REFUSED_WITHIN_SECONDS)
+    wait_until(shop_is_billed, f"the bill is {deployment.taken['shop']} events")
     assert deployment.taken["shop"] >= QUOTA
     assert deployment.taken["lab"] > deployment.taken["shop"]
 
@@ -148,5 +146,5 @@ def test_a_workspace_is_billed_what_was_taken_and_stops_at_its_quota(deployment:
         found = deployment.verify()
         return found["usage_log"]["looked_at"] >= 2 and not found["usage_log"]["notes"]
 
-    wait_until(all_is_written, "the rows of usage are committed", WAIT_SECONDS)
+    wait_until(all_is_written, "the rows of usage are committed")
     assert {name: check["faults"] for name, check in deployment.verify().items() if check["faults"]} == {}

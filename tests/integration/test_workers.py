@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
@@ -22,7 +23,6 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
-WAIT_SECONDS = 60.0
 SESSIONS = [f"s-{number}" for number in range(12)]
 
 
@@ -69,7 +69,7 @@ class Workers:
     def get(self, name: str, session: str) -> tuple[int, dict]:
         url = f"http://{LOOPBACK}:{self.ports[name]}/session/{session}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -78,7 +78,9 @@ class Workers:
 
     def metric(self, name: str, metric: str) -> float | None:
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.ports[name]}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://{LOOPBACK}:{self.ports[name]}/metrics", timeout=PATIENCE_SECONDS
+            ) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return None
@@ -96,7 +98,6 @@ class Workers:
         wait_until(
             lambda: all(self.metric(name, "tracker_process_leases") == count for name, count in partitions.items()),
             f"leases {partitions}",
-            WAIT_SECONDS,
         )
 
 
@@ -113,7 +114,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
     workers.start("two")
     workers.wait_for_partitions(one=2, two=2)
     workers.send("a")
-    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the first events", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the first events")
 
     answers = {session: workers.get("two", session) for session in SESSIONS}
     assert {status for status, _ in answers.values()} == {200}
@@ -121,7 +122,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
     owned_by_one = [s for s, (_, state) in answers.items() if state["partition"] not in _partitions(workers, "two")]
     assert owned_by_one
 
-    wait_until(lambda: workers.metric("two", "tracker_process_standby_lag_rows") == 0, "the standby", WAIT_SECONDS)
+    wait_until(lambda: workers.metric("two", "tracker_process_standby_lag_rows") == 0, "the standby")
     assert first._process is not None
     first._process.send(signal.SIGSTOP)
     try:
@@ -131,7 +132,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
         assert state["staleness_ms"] >= 0
         workers.wait_for_partitions(two=4)
         workers.send("b")
-        wait_until(lambda: workers.numbers() == {key: [1, 2] for key in SESSIONS}, "the second events", WAIT_SECONDS)
+        wait_until(lambda: workers.numbers() == {key: [1, 2] for key in SESSIONS}, "the second events")
     finally:
         first._process.send(signal.SIGCONT)
     taken_over = [
@@ -140,7 +141,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
     assert all("rows_read=0" in line for line in taken_over), taken_over
     workers.wait_for_partitions(one=2, two=2)
     workers.send("c")
-    wait_until(lambda: workers.numbers() == {key: [1, 2, 3] for key in SESSIONS}, "the third events", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == {key: [1, 2, 3] for key in SESSIONS}, "the third events")
 
 
 def _partitions(workers: Workers, name: str) -> set[int]:
@@ -154,11 +155,11 @@ def test_of_two_workers_with_one_name_the_older_one_ends_and_says_why(workers: W
     workers.wait_for_partitions(older=4)
     workers.start("newer", worker_id="same")
     assert older._process is not None
-    assert older._process.wait(WAIT_SECONDS) == 1
+    assert older._process.wait(PATIENCE_SECONDS) == 1
     assert "give each worker its own TRACKER_WORKER_ID" in older.log_file.read_text()
     workers.wait_for_partitions(newer=4)
     workers.send("a")
-    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events")
     workers.stages["newer"].assert_running()
 
 
@@ -167,11 +168,11 @@ def test_a_second_worker_on_the_same_directory_ends_before_it_disturbs_the_first
     workers.wait_for_partitions(first=4)
     second = workers.start("second", worker_id="same", data_dir="shared")
     assert second._process is not None
-    assert second._process.wait(WAIT_SECONDS) == 1
+    assert second._process.wait(PATIENCE_SECONDS) == 1
     assert "another processor runs with TRACKER_WORKER_ID=same" in second.log_file.read_text()
     first.assert_running()
     workers.send("a")
-    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events")
 
 
 def test_two_processes_of_one_command_share_the_partitions_and_one_that_is_killed_comes_back(workers: Workers) -> None:
@@ -182,12 +183,12 @@ def test_two_processes_of_one_command_share_the_partitions_and_one_that_is_kille
     killed, other = psutil.Process(both._process.pid).children()
     killed.kill()
     workers.send("a")
-    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events")
     workers.wait_for_partitions(both=2, second=2)
     assert other in psutil.Process(both._process.pid).children()
 
     newcomer = workers.start("newcomer", worker_id="both.2", data_dir="both")
-    assert newcomer.exit_status(WAIT_SECONDS) == 1
+    assert newcomer.exit_status() == 1
     assert "another processor runs with TRACKER_WORKER_ID=both.2" in newcomer.log_file.read_text()
     assert len(psutil.Process(both._process.pid).children()) == 2
     assert both.stop() == 0
@@ -198,7 +199,7 @@ def test_partitions_are_checkpointed_before_a_join_takes_them_away(workers: Work
     workers.start("one")
     workers.wait_for_partitions(one=4)
     workers.start("two")
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     sent = 0
     while workers.metric("two", "tracker_process_leases") != 2:
         assert time.monotonic() < deadline
@@ -206,5 +207,5 @@ def test_partitions_are_checkpointed_before_a_join_takes_them_away(workers: Work
         sent += 1
     assert sent > 1, "the second worker had joined before anything was under way"
     expected = {key: list(range(1, sent + 1)) for key in SESSIONS}
-    wait_until(lambda: workers.numbers() == expected, f"{sent} events in each session, once", WAIT_SECONDS)
+    wait_until(lambda: workers.numbers() == expected, f"{sent} events in each session, once")
     assert workers.metric("one", "tracker_process_chunks_dropped_total") == 0

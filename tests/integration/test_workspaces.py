@@ -31,7 +31,6 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
-TIMEOUT_SECONDS = 90.0
 OWNER, OTHER = "w1", "w2"
 OPERATIONS = ("track", "session", "expire", "flush", "pixel", "same event")
 #: Over HTTP a key always names its workspace, so only Kafka has records that name none.
@@ -104,7 +103,7 @@ class Tenants:
         asyncio.run(admin.create_topics(self.settings))
         for stage in self.stages:
             stage.start()
-        wait_until(lambda: self.ask("/readyz", OWNER)[0] == 200, "the collector", TIMEOUT_SECONDS)
+        wait_until(lambda: self.ask("/readyz", OWNER)[0] == 200, "the collector")
 
     def end(self) -> None:
         for stage in self.stages:
@@ -216,7 +215,7 @@ def tenants(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory) 
             tenants.ask("/live/data", workspace)
         asyncio.run(tenants.play_all())
         arrived = "SELECT count() AS n FROM events_v1 WHERE startsWith(event_id, 'last-')"
-        wait_until(lambda: int(tinybird.sql(arrived)[0]["n"]) == 8, "the rows", TIMEOUT_SECONDS)
+        wait_until(lambda: int(tinybird.sql(arrived)[0]["n"]) == 8, "the rows")
         tenants.live = {workspace: tenants.ask("/live/data", workspace)[1] for workspace in (OWNER, OTHER)}
         yield tenants
     finally:

@@ -23,7 +23,7 @@ ARGUMENTS: Final = (
     "--no-first-run",
 )
 #: The longest wait for anything on the page.
-ACTION_TIMEOUT_MS: Final = 15_000
+ACTION_TIMEOUT_MS: Final = 60_000
 #: Between two looks at a page.
 POLL_SECONDS: Final = 0.05
 VIEWPORT: Final = ViewportSize(width=1280, height=800)

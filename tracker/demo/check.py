@@ -28,7 +28,7 @@ from tracker.tinybird.sql import QueryApi, quoted
 from tracker.tinybird_clients import query_api
 
 #: From the browser's last request to the last row.
-ARRIVAL_SECONDS: Final = 30.0
+ARRIVAL_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.2
 #: Enough for one visitor, and a start with few is faster.
 PARTITIONS: Final = 4

@@ -23,8 +23,8 @@ from tracker.processes.children import Child
 from tracker.processes.lock import Lock, lock_directory
 from tracker.settings import Settings
 
-START_TIMEOUT_SECONDS: Final = 60.0
-FORMAT_TIMEOUT_SECONDS: Final = 60.0
+START_TIMEOUT_SECONDS: Final = 240.0
+FORMAT_TIMEOUT_SECONDS: Final = 240.0
 #: A clean stop takes about a second; after this the broker is killed, and recovers its log at the next start.
 STOP_TIMEOUT_SECONDS: Final = 20.0
 POLL_INTERVAL_SECONDS: Final = 0.1

@@ -15,7 +15,7 @@ from tracker.local.commands import run_quietly
 KAFKA_VERSION: Final = "4.1.0"
 MIN_JAVA_VERSION: Final = 17
 FETCH_TIMEOUT_SECONDS: Final = 600
-JAVA_VERSION_TIMEOUT_SECONDS: Final = 20
+JAVA_VERSION_TIMEOUT_SECONDS: Final = 120
 _POM: Final = Path(__file__).with_name("kafka-pom.xml")
 _REMEDY: Final = (
     "apt-get install openjdk-17-jre-headless maven, or run Kafka in Docker: "

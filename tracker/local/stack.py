@@ -32,8 +32,8 @@ LOCAL_TOKEN: Final = "local"  # noqa: S105 - known to everybody
 
 #: The first start of Kafka fetches its jars, over whatever line there is.
 KAFKA_READY_SECONDS: Final = 240.0
-TINYBIRD_READY_SECONDS: Final = 60.0
-STAGE_READY_SECONDS: Final = 60.0
+TINYBIRD_READY_SECONDS: Final = 240.0
+STAGE_READY_SECONDS: Final = 240.0
 POLL_SECONDS: Final = 0.1
 PROBE_TIMEOUT_SECONDS: Final = 3.0
 

@@ -13,6 +13,7 @@ from event_tracker_client import Client, Limits, Undelivered
 from event_tracker_client.kafka import KafkaClient
 
 from tests.fixtures.proxy import Proxy
+from tests.patience import PATIENCE_MS, PATIENCE_SECONDS
 from tests.source_log import read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED, SOURCE
@@ -24,8 +25,6 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
 PARTITIONS = 4
-WAIT_SECONDS = 60.0
-WAIT_MS = 60_000
 SESSIONS = 3
 EVENTS = 30
 
@@ -57,7 +56,7 @@ def stack(settings: Settings) -> Iterator[None]:
     stages = [Stage(name, settings.data_dir / name, environment) for name in ("process", "collect")]
     for stage in stages:
         stage.start()
-    wait_until(lambda: is_ready(settings), "a collector that is ready", WAIT_SECONDS)
+    wait_until(lambda: is_ready(settings), "a collector that is ready")
     yield
     for stage in stages:
         stage.end()
@@ -65,7 +64,9 @@ def stack(settings: Settings) -> Iterator[None]:
 
 def is_ready(settings: Settings) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{settings.collect_port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://{LOOPBACK}:{settings.collect_port}/readyz", timeout=PATIENCE_SECONDS
+        ) as answer:
             return answer.status == 200
     except OSError:
         return False
@@ -87,7 +88,7 @@ def until_numbered(settings: Settings, told: dict[str, list[str]]) -> None:
     wait_until(
         lambda: sum(map(len, numbered(settings, list(told)).values())) >= sum(map(len, told.values())),
         "a number for each event",
-        WAIT_SECONDS,
+        PATIENCE_SECONDS,
     )
     assert numbered(settings, list(told)) == expected
 
@@ -108,14 +109,14 @@ async def test_over_http_each_event_is_numbered_once_although_the_network_is_cut
         Client(f"http://{LOOPBACK}:{port}", limits=limits, request_timeout_ms=200, on_error=failures.append) as client,
     ):
         tell()
-        await asyncio.to_thread(wait_until, lambda: client.delivered > 0, "a first delivery", WAIT_SECONDS)
+        await asyncio.to_thread(wait_until, lambda: client.delivered > 0, "a first delivery", PATIENCE_SECONDS)
         network.cut()
         tell()
         lane = client._lanes[0]
-        await asyncio.to_thread(wait_until, lambda: lane._outbox._failures >= 2, "two failed tries", WAIT_SECONDS)
+        await asyncio.to_thread(wait_until, lambda: lane._outbox._failures >= 2, "two failed tries", PATIENCE_SECONDS)
         assert client.waiting > 0
         network.mend()
-        assert await client.aflush(WAIT_MS) == 0
+        assert await client.aflush(PATIENCE_MS) == 0
     assert failures == []
     assert client.delivered == 2 * EVENTS * SESSIONS
     await asyncio.to_thread(until_numbered, settings, told)
@@ -144,7 +145,7 @@ async def test_from_node_each_event_is_numbered_once_although_the_network_is_cut
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 process.stdin.write(b"tell\n")
                 said = await lines_until(process.stdout, ["waiting"])
                 network.cut()
@@ -171,7 +172,7 @@ def test_over_kafka_a_session_is_where_it_belongs_and_numbered_in_order(settings
         for session_id, ids in told.items():
             client.init_session(session_id, campaign_id="spring", user_id="u1")
             ids.extend(client.track(session_id, "click", metadata={"n": n}) for n in range(5))
-        assert client.flush(WAIT_MS) == 0
+        assert client.flush(PATIENCE_MS) == 0
         assert (client.delivered, client.given_up) == (12 * 6, {})
     for record in asyncio.run(read_all(settings, SOURCE)):
         if record.key and record.key.decode() in told:

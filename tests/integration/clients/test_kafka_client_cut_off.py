@@ -10,6 +10,7 @@ from event_tracker_client.kafka import KafkaClient
 
 from tests.fixtures.kafka import kafka_settings
 from tests.fixtures.proxy import Proxy
+from tests.patience import PATIENCE_MS
 from tests.processors import Processor
 from tests.stages import wait_until
 from topics.catalog import SOURCE
@@ -19,8 +20,6 @@ from tracker.local.ports import LOOPBACK, free_port
 
 SESSIONS = ("s1", "s2", "s3")
 EVENTS = 30
-WAIT_SECONDS = 60.0
-WAIT_MS = 60_000
 #: librdkafka's own waits, so short that a test sees many of them.
 IMPATIENT = {"request.timeout.ms": 500, "socket.timeout.ms": 1_000, "reconnect.backoff.max.ms": 200}
 
@@ -59,13 +58,13 @@ def test_each_event_is_numbered_once_although_the_network_is_cut(
         ) as client,
     ):
         tell()
-        wait_until(lambda: client.delivered > 0, "a first delivery", WAIT_SECONDS)
+        wait_until(lambda: client.delivered > 0, "a first delivery")
         network.cut()
         tell()
-        wait_until(lambda: "Timed out ProduceRequest" in caplog.text, "a request without an answer", WAIT_SECONDS)
+        wait_until(lambda: "Timed out ProduceRequest" in caplog.text, "a request without an answer")
         assert client.waiting > 0
         network.mend()
-        assert client.flush(WAIT_MS) == 0
+        assert client.flush(PATIENCE_MS) == 0
     assert (failures, client.delivered) == ([], 2 * EVENTS * len(SESSIONS))
     processor.wait_until(lambda: len(processor.events()) >= client.delivered, "a number for each event")
     numbered = [(row["session_id"], row["session_event_sequence"], row["event_id"]) for row in processor.events()]

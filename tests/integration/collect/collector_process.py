@@ -12,14 +12,12 @@ import aiohttp
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from tests.patience import PATIENCE_SECONDS
 from topics.catalog import SOURCE
 from tracker.kafka.clients import new_reader
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 
-START_TIMEOUT_SECONDS = 30
-STOP_TIMEOUT_SECONDS = 30
-CONDITION_TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.05
 
 
@@ -37,7 +35,7 @@ class CollectorProcess:
         """Ask until a path or address answers with this status and these words, and return the text."""
         last = "no answer"
         try:
-            async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
                     try:
                         async with self.http.get(path) as answer:
@@ -61,7 +59,7 @@ class CollectorProcess:
         self.process.send_signal(signal.SIGTERM)
 
     async def exit_code(self) -> int:
-        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self.process.wait()
 
 

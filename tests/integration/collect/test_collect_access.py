@@ -11,6 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
+from tests.patience import PATIENCE_SECONDS
 from topics.codec import decode_source
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
@@ -20,7 +21,6 @@ SESSION = "/api/v1/events/session"
 SHOP = "https://shop.example"
 WRITE = {workspace: f"write-key-of-{workspace}-0123" for workspace in ("w1", "w2", "w3")}
 READ = {workspace: f"read-key-of-{workspace}-0123" for workspace in ("w1", "w2", "w3")}
-CONDITION_TIMEOUT_SECONDS = 30
 COOKIE = Settings().cookie_name
 MINTED = "01a20bc4-6db1-7727-96d7-27d374d76c47"
 
@@ -146,7 +146,7 @@ async def test_keys_are_reloaded_and_a_broken_file_keeps_the_old_ones(guarded):
     path = guarded.settings.keys_file
 
     async def until(key: str, status: int) -> None:
-        async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await track(guarded, X_Write_Key=key))[0] != status:
                 pass  # each look is a request of its own
 
@@ -198,7 +198,7 @@ async def test_nothing_is_open_to_the_world_by_accident(collect_settings, tmp_pa
         )
         log_file = tmp_path / "refused.log"
         process = await spawn(environment, log_file)
-        async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.wait() == 1
         [line] = log_file.read_text().splitlines()
         assert word in line

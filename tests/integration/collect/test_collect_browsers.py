@@ -9,6 +9,7 @@ from http.cookies import SimpleCookie
 import orjson
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
+from tests.patience import PATIENCE_SECONDS
 from topics.codec import decode_source
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
@@ -200,7 +201,7 @@ async def test_a_slow_head_a_slow_body_and_a_client_that_only_stops_sending(coll
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     writer.write_eof()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await reader.readline()).split()[1] == b"202"
         for slow_reader, slow_writer in slow:
             assert (await slow_reader.readline()).split()[1] == b"408"
@@ -215,7 +216,7 @@ async def test_requests_that_come_at_once_on_one_connection_are_answered_in_thei
     track = b"POST /api/v1/events/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in event(session_id="s1")) + b"0\r\n\r\n"
     writer.write(health * 2_000 + (track + chunks) * 3 + health.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         answered = await reader.read()
     statuses = re.findall(rb"HTTP/1\.1 (\d+)", answered)
     assert statuses == [b"200"] * 2_000 + [b"202"] * 3 + [b"200"]
@@ -227,7 +228,7 @@ async def test_heads_have_limits(collector):
     for name, (head, status) in HEADS.items():
         reader, writer = await asyncio.open_connection("127.0.0.1", collector.settings.collect_port)
         writer.write(head)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert (await reader.readline()).split()[1] == status, name
             assert b"Connection: close" in await reader.read(), name
         writer.close()

@@ -10,6 +10,7 @@ import orjson
 from yarl import URL
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source
+from tests.patience import PATIENCE_SECONDS
 from topics.codec import decode_source
 from tracker.kafka.clients import partition_for_key
 
@@ -169,7 +170,7 @@ async def test_a_body_that_grows_beyond_the_limit_is_refused_while_it_comes(coll
 async def test_a_body_announced_as_too_large_is_refused_unread(collector):
     reader, writer = await asyncio.open_connection("127.0.0.1", collector.settings.collect_port)
     writer.write(b"POST /api/v1/events/track HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await reader.readline()).split()[1] == b"413"
     writer.close()
 
@@ -179,7 +180,7 @@ async def test_what_is_not_http_does_no_harm(collector):
         reader, writer = await asyncio.open_connection("127.0.0.1", collector.settings.collect_port)
         writer.write(garbage)
         writer.write_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await reader.read()
         writer.close()
         assert (await post(collector, TRACK, CLICK))[0] == 202, garbage

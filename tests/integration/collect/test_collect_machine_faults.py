@@ -12,6 +12,7 @@ import orjson
 import psutil
 
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
+from tests.patience import PATIENCE_SECONDS
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
@@ -19,7 +20,6 @@ TRACK = "/api/v1/events/track"
 OLD_KEY = "the-write-key-of-before"
 NEW_KEY = "the-write-key-of-after"
 FAILED = "a background task failed; it is started again"
-CONDITION_TIMEOUT_SECONDS = 60
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def no_free_descriptor(pid: int) -> Iterator[None]:
 
 async def until(condition, what: str) -> None:
     try:
-        async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 if condition():
                     return
@@ -81,7 +81,7 @@ async def test_too_many_open_files_end_no_watch(collect_settings: Settings, tmp_
         left_behind = settings.data_dir / "collect" / "spill-7"
         left_behind.mkdir()
         await until(lambda: not left_behind.exists(), "the spill that was left behind was not taken over")
-        async with asyncio.timeout(CONDITION_TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await status(collector, NEW_KEY) != 202:
                 pass  # each look is a request of its own
         failures = await collector.until_figures("tracker_collect_background_task_failures_total")

@@ -16,6 +16,7 @@ from tests.integration.collect.collector_process import (
     running_collector,
     spawn,
 )
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import wait_until
 from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
@@ -37,7 +38,7 @@ async def track(collector: CollectorProcess, event_id: str) -> int:
 
 async def until_accepted(collector: CollectorProcess, event_id: str) -> bool:
     """Send an event as a client does: again, until it is accepted."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             if await track(collector, event_id) == 202:
                 return True
@@ -51,7 +52,7 @@ async def event_ids(settings: Settings) -> list[str]:
 def freeze(pid: int) -> None:
     """Stop a process, and return when each of its threads has stopped: until then it may still answer."""
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: all(is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()), "stopped", 10)
+    wait_until(lambda: all(is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()), "stopped")
 
 
 def is_stopped(thread: Path) -> bool:
@@ -103,10 +104,10 @@ async def test_without_a_spill_a_silent_broker_means_503_in_time_and_202_when_it
     await asyncio.to_thread(own_kafka.start)
     await create_topics(own_settings)
     async with running_collector(own_settings, tmp_path / "collect.log") as collector:
-        assert await track(collector, "before") == 202
+        assert await until_accepted(collector, "before")
         freeze(own_kafka.pid)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [503] * 20
             await collector.until_status("/readyz", 503)
             await collector.until_status("/healthz", 200)
@@ -126,7 +127,7 @@ async def test_a_broker_that_falls_silent_costs_nobody_an_event_and_sends_nothin
         assert await track(collector, "before") == 202
         freeze(own_kafka.pid)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await asyncio.gather(*(track(collector, f"frozen-{n}") for n in range(20))) == [202] * 20
             answer = orjson.loads(await collector.until_status("/readyz", 200, saying="does not answer"))
             # The first were under way to Kafka when it froze, and are in the spill all the same.
@@ -159,7 +160,7 @@ async def test_a_stop_answers_what_is_under_way_and_loses_nothing_that_was_accep
                 return  # refused or closed between two requests: nothing was accepted
 
     clients = [asyncio.create_task(client(number)) for number in range(20)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await is_busy.wait()
         collector.terminate()
         await asyncio.gather(*clients)
@@ -176,7 +177,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(collector, tmp_path, taken
     ports = {name: free_port() for name in {"collect_port", "collect_metrics_port"} - {taken}}
     fields = collector.settings.model_dump(include=collector.settings.model_fields_set)
     second = await spawn(Settings(**{**fields, **ports, "log_level": "error"}), log_file)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await second.wait() == 1
     lines = log_file.read_text().splitlines()
     assert len(lines) == 1

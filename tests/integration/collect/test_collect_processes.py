@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
+from tests.patience import PATIENCE_SECONDS
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
@@ -46,7 +47,7 @@ class Load:
 
     async def until_accepted(self, more: int) -> None:
         goal = len(self.accepted) + more
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 if len(self.accepted) >= goal:
                     return
@@ -87,7 +88,7 @@ def children(collector: CollectorProcess) -> set[int]:
 
 async def until_children(collector: CollectorProcess, old: set[int]) -> set[int]:
     """Wait until there are as many children as there should be, none of them an old one."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             now = children(collector)
             if len(now) == PROCESSES and not now & old:
@@ -156,7 +157,7 @@ async def test_a_restart_into_a_broken_configuration_leaves_the_old_processes(ma
         old = children(collector)
         flags.write_text("{")
         collector.process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 if "the restart failed; the old processes go on" in log_file.read_text():
                     break
@@ -168,7 +169,7 @@ async def test_a_restart_into_a_broken_configuration_leaves_the_old_processes(ma
 async def test_a_stop_ends_all_and_a_port_that_is_taken_is_one_clear_line(collector, tmp_path):
     log_file = tmp_path / "second.log"
     second = await spawn(collector.settings, log_file)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await second.wait() == 1
     assert "TRACKER_COLLECT_PORT" in log_file.read_text()
     assert len(log_file.read_text().splitlines()) == 1

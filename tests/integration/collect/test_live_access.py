@@ -10,11 +10,11 @@ import pytest
 from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tests.integration.collect.test_collect_access import READ, WRITE, keys_file, with_changes
 from tests.output_rows import write_session
+from tests.patience import PATIENCE_SECONDS
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
 EVENTS = {"w1": 3, "w2": 5, "w3": 1}
-TIMEOUT_SECONDS = 40
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def ask(collector: CollectorProcess, key: str | None, session: str = "") -
 
 
 async def until_seen(collector: CollectorProcess, workspace: str) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             _, shown, _ = await ask(collector, READ[workspace])
             if any(session["events"] == EVENTS[workspace] for session in shown["sessions"]):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import orjson
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from topics.catalog import DAY_MS, USAGE
 from topics.headers import write_position
 from tracker import clock
@@ -112,7 +113,7 @@ async def test_a_topic_that_is_made_anew_is_read_from_its_beginning(usage: Usage
     assert await usage.refused() == set()
     name = USAGE.name(usage.settings.topic_prefix)
     await admin.delete_topics(usage.settings, [name])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while name in await admin.describe_broker(usage.settings):
             pass
     await admin.create_topics(usage.settings)
@@ -125,7 +126,7 @@ async def test_without_kafka_nothing_changes_and_the_failure_is_counted(usage: U
     assert await usage.refused() == {"shop"}
     away = usage.settings.model_copy(update={"kafka_bootstrap": f"localhost:{free_port()}"})
     running = asyncio.ensure_future(QuotaReader(away, usage.quotas, usage.metrics.access).run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while b"tracker_collect_quota_read_failures_total 0.0" in usage.metrics.exposition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     running.cancel()

@@ -20,6 +20,7 @@ from pyarrow import parquet
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import end_offsets
 from tests.stages import wait_until
 from topics.catalog import SOURCE
@@ -29,7 +30,6 @@ from tracker.settings import Settings
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 JUNE_MS = int(datetime(2024, 6, 1, tzinfo=UTC).timestamp() * 1000)
-TIMEOUT_SECONDS = 120
 PARTITIONS = 4
 #: Several record batches in each partition.
 MANY_EVENTS = 30_000
@@ -69,7 +69,7 @@ class Importer:
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, errors = process.communicate(typed, timeout=TIMEOUT_SECONDS)
+        out, errors = process.communicate(typed, timeout=PATIENCE_SECONDS)
         return process.returncode, out, errors
 
     def log_records(self) -> int:
@@ -237,7 +237,7 @@ def test_an_import_that_is_killed_or_repeated_doubles_nothing(importer: Importer
     # Killed while it writes its log, and again while its rows go into Tinybird.
     for is_under_way in (lambda: importer.log_records() > 0, lambda: len(importer.rows()) > 0):
         killed = importer.start(*run)
-        wait_until(is_under_way, "something to interrupt", TIMEOUT_SECONDS)
+        wait_until(is_under_way, "something to interrupt")
         assert killed.poll() is None
         killed.kill()
         killed.communicate()

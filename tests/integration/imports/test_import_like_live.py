@@ -27,7 +27,6 @@ from tracker.settings import Settings
 KEYS = 30
 EVENTS_A_VISIT = 300
 TIMEOUT_SECONDS = 2
-WAIT_SECONDS = 60.0
 
 #: For each key, its sessions in order, and for each the ids of its events by their numbers.
 Sessions = dict[str, list[list[str]]]
@@ -114,7 +113,7 @@ def test_a_parquet_file_gives_the_sessions_and_numbers_that_live_gave(live, kafk
     events: list[dict[str, Any]] = []
     for visit in (1, 2):
         events += live.visit(importer.workspace, visit)
-        wait_until(lambda: len(live.closed()) == KEYS * visit, f"the end of visit {visit}", WAIT_SECONDS)  # noqa: B023
+        wait_until(lambda: len(live.closed()) == KEYS * visit, f"the end of visit {visit}")  # noqa: B023
     wanted = grouped(live.rows(SEQUENCED), live.closed())
     assert [len(sessions) for sessions in wanted.values()] == [2] * KEYS
 

@@ -15,13 +15,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
+from tests.patience import PATIENCE_SECONDS
 from tracker.errors import ConfigurationError, RetryableError
 from tracker.local.kafka import LocalKafka
 from tracker.local.kafka_probe import serves
 from tracker.local.ports import LOOPBACK
 from tracker.settings import Settings
-
-DEADLINE_SECONDS = 60
 
 FOREGROUND = "from tracker.local.kafka import run; from tracker.settings import Settings; run(Settings())"
 
@@ -71,7 +70,7 @@ def foreground(tmp_path: Path) -> Iterator[tuple[Settings, subprocess.Popen[byte
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -144,7 +143,7 @@ def test_the_command_stops_the_broker_cleanly(
 
     process.send_signal(number)
 
-    assert process.wait(DEADLINE_SECONDS) == 0, output.read_text()
+    assert process.wait(PATIENCE_SECONDS) == 0, output.read_text()
     broker = LocalKafka(settings)
     assert not serves(broker.port)
     assert (broker.data_dir / "data" / ".kafka_cleanshutdown").exists()
@@ -158,7 +157,7 @@ def test_a_killed_command_takes_its_broker_with_it(
     broker = LocalKafka(settings)
 
     process.kill()
-    process.wait(DEADLINE_SECONDS)
+    process.wait(PATIENCE_SECONDS)
 
     wait_until(lambda: not serves(broker.port))
     with broker:

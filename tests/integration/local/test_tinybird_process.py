@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
-from tests.fixtures.tinybird import STOP_TIMEOUT_SECONDS, LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tracker.local.ports import LOOPBACK
 
 
@@ -21,7 +22,7 @@ def run_until_refused(tinybird: LocalTinybird, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=STOP_TIMEOUT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr
@@ -65,5 +66,5 @@ def test_it_ends_cleanly_when_told_to(tmp_path: Path, number: signal.Signals):
 
     tinybird.process.send(number)
 
-    assert tinybird.process.wait(STOP_TIMEOUT_SECONDS) == 0
+    assert tinybird.process.wait(PATIENCE_SECONDS) == 0
     assert tinybird.token not in tinybird.log_file.read_text()

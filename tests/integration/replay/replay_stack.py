@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import end_offsets, event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SOURCE
@@ -31,8 +32,6 @@ PARTITIONS = 4
 SESSIONS = 60
 #: What is written before each kill.
 KILL_EVENTS = 1_000
-WAIT_SECONDS = 60.0
-REPLAY_TIMEOUT_SECONDS = 120
 
 
 class ProcessedLog:
@@ -70,14 +69,14 @@ class ProcessedLog:
             before = self._outputs()
             asyncio.run(self.write(KILL_EVENTS, seed=written))
             written += KILL_EVENTS
-            wait_until(lambda before=before: self._outputs() > before, "outputs of what is new", WAIT_SECONDS)
+            wait_until(lambda before=before: self._outputs() > before, "outputs of what is new")
             self.processor.kill()
             self.kills_under_way += self._answered_records() < written
             self.processor.start()
         asyncio.run(self.write(events - written, seed=written))
-        wait_until(self._all_committed, "everything processed and committed", WAIT_SECONDS)
+        wait_until(self._all_committed, "everything processed and committed")
         if until_closed:
-            wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed", WAIT_SECONDS)
+            wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed")
         assert self.processor.stop() == 0
 
     async def write(self, events: int, seed: int = 0) -> None:
@@ -150,7 +149,7 @@ class ProcessedLog:
             check=False,
             capture_output=True,
             text=True,
-            timeout=REPLAY_TIMEOUT_SECONDS,
+            timeout=PATIENCE_SECONDS,
         )
 
     def _environment(self, environment: dict[str, str]) -> dict[str, str]:
@@ -165,7 +164,7 @@ class ProcessedLog:
     def replay(self, *arguments: str, **environment: str) -> tuple[int, list[dict], str]:
         """Run a replay to its end: exit code, what it said, and its stderr."""
         process = self.start_replay(*arguments, **environment)
-        out, errors = process.communicate(timeout=REPLAY_TIMEOUT_SECONDS)
+        out, errors = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, [json.loads(line) for line in out.splitlines()], errors
 
 

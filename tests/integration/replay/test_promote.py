@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, tinybird_for_replay, until_line
+from tests.integration.replay.replay_stack import ProcessedLog, tinybird_for_replay, until_line
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS
 from tracker.local.kafka import LocalKafka
@@ -74,7 +75,7 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
     process.communicate()
     for step in ("outputs", "progress"):
         doomed = log.start_doomed_worker("fix", step, chunk=1, **environment)
-        assert doomed.wait(REPLAY_TIMEOUT_SECONDS) == -signal.SIGKILL, doomed.communicate()
+        assert doomed.wait(PATIENCE_SECONDS) == -signal.SIGKILL, doomed.communicate()
     code, _, errors = log.replay(*datasources, **environment)
     assert code == 0, errors
     said = log.command("replay", "promote", "fix", "--yes", **environment)

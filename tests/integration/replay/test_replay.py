@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.replay.doomed_worker import STEPS
-from tests.integration.replay.replay_stack import REPLAY_TIMEOUT_SECONDS, ProcessedLog, until_line
+from tests.integration.replay.replay_stack import ProcessedLog, until_line
+from tests.patience import PATIENCE_SECONDS
 from tests.reference.compare import differences
 from tests.reference.model import Model
 from tests.source_log import end_offsets, read_all
@@ -113,7 +114,7 @@ def test_a_replay_that_is_killed_again_and_again_goes_on_without_loss_or_doublin
     process.communicate()
     for step in rng.sample(STEPS * 2, 2 * len(STEPS)):
         doomed = log.start_doomed_worker("killed", step, chunk=rng.randint(1, 3))
-        assert doomed.wait(REPLAY_TIMEOUT_SECONDS) == -signal.SIGKILL, doomed.communicate()
+        assert doomed.wait(PATIENCE_SECONDS) == -signal.SIGKILL, doomed.communicate()
     code, lines, errors = log.replay("--name", "killed")
     assert code == 0, errors
     assert lines[0]["resumed"]
@@ -128,7 +129,7 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(log: Processed
     process = log.start_replay(*arguments)
     until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     code, lines, errors = log.replay("--compare", "--name", "interrupted")
     assert code == 0, errors

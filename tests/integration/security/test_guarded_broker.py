@@ -22,6 +22,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from tests.certificates import Authority
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
 from topics.catalog import SEQUENCED
@@ -37,8 +38,6 @@ PASSWORD = "correct-horse"
 #: Who may log in, and nothing else.
 NOBODY = "tracker-nobody"
 PREFIX = "secured."
-WORK_SECONDS = 90
-END_SECONDS = 90
 
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 PATTERNS = {"literal": 3, "prefixed": 4}
@@ -178,7 +177,7 @@ def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, t
         request = urllib.request.Request(f"http://{LOOPBACK}:{port}/api/v1/events/track", json.dumps(event).encode())
         request.add_header("Content-Type", "application/json")
         try:
-            return urllib.request.urlopen(request, timeout=10).status < 300
+            return urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).status < 300
         except urllib.error.HTTPError as refused:
             raise AssertionError(refused.read()) from refused
         except OSError:
@@ -193,8 +192,8 @@ def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, t
                 stage.assert_running()
             return bool(world.tinybird.sql(query))
 
-        wait_until(track, "the collector takes an event", WORK_SECONDS)
-        wait_until(arrived, "the event is in Tinybird", WORK_SECONDS)
+        wait_until(track, "the collector takes an event")
+        wait_until(arrived, "the event is in Tinybird")
         assert world.tinybird.sql(query)[0]["n"] == 1
         commands = {
             "topics check": "topics", "topics create": "topics", "dead-letters list": "dead-letters",
@@ -209,13 +208,13 @@ def test_all_work_is_done_under_exactly_the_acls_that_are_listed(world: World, t
             for command, who in commands.items()
         }
         for command, process in running.items():
-            out, err = process.communicate(timeout=END_SECONDS)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
             differing = {"verify": 3, "migration": 1}.get(command.split()[0], 0)
             assert process.returncode in {0, differing}, f"{command}: {out}\n{err}"
             assert "does not let" not in err, f"{command}: {err}"
             assert out, command
         nobody = world.start(f"session {session}", world.environment(NOBODY, process_url=asked))
-        _, err = nobody.communicate(timeout=END_SECONDS)
+        _, err = nobody.communicate(timeout=PATIENCE_SECONDS)
         assert nobody.returncode == 1, err
         assert f"does not let '{NOBODY}' Read/Describe secured.events.sequenced" in err
     finally:
@@ -239,17 +238,17 @@ def test_a_right_that_is_taken_away_ends_the_process_with_a_line_and_nothing_is_
     process.start()
     try:
         asyncio.run(send(world, session, "before"))
-        wait_until(lambda: numbers(world, session) == [1], "the first number", WORK_SECONDS)
+        wait_until(lambda: numbers(world, session) == [1], "the first number")
         asyncio.run(world.change_right("tracker-process", "secured.events.sequenced", is_given=False))
         asyncio.run(send(world, session, "after"))
-        assert process.exit_status(END_SECONDS) == 1
+        assert process.exit_status() == 1
         log = process.log_file.read_text()
         assert log.count("Kafka denies us access (secured.events.sequenced): see tracker topics acls") == 1
         assert "Traceback" not in log
         assert numbers(world, session) == [1]
         asyncio.run(world.change_right("tracker-process", "secured.events.sequenced", is_given=True))
         process.start()
-        wait_until(lambda: numbers(world, session) == [1, 2], "the second number", WORK_SECONDS)
+        wait_until(lambda: numbers(world, session) == [1, 2], "the second number")
     finally:
         process.end()
 
@@ -266,7 +265,7 @@ def test_a_login_that_is_taken_away_is_told_in_a_line_and_nothing_is_lost(world:
 
     def ready() -> str:
         try:
-            return str(urllib.request.urlopen(f"{collector}/readyz", timeout=10).read().decode())
+            return str(urllib.request.urlopen(f"{collector}/readyz", timeout=PATIENCE_SECONDS).read().decode())
         except OSError as error:
             return str(error)
 
@@ -274,23 +273,23 @@ def test_a_login_that_is_taken_away_is_told_in_a_line_and_nothing_is_lost(world:
         for stage in (process, sink, collect):
             stage.start()
         asyncio.run(send(world, session, "before"))
-        wait_until(lambda: numbers(world, session) == [1], "the first number", WORK_SECONDS)
-        wait_until(lambda: '"kafka":"ok"' in ready(), "the collector is ready", WORK_SECONDS)
+        wait_until(lambda: numbers(world, session) == [1], "the first number")
+        wait_until(lambda: '"kafka":"ok"' in ready(), "the collector is ready")
         world.restart_without(*(f"tracker-{stage}" for stage in stages))
         asyncio.run(send(world, session, "after"))
         for stage in (process, sink):
-            assert stage.exit_status(END_SECONDS) == 1
+            assert stage.exit_status() == 1
             log = stage.log_file.read_text()
             assert log.count(f"refuses the login of 'tracker-{stage.name}': see TRACKER_KAFKA_SASL_USERNAME") == 1
             assert "Traceback" not in log
-        wait_until(lambda: "refuses the login of 'tracker-collect'" in ready(), "the collector says it", WORK_SECONDS)
+        wait_until(lambda: "refuses the login of 'tracker-collect'" in ready(), "the collector says it")
         assert collect.log_file.read_text().count("refuses the login of 'tracker-collect'") == 1
         body = json.dumps({"event_type": "click", "session_id": session}).encode()
         event = urllib.request.Request(f"{collector}/api/v1/events/track", body, {"Content-Type": "application/json"})
-        assert urllib.request.urlopen(event, timeout=30).status == 202
+        assert urllib.request.urlopen(event, timeout=PATIENCE_SECONDS).status == 202
         world.restart_without()
         process.start()
-        wait_until(lambda: numbers(world, session) == [1, 2, 3], "the other numbers", WORK_SECONDS)
+        wait_until(lambda: numbers(world, session) == [1, 2, 3], "the other numbers")
     finally:
         for stage in (process, sink, collect):
             stage.end()
@@ -313,16 +312,16 @@ def test_the_live_page_without_its_optional_rights_says_so_and_does_not_try_for_
 
     def page() -> str:
         try:
-            return str(urllib.request.urlopen(f"http://localhost:{port}/live/data", timeout=10).read().decode())
+            return str(
+                urllib.request.urlopen(f"http://localhost:{port}/live/data", timeout=PATIENCE_SECONDS).read().decode()
+            )
         except OSError as error:
             return str(error)
 
     try:
         collect.start()
-        wait_until(lambda: problem in page(), "the page says it", WORK_SECONDS)
-        wait_until(
-            lambda: page() and all(collect.log_file.read_text().count(line) for line in lines), "the log", WORK_SECONDS
-        )
+        wait_until(lambda: problem in page(), "the page says it")
+        wait_until(lambda: page() and all(collect.log_file.read_text().count(line) for line in lines), "the log")
         assert all(collect.log_file.read_text().count(line) == 1 for line in lines)
     finally:
         collect.end()
@@ -388,7 +387,8 @@ def test_who_is_not_let_in_says_why_in_a_line_and_ends(world: World, tmp_path: P
         running[what] = world.start(command.replace("OLD", str(old_events(tmp_path))), given)
     try:
         ended = {
-            what: (*process.communicate(timeout=END_SECONDS), process.returncode) for what, process in running.items()
+            what: (*process.communicate(timeout=PATIENCE_SECONDS), process.returncode)
+            for what, process in running.items()
         }
     finally:
         for process in running.values():
@@ -420,7 +420,7 @@ def test_a_client_is_known_by_its_certificate_and_a_wrong_one_on_either_side_is_
         },
     }
     try:
-        ended = {what: (process.communicate(timeout=END_SECONDS), process) for what, process in running.items()}
+        ended = {what: (process.communicate(timeout=PATIENCE_SECONDS), process) for what, process in running.items()}
     finally:
         for process in running.values():
             process.kill()

@@ -6,6 +6,7 @@ from pathlib import Path
 import orjson
 
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import write_position
@@ -20,7 +21,6 @@ PARTITIONS = 4
 #: Several times what one fetch brings, which is several chunks: more is asked for while the others are idle.
 ROWS = 20_000
 PADDING = "x" * 200
-TIMEOUT_SECONDS = 40
 POLL_SECONDS = 0.1
 
 
@@ -48,7 +48,7 @@ async def test_a_busy_partition_does_not_wait_for_what_idle_ones_do_not_have(
     sink = Stage("sink", tmp_path, environment, module="tests.integration.sink.patient")
     sink.start()
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(double.written) < ROWS:  # noqa: ASYNC110 - another process sends them
                 await asyncio.sleep(POLL_SECONDS)
     finally:

@@ -13,6 +13,7 @@ from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import TopicPartition
 
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import write_position
@@ -23,7 +24,6 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
-TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.1
 
 
@@ -89,7 +89,7 @@ async def sink(kafka_broker: LocalKafka, double: TinybirdDouble, tmp_path: Path)
 
 
 async def until(holds: Callable[[], Awaitable[bool] | bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             found = holds()
             if found if isinstance(found, bool) else await found:
@@ -136,7 +136,7 @@ async def test_a_topic_that_was_made_again_is_sent_from_its_beginning(sink: Sink
     await admin.create_topics(sink.settings)
     await sink.write(range(100, 100 + new_rows))
     # It may be in the middle of anything: it ends with a line, or goes on from the right place by itself.
-    status = await asyncio.to_thread(sink.stage.exit_status, TIMEOUT_SECONDS)
+    status = await asyncio.to_thread(sink.stage.exit_status, PATIENCE_SECONDS)
     assert status == 1
     assert "Traceback" not in sink.log
     assert "deleted and made again" in sink.log
@@ -155,7 +155,7 @@ async def test_added_partitions_are_taken_once_the_sink_has_started_again(sink: 
     names = list(await admin.describe_broker(sink.settings))
     async with admin.connect(sink.settings) as client:
         await client.create_partitions({name: NewPartitions(2) for name in names})
-    assert await asyncio.to_thread(sink.stage.exit_status, TIMEOUT_SECONDS) == 1
+    assert await asyncio.to_thread(sink.stage.exit_status, PATIENCE_SECONDS) == 1
     assert "start this process again" in sink.log
     sink.stage.start()
     await sink.write(range(2, 4), partition=1)

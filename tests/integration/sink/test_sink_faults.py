@@ -29,6 +29,7 @@ from tests.integration.sink.faulty_tinybird import (
     FaultyTinybird,
     faulty_tinybird,
 )
+from tests.patience import PATIENCE_SECONDS
 from tests.source_log import read_all
 from tests.stages import Stage
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, Topic
@@ -68,7 +69,7 @@ class Scale:
     settle_seconds: float
 
 
-SHORT = Scale(4_000, 400, 0.5, 1.0, 1.2, 0.5, 2, 2, 120)
+SHORT = Scale(4_000, 400, 0.5, 1.0, 1.2, 0.5, 2, 2, PATIENCE_SECONDS)
 #: Each bad row takes some twenty requests, a quarter of which fail: more rows would take hours.
 LONG = Scale(20_000, 2_000, 8, 20, 30, 5, float(os.environ.get("TRACKER_TEST_FAULTS_OUTAGE_SECONDS", "600")), 12, 1_800)
 SCALE = LONG if os.environ.get("TRACKER_TEST_FAULTS") == "long" else SHORT

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from tests.fixtures.tinybird_double import TOKEN, TinybirdDouble
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage
 from topics.catalog import SEQUENCED
 from topics.headers import write_position
@@ -24,7 +25,6 @@ from tracker.sink.main import DATASOURCES
 PARTITIONS = 4
 #: A sink takes those of each datasource's topic.
 ALL_PARTITIONS = PARTITIONS * len(DATASOURCES)
-TIMEOUT_SECONDS = 90
 POLL_SECONDS = 0.1
 #: Rows come all the time, a few a turn.
 ROWS_A_TURN = 5
@@ -102,7 +102,7 @@ async def group(kafka_broker: LocalKafka, double: TinybirdDouble, tmp_path: Path
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await holds():  # noqa: ASYNC110 - it asks other processes
             await asyncio.sleep(POLL_SECONDS)
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.tracing.otlp_receiver import OtlpReceiver, otlp_receiver
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage
 from tracker import clock
 from tracker.kafka import admin
@@ -19,7 +20,6 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
-WAIT_SECONDS = 90.0
 POLL_SECONDS = 0.05
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
@@ -53,7 +53,7 @@ class Traced:
     async def send(self, session_id: str, **headers: str) -> None:
         """Send one event, once the collector serves."""
         event = {"session_id": session_id, "event_type": "click"}
-        async with asyncio.timeout(WAIT_SECONDS), aiohttp.ClientSession(headers=headers) as http:
+        async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession(headers=headers) as http:
             while True:
                 self.stages[0].assert_running()
                 try:
@@ -68,14 +68,14 @@ class Traced:
     async def until_written(self, tinybird: LocalTinybird, session_ids: list[str]) -> None:
         names = ", ".join(f"'{session_id}'" for session_id in session_ids)
         query = f"SELECT count() AS n FROM events_v1 FINAL WHERE session_id IN ({names}) FORMAT JSON"
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while int((await asyncio.to_thread(tinybird.sql, query))[0]["n"]) < len(session_ids):
                 for stage in self.stages:
                     stage.assert_running()
                 await asyncio.sleep(POLL_SECONDS)
 
     async def until_figure(self, stage: str, line: str) -> None:
-        async with asyncio.timeout(WAIT_SECONDS), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as http:
             while True:
                 async with http.get(f"{self.urls[stage]}/metrics") as answer:
                     if line in (await answer.text()).splitlines():

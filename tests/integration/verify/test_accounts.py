@@ -13,6 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 from typer.testing import CliRunner
 
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.sessions_log import Log
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
 from tracker.cli.app import app
@@ -27,7 +28,6 @@ from tracker.sessions.outputs import FoldResult, Output
 from tracker.settings import Settings
 
 PARTITIONS = 2
-WAIT_SECONDS = 20
 #: By the suffixes of their topics.
 Outputs = dict[str, list[Output]]
 
@@ -86,7 +86,7 @@ class Deployment:
         async def add() -> None:
             async with admin.connect(self.settings) as client:
                 await client.create_partitions({name: NewPartitions(PARTITIONS + 1)})
-            await wait_until("the new partition", WAIT_SECONDS, shows)
+            await wait_until("the new partition", PATIENCE_SECONDS, shows)
             await admin.create_topics(self.settings)
 
         asyncio.run(add())

@@ -50,7 +50,7 @@ def until_two(process: psutil.Popen, without: int = 0) -> list[psutil.Process]:
     def are_two() -> bool:
         return len(process.children()) == 2 and without not in [child.pid for child in process.children()]
 
-    wait_until(are_two, "two workers run", PATIENCE_SECONDS)
+    wait_until(are_two, "two workers run")
     return process.children()
 
 
