@@ -27,10 +27,11 @@ EVENTS = 20_000
 SESSIONS = 500
 PROCESSOR_KILLS = 8
 SINK_KILLS = 4
-#: Events are fed for about this long, so that the kills have something to interrupt.
+KILLS = PROCESSOR_KILLS + SINK_KILLS
+#: The events are fed for about this long, each kill's share before it, so that each has something to interrupt.
 FEED_SECONDS = 40.0
-#: The kills are over before the feeding is.
 KILLING_SECONDS = 30.0
+POLL_SECONDS = 0.05
 HTTP_CONCURRENCY = 16
 
 
@@ -60,6 +61,13 @@ class Stack:
             Stage(name, data_dir, environment) for name in ("collect", "process", "sink")
         )
         self.stages = (self.collect, self.process, self.sink)
+        #: How much of the feed may be sent by now: more with each kill.
+        self.share = 1 / (KILLS + 1)
+
+    async def may_send(self, number: int, events: int) -> None:
+        """Wait until it is the turn of one of a feed's events."""
+        while number >= self.share * events:
+            await asyncio.sleep(POLL_SECONDS)
 
     def written(self) -> int:
         """Rows of this run in events_v1, each counted once."""
@@ -90,6 +98,7 @@ async def feed_over_kafka(stack: Stack, events: int) -> None:
     """An upstream service: a plain producer with Kafka's own partitioner."""
     async with new_producer(stack.settings, "upstream", linger_ms=5) as producer:
         for number in range(events):
+            await stack.may_send(number, events)
             session = f"s-{number % SESSIONS}"
             value = event_value(session, clock.new_id(), workspace_id=stack.name)
             await producer.send(SOURCE.name(stack.name), value, key=session.encode())
@@ -103,6 +112,7 @@ async def feed_over_http(stack: Stack, events: int) -> None:
 
     async def browser(session: aiohttp.ClientSession) -> None:
         for number in numbers:
+            await stack.may_send(number, events)
             event = {"session_id": f"s-{number % SESSIONS}", "event_type": "click", "workspace_id": stack.name}
             async with session.post(url, json=event) as answer:
                 assert answer.status == 202, await answer.text()
@@ -114,7 +124,7 @@ async def feed_over_http(stack: Stack, events: int) -> None:
 
 async def something_under_way(stack: Stack) -> int:
     """Wait until events are in the log that are not rows yet, and return how many."""
-    async with asyncio.timeout(FEED_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             backlog = await stack.logged() - await asyncio.to_thread(stack.written)
             if backlog > 0:
@@ -127,10 +137,11 @@ async def kill_at_random(stack: Stack, rng: random.Random) -> list[str]:
     victims = [stack.process] * PROCESSOR_KILLS + [stack.sink] * SINK_KILLS
     rng.shuffle(victims)
     for number, stage in enumerate(victims):
-        await asyncio.sleep(rng.uniform(0.4, 1.6) * KILLING_SECONDS / len(victims))
+        await asyncio.sleep(rng.uniform(0.4, 1.6) * KILLING_SECONDS / KILLS)
         loses_disk = stage is stack.process and rng.random() < 0.5
         if loses_disk:  # after the kill before, it may not have come to its first database yet
-            await asyncio.to_thread(wait_until, stage.has_databases, "a disk to lose", FEED_SECONDS)
+            await asyncio.to_thread(wait_until, stage.has_databases, "a disk to lose")
+        stack.share = (number + 2) / (KILLS + 1)
         backlog = await something_under_way(stack)
         stage.kill()
         if loses_disk:
@@ -199,4 +210,4 @@ async def until_status(url: str, status: int) -> None:
                         return
             except aiohttp.ClientError:
                 pass
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_SECONDS)

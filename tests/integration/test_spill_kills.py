@@ -11,6 +11,7 @@ import pytest
 
 from tests.fixtures.kafka import kafka_settings
 from tests.fixtures.tinybird import LocalTinybird
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage, wait_until
 from tracker.kafka import admin
 from tracker.local.kafka import LocalKafka
@@ -21,7 +22,7 @@ CLIENTS = 24
 IS_LONG = os.environ.get("TRACKER_TEST_FAULTS") == "long"
 DOWN_SECONDS = 60.0 if IS_LONG else 5.0
 COLLECTOR_KILLS = 6 if IS_LONG else 2
-END_TIMEOUT_SECONDS = 300.0 if IS_LONG else 120.0
+END_TIMEOUT_SECONDS = 300 if IS_LONG else PATIENCE_SECONDS
 
 
 @pytest.fixture
