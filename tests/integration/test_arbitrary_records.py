@@ -22,6 +22,7 @@ from confluent_kafka import TopicPartition as ConfluentPartition
 from tests.arbitrary_records import Arbitrary
 from tests.faults.verdict import OUTPUT_TOPICS, Outputs, compare
 from tests.faults.verdict import Reference as LogReference
+from tests.patience import PATIENCE_SECONDS
 from tests.processors import Processor
 from tests.raw_batches import produce_raw
 from tests.source_log import event_value, read_all
@@ -36,7 +37,6 @@ SEED = int(os.environ.get("ARBITRARY_SEED", "20261128"))
 TRANSACTIONS = 12
 EVENTS_A_TRANSACTION = 5
 WORK_SECONDS = PATIENCE_SECONDS + RECORDS / 100
-FLUSH_SECONDS = 60
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def send_transactions(processor: Processor, committed: list[str]) -> None:
             producer.produce(source(processor), event_value("transactions", event_id), key=b"transactions")
             if number % 3:
                 committed.append(event_id)
-        assert producer.flush(FLUSH_SECONDS) == 0
+        assert producer.flush(PATIENCE_SECONDS) == 0
         (producer.commit_transaction if number % 3 else producer.abort_transaction)()
 
 

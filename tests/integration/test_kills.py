@@ -66,7 +66,7 @@ class Stack:
 
     async def may_send(self, number: int, events: int) -> None:
         """Wait until it is the turn of one of a feed's events."""
-        while number >= self.share * events:
+        while number >= self.share * events:  # noqa: ASYNC110 - kills are between
             await asyncio.sleep(POLL_SECONDS)
 
     def written(self) -> int:
