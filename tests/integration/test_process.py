@@ -28,7 +28,7 @@ def start(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[Callable[..., Pr
 
 
 def test_an_idle_session_closes_though_nothing_else_arrives_and_its_key_starts_again_at_one(start) -> None:
-    processor = start(TRACKER_SESSION_TIMEOUT_SECONDS="1", TRACKER_TICK_INTERVAL_MS="100")
+    processor = start(TRACKER_SESSION_TIMEOUT_SECONDS="3", TRACKER_TICK_INTERVAL_MS="100")
     processor.send(click("idle"), click("idle"))
     processor.wait_until(lambda: any(row["is_expired"] for row in processor.sessions()), "the session's closing row")
     closed = next(row for row in processor.sessions() if row["is_expired"])

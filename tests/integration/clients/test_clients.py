@@ -106,7 +106,7 @@ async def test_over_http_each_event_is_numbered_once_although_the_network_is_cut
 
     with (
         Proxy(port, settings.collect_port) as network,
-        Client(f"http://{LOOPBACK}:{port}", limits=limits, request_timeout_ms=200, on_error=failures.append) as client,
+        Client(f"http://{LOOPBACK}:{port}", limits=limits, request_timeout_ms=500, on_error=failures.append) as client,
     ):
         tell()
         await asyncio.to_thread(wait_until, lambda: client.delivered > 0, "a first delivery", PATIENCE_SECONDS)
