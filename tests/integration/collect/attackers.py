@@ -1,11 +1,13 @@
 """Attackers of a collector, each a process: ``python -m tests.integration.collect.attackers NAME PORT SECONDS``.
 
-They come from their own loopback addresses, know the public key of the page, and print how often they got which answer.
+They come from their own loopback addresses and know the public key of the page. They print a line when they have the
+first answer, go on for so many seconds, and print how often they got which answer.
 """
 
 import asyncio
 import itertools
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -19,14 +21,15 @@ WORKERS = 32
 HOARDED_CONNECTIONS = 2_000
 BODY_BYTES = 200 * 1024
 ANSWER_SECONDS = 20
+UNDER_WAY = "under way"
 
 
 class Attack:
     """One attack: what it sends, and which answers it gets."""
 
-    def __init__(self, port: int, seconds: float) -> None:
+    def __init__(self, port: int) -> None:
         self.port = port
-        self.end = time.monotonic() + seconds
+        self.end = math.inf
         self.answers: Counter[str] = Counter()
         self.numbers = itertools.count()
 
@@ -115,8 +118,13 @@ ATTACKS: dict[str, Callable[[Attack], Awaitable[None]]] = {
 
 
 async def main(name: str, port: int, seconds: float) -> None:
-    attack = Attack(port, seconds)
-    await ATTACKS[name](attack)
+    attack = Attack(port)
+    attacking = asyncio.create_task(ATTACKS[name](attack))
+    while not attack.answers and not attacking.done():  # noqa: ASYNC110 - many tasks count
+        await asyncio.sleep(0.01)
+    print(UNDER_WAY, flush=True)
+    attack.end = time.monotonic() + seconds
+    await attacking
     print(json.dumps(attack.answers))
 
 
