@@ -7,8 +7,6 @@ import time
 from tests.faults.worker import Worker
 from tests.faults.world import GROUP_SESSION_TIMEOUT_SECONDS, FaultFailedError, Strike, World
 
-NOTE_TIMEOUT_SECONDS = 90.0
-END_TIMEOUT_SECONDS = 30.0
 #: Its last heartbeat may have been a quarter of the time-out ago when it was stopped.
 EARLIEST_EVICTION_SECONDS = 0.75 * GROUP_SESSION_TIMEOUT_SECONDS
 #: Chunks that a doomed worker may finish first: enough to be in the middle of things.
@@ -21,8 +19,8 @@ async def kill_at(world: World, step: str, times: int) -> None:
         victim = await world.victim()
         await asyncio.to_thread(victim.stop)
         victim.start_doomed(step, world.rng.randint(*DOOMED_AFTER_CHUNKS))
-        note = await asyncio.to_thread(victim.wait_for_note, NOTE_TIMEOUT_SECONDS)
-        status = await asyncio.to_thread(victim.wait_for_end, END_TIMEOUT_SECONDS)
+        note = await asyncio.to_thread(victim.wait_for_note)
+        status = await asyncio.to_thread(victim.wait_for_end)
         _require(status == -signal.SIGKILL, f"{victim.worker_id} ended with {status}, not by SIGKILL")
         strike = await world.struck(f"{victim.worker_id} killed in partition {note['partition']}", in_chunk=True)
         victim.start()
@@ -60,8 +58,8 @@ async def kill_in_recovery(world: World, times: int) -> None:
         victim.lose_disk()
         victim.start_doomed("recovery", world.rng.randint(1, 4))
         # Partitions that are ready are folded while others still recover, so there may have been chunks.
-        note = await asyncio.to_thread(victim.wait_for_note, NOTE_TIMEOUT_SECONDS)
-        status = await asyncio.to_thread(victim.wait_for_end, END_TIMEOUT_SECONDS)
+        note = await asyncio.to_thread(victim.wait_for_note)
+        status = await asyncio.to_thread(victim.wait_for_end)
         _require(status == -signal.SIGKILL, f"{victim.worker_id} ended with {status}, not by SIGKILL")
         strike = await world.struck(f"{victim.worker_id} killed in the recovery of partition {note['partition']}")
         victim.start()
@@ -83,7 +81,7 @@ async def zombie_in_chunk(world: World, step: str, times: int) -> None:
         victim = await world.victim()
         await asyncio.to_thread(victim.stop)
         victim.start_doomed(step, world.rng.randint(*DOOMED_AFTER_CHUNKS), signal.SIGSTOP)
-        note = await asyncio.to_thread(victim.wait_for_note, NOTE_TIMEOUT_SECONDS)
+        note = await asyncio.to_thread(victim.wait_for_note)
         strike = await world.struck(f"{victim.worker_id} stopped in partition {note['partition']}", in_chunk=True)
         await _taken_over_then_woken(world, victim, strike)
 

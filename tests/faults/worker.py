@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from tests.faults.doomed import NOTE_NAME
+from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage
 from tracker.local.ports import LOOPBACK, free_port
 
@@ -58,22 +59,22 @@ class Worker(Stage):
         assert self._process is not None
         return self._process.returncode
 
-    def wait_for_note(self, timeout_seconds: float) -> dict:
+    def wait_for_note(self) -> dict:
         """Wait until it has struck itself; what it says of where it was."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.note.exists():
             if self.status is not None:
                 self.assert_running()
-            assert time.monotonic() < deadline, f"{self.worker_id} did not come to its step in {timeout_seconds} s"
+            assert time.monotonic() < deadline, f"{self.worker_id} did not come to its step in {PATIENCE_SECONDS} s"
             time.sleep(POLL_SECONDS)
         time.sleep(POLL_SECONDS)
         note: dict = orjson.loads(self.note.read_bytes())
         return note
 
-    def wait_for_end(self, timeout_seconds: float) -> int:
+    def wait_for_end(self) -> int:
         """Wait until the process has ended; its status."""
         assert self._process is not None
-        status = self._process.wait(timeout_seconds)
+        status = self._process.wait(PATIENCE_SECONDS)
         self.is_up = False
         return status
 
