@@ -22,7 +22,7 @@ from tracker.settings import Settings
 
 POLL_SECONDS = 0.05
 #: A slow machine works off a backlog of minutes.
-LIMIT_SECONDS = 5.0 * PATIENCE_SECONDS
+LIMIT_SECONDS = 3.0 * PATIENCE_SECONDS
 #: How many events must have come out before anything is struck.
 WARM_EVENTS = 2_000
 

@@ -10,7 +10,7 @@ import { Collector } from "./collector.js";
 const SOURCE = new URL("../src/index.js", import.meta.url);
 
 /** Run a program that has a `client`; resolves to its exit code and what it has said. */
-async function run(collector, program, { exitTimeoutMs = 180_000, meanwhile = () => {} } = {}) {
+async function run(collector, program, { exitTimeoutMs = 300_000, meanwhile = () => {} } = {}) {
   const preamble = `
     import { Client } from ${JSON.stringify(SOURCE)};
     const limits = { flushIntervalMs: 3_600_000, maxRetryWaitMs: 10, exitTimeoutMs: ${exitTimeoutMs} };

@@ -6,7 +6,7 @@ import { Client, newId } from "../../../clients/node/src/index.js";
 
 const [url, sessions, events] = process.argv.slice(2);
 const failures = [];
-const limits = { maxBatchEvents: 10, flushIntervalMs: 10, maxRetryWaitMs: 50, requestTimeoutMs: 500, exitTimeoutMs: 180_000 };
+const limits = { maxBatchEvents: 10, flushIntervalMs: 10, maxRetryWaitMs: 50, requestTimeoutMs: 500, exitTimeoutMs: 300_000 };
 const log = (line) => console.log(JSON.stringify({ line }));
 const client = new Client(url, { limits, log, onError: (item) => failures.push(item) });
 const told = Object.fromEntries(Array.from({ length: Number(sessions) }, () => [newId(), []]));
