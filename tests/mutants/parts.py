@@ -48,7 +48,13 @@ PARTS = (
     Part(
         "table",
         ("tracker/table/*.py", "tracker/kafka/record_batches.py"),
-        ("tests/unit/table", "tests/unit/kafka", "tests/property/test_merge_properties.py", *SIMULATOR),
+        (
+            "tests/unit/table",
+            "tests/unit/kafka",
+            "tests/unit/process/test_checkpoint_rows.py",
+            "tests/property/test_merge_properties.py",
+            *SIMULATOR,
+        ),
         0.85,
     ),
     Part(

@@ -6,7 +6,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from tests.sessions_log import START_MS, rows
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX
-from tests.unit.process.one_partition import NUMBER, TP, OnePartition, partition_test
+from tests.unit.process.one_partition import FLOODS, NUMBER, TP, OnePartition, partition_test
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
 from topics.headers import SOURCE_TIME_MS
 from tracker.dead_letters.floods import FloodLimit, TooManyDeadLetters
@@ -29,6 +29,11 @@ def numbered(partition: OnePartition) -> list[tuple[str, int]]:
 
 def keys(records) -> list[bytes]:
     return [record.key for record in records]
+
+
+def floods() -> list[float]:
+    (gauge,) = FLOODS.collect()
+    return [sample.value for sample in gauge.samples]
 
 
 def write_one_of_each(partition: OnePartition) -> None:
@@ -215,6 +220,20 @@ async def test_too_many_letters_stop_the_chunk_before_anything_is_written(partit
     with pytest.raises(TooManyDeadLetters):
         await partition.checkpoint_next(strict)
     assert partition.producer.sent_to == []
+
+
+@partition_test()
+async def test_a_flood_of_letters_ends_after_chunks_of_good_records(partition):
+    await partition.open_lease()
+    checkpoint = partition.checkpoint(FloodLimit(window_records=10, min_letters=2, max_percent=50, stops=False))
+    for _ in range(2):
+        partition.log.raw(b"a", b"{}")
+    await partition.checkpoint_next(checkpoint)
+    assert floods() == [2]
+    for number in range(10):
+        partition.log.event("a", event_id=f"e{number}")
+    await partition.checkpoint_next(checkpoint)
+    assert floods() == []
 
 
 class Tracing:

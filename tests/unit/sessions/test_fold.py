@@ -8,6 +8,7 @@ from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from topics.codec import source_adapter
 from topics.dead_letter import CREATE_TIME
 from topics.event import EventData
+from topics.headers import SKIPPED, UNDECODABLE
 from topics.session import SESSION_ONLY_FIELDS, SessionRow
 from tracker.sessions.keys import renewed_session_id
 from tracker.sessions.rules import Rules
@@ -389,3 +390,17 @@ def test_in_the_log_of_an_import_times_are_those_of_its_files():
     log.event("s", event_id="a")
     log.records[0] = log.records[0]._replace(timestamp_type=CREATE_TIME)
     assert len(log.fold().events) == 1
+
+
+@pytest.mark.parametrize(("header", "reason"), [(UNDECODABLE, "undecodable"), (SKIPPED, "skipped")])
+def test_a_record_that_is_not_to_be_read_becomes_a_letter_with_its_reason_and_those_after_it_are_numbered(
+    header: str, reason: str
+):
+    log = Log()
+    good = b'{"type":"event","session_id":"%b","timestamp":"2026-01-01T00:00:00Z","data":{"event_type":"click"}}'
+    log.raw(b"a", good % b"a", headers=[("traceparent", b"x"), (header, b"why it is not read")])
+    log.raw(b"a", good % b"a", headers=[("traceparent", b"x")])
+    result = log.fold()
+    (letter,) = rows(result.dead_letters)
+    assert (letter["reason"], letter["detail"]) == (reason, "why it is not read")
+    assert [row["session_event_sequence"] for row in rows(result.events)] == [1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 from aiokafka import ConsumerRecord, TopicPartition
+from prometheus_client import REGISTRY
 
 from tests.fixtures.tinybird_double import Request, TinybirdDouble, limit_rows, refuse, status
 from tests.patience import PATIENCE_SECONDS
@@ -56,6 +57,10 @@ async def running(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def figure(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"tracker_sink_{name}", {"datasource": "events_v1", **labels}) or 0.0
 
 
 def last_commits(kept: Kept) -> dict[int, tuple[int, str]]:
@@ -301,3 +306,58 @@ async def test_what_is_held_stays_within_its_bound_whatever_the_backlog(double: 
         assert pipeline.health().held_bytes == 0
     assert 200_000 < most < FEW_HELD.max_held_bytes + 110_000
     assert len(double.rows("events_v1")) == 5_000
+
+
+async def test_batches_under_way_and_the_age_of_their_rows_are_told(double: TinybirdDouble):
+    kept = Kept()
+    is_stalled, is_back = asyncio.Event(), asyncio.Event()
+
+    async def stalled(request: Request) -> web.StreamResponse:
+        is_stalled.set()
+        await is_back.wait()
+        return await double.default(request)
+
+    double.answers.append(stalled)
+    by_window, ages = figure("batches_total", closed_by="window"), figure("latency_seconds_count")
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(lease(), rows(5)))
+        await is_stalled.wait()
+        assert figure("batches_in_flight") == 1
+        is_back.set()
+        await kept.committed.wait()
+        await pipeline.flush()
+        assert figure("batches_in_flight") == 0
+    assert figure("batches_total", closed_by="window") == by_window + 1
+    assert figure("latency_seconds_count") == ages + 1
+    assert figure("latency_seconds_sum") > 0
+
+
+async def test_after_a_request_that_was_too_large_batches_stay_smaller(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    double.answers.append(status(413))
+    async with running(double, kept) as pipeline:
+        await pipeline.take(chunk(of, rows(100)))
+        await pipeline.flush()
+        too_large = len(b"\n".join(double.requests[0].lines))
+        before = len(double.requests)
+        await pipeline.take(chunk(of, rows(100, first_offset=100)))
+        await pipeline.flush()
+    assert all(len(b"\n".join(request.lines)) <= too_large // 2 for request in double.requests[before:])
+    assert len(double.rows("events_v1")) == 200
+
+
+async def test_a_bug_while_a_batch_is_shipped_ends_the_pipeline(double: TinybirdDouble):
+    async def commit(_: Sequence[Covered]) -> None:
+        raise AssertionError("nothing was written")
+
+    async def reject(record: ConsumerRecord, reason: str, detail: str) -> None:
+        raise ZeroDivisionError
+
+    double.answers.append(refuse(rows(1)[0].value.__eq__, 400, double))
+    async with asyncio.timeout(PATIENCE_SECONDS), tinybird_client(double.settings()) as client:
+        pipeline = Pipeline("events_v1", LIMITS, ONE_BY_ONE, client, reject=reject, commit=commit)
+        running_on = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(0)  # it has begun to run: only then it takes chunks
+        await pipeline.take(chunk(lease(), rows(1)))
+        with pytest.raises(ZeroDivisionError):
+            await running_on

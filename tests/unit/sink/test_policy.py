@@ -1,4 +1,4 @@
-"""How large batches are after requests that were too large, to the byte."""
+"""How large batches are after requests that were too large, to the byte; how long they wait, step by step."""
 
 import pytest
 
@@ -37,3 +37,14 @@ def test_batches_that_are_small_already_stay_as_they_are():
     policy = BatchPolicy(LIMITS)
     policy.too_large(6_000)
     assert policy.limits.max_bytes == 1_000
+
+
+def test_the_window_takes_one_step_a_batch_and_stays_within_its_bounds():
+    policy = BatchPolicy(Limits(max_rows=100, max_bytes=8_000, window_ms=1_000))
+    calm = {"is_behind": False, "is_throttled": False}
+    throttled = {"is_behind": False, "is_throttled": True}
+    windows = []
+    for fared in (*[throttled] * 5, *[calm] * 6, throttled):
+        policy.note(**fared)
+        windows.append(policy.limits.window_ms)
+    assert windows == [2_000, 4_000, 8_000, 10_000, 10_000, 5_000, 2_500, 1_250, 625, 333, 333, 666]
