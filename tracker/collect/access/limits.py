@@ -56,6 +56,10 @@ class _Address:
         #: Its share of each key.
         self.shares: dict[str, float] = {}
 
+    def forget_a_share(self) -> None:
+        """Make room for another key. The share that is nearest to full again goes: the address gains least by that."""
+        del self.shares[min(self.shares, key=self.shares.__getitem__)]
+
     def block(self, limit: Limit, until: float) -> None:
         """Refuse all requests until then, because of this limit."""
         self.blocked_by, self.blocked_until = limit, until
@@ -198,7 +202,7 @@ class Limits:
             raise self._refusal(limits[max(limits)], excess_seconds)
         buckets.events, buckets.sessions = of_address, sessions
         if len(buckets.shares) >= MAX_SHARES and key not in buckets.shares:
-            buckets.shares.clear()
+            buckets.forget_a_share()
         buckets.shares[key] = of_share
 
     def _of_key(self, key: WriteKey | None) -> tuple[str, _Key]:

@@ -99,6 +99,20 @@ def test_one_address_can_not_use_up_a_key():
         assert edge.how_many(edge.limits.account(shop, f"198.51.100.{number}"), 5, events=10) == 5
 
 
+def test_many_other_keys_give_an_address_no_new_share_of_a_key():
+    edge = Edge(
+        collect_ip_key_percent=20, collect_ip_events_per_second=1_000_000, collect_ip_requests_per_second=1_000_000
+    )
+    address = "198.51.100.1"
+    greedy = edge.limits.account(key(events_per_second=50), address)
+    assert edge.accepts(greedy, events=49)
+    for number in range(2 * limits.MAX_SHARES):
+        assert edge.accepts(edge.limits.account(key(f"other{number}", events_per_second=50), address))
+    assert edge.accepts(greedy, events=1)
+    assert not edge.accepts(greedy, events=1)
+    assert edge.refused == {"key_share": 1}
+
+
 def test_all_addresses_together_get_what_the_key_has():
     edge = Edge()
     shop = key(events_per_second=50)

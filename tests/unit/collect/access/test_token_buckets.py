@@ -37,3 +37,11 @@ def test_senders_do_not_share_an_entry_and_memory_is_bounded():
         senders.entry(str(number)).append(number)
         assert senders.entry("a") == [1]  # whoever keeps coming is remembered
         assert len(senders) <= 10
+
+
+def test_half_as_many_senders_as_may_be_remembered_are_never_forgotten():
+    senders = RecentSenders(list, max_senders=10)
+    for _ in range(3):
+        for name in "abcde":
+            senders.entry(name).append(name)
+    assert [senders.entry(name) for name in "abcde"] == [[name] * 3 for name in "abcde"]

@@ -56,6 +56,10 @@ def test_brackets_in_texts_and_beside_each_other_are_no_depth():
     assert parse_object(b'{"batch":[' + b",".join([b'{"b":[]}'] * 400) + b"]}")
 
 
+def test_base64url_has_its_own_two_characters():
+    assert from_base64url("eyJhIjoiw7_DvsO-In0") == '{"a":"ÿþþ"}'.encode()
+
+
 def test_base64url_comes_with_or_without_padding():
     assert from_base64url("eyJhIjoxfQ") == from_base64url("eyJhIjoxfQ==") == b'{"a":1}'
     for text in (None, "", "e", "ä", "a b"):

@@ -179,6 +179,8 @@ def test_a_record_larger_than_the_topic_takes_is_refused_as_oversized():
     assert len(orjson.dumps(text)) > MAX_SOURCE_VALUE_BYTES
     error = refused({"event_type": "click", "metadata": text})
     assert (error.code, error.status) == ("oversized", 413)
+    (reason,) = error.reasons
+    assert str(MAX_SOURCE_VALUE_BYTES) in reason
 
 
 @pytest.mark.parametrize("seconds", [300, 1_800])
