@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -35,8 +36,13 @@ class Load:
     event_ids: dict[str, list[str]]
 
 
-async def load_events(settings: Settings, count: int, session_count: int = SESSIONS) -> Load:
-    """Put events into the source topic, in whole record batches, and return once all are acked."""
+async def load_events(
+    settings: Settings, count: int, session_count: int = SESSIONS, *, has_visitors: bool = False
+) -> Load:
+    """Put events into the source topic, in whole record batches, and return once all are acked.
+
+    With visitors each event carries a visitor id, the same in all events of a session.
+    """
     random = Random(SEED)
     sessions = [clock.new_id() for _ in range(session_count)]
     event_ids: dict[str, list[str]] = defaultdict(list)
@@ -45,7 +51,7 @@ async def load_events(settings: Settings, count: int, session_count: int = SESSI
     for number in range(count):
         session_id = random.choice(sessions)
         event_id = clock.new_id()
-        value = _event(session_id, event_id, number)
+        value = _event(session_id, event_id, number, {"visitor_id": session_id} if has_visitors else {})
         key = session_id.encode()
         event_ids[session_id].append(event_id)
         by_partition[partition_for_key(key, settings.partitions)].append((key, value))
@@ -92,7 +98,7 @@ async def _produce(settings: Settings, by_partition: dict[int, list[tuple[bytes,
         await asyncio.gather(*(send_all(partition, records) for partition, records in by_partition.items()))
 
 
-def _event(session_id: str, event_id: str, number: int) -> bytes:
+def _event(session_id: str, event_id: str, number: int, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
     data = {
         "event_id": event_id,
         "event_type": _EVENT_TYPES[number % len(_EVENT_TYPES)],
@@ -105,6 +111,5 @@ def _event(session_id: str, event_id: str, number: int) -> bytes:
         "page_url": f"https://shop.example/products/{number % 500}?utm=1",
         "referrer_url": "https://search.example/",
     }
-    return orjson.dumps(
-        {"type": "event", "session_id": session_id, "timestamp": clock.now_iso(), "retry_count": 0, "data": data}
-    )
+    record = {"type": "event", "session_id": session_id, "timestamp": clock.now_iso(), "retry_count": 0, "data": data}
+    return orjson.dumps({**record, **more})

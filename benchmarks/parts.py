@@ -9,6 +9,7 @@ from benchmarks.peers import measure as peers
 
 PARTS: Final[Mapping[str, Part]] = {
     "process": process_stage.measure,
+    "visitors": process_stage.measure_visitors,
     "peers": peers.measure,
     "recovery": recovery.measure,
     "memory": recovery.measure_memory,

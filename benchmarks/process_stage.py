@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.bench import Bench, Figure, at_most, figure
+from benchmarks.bench import Bench, Figure, at_most, compared, figure
 from benchmarks.load import Load, load_events
 from benchmarks.measure import Usage
 from benchmarks.processor import Processor
@@ -64,13 +64,7 @@ async def measure(bench: Bench) -> Sequence[Figure]:
     runs: list[Run] = []
     for number in range(1, bench.runs + 1):
         bench.say(f"process: run {number} of {bench.runs}")
-        empty = bench.settings(f"bench-{number}-empty.")
-        await create_topics(empty)
-        settings = bench.settings(f"bench-{number}.")
-        await create_topics(settings)
-        load = await load_events(settings, bench.events)
-        bench.say(f"  {load.events:,} events of {load.mean_value_bytes:.0f} bytes in {len(load.event_ids):,} sessions")
-        runs.append(await _run(bench, empty, settings, load))
+        runs.append(await run_stage(bench, f"bench-{number}"))
     return [
         figure("process.events_per_second", "1/s", [run.pace.events_per_second for run in runs]),
         figure("process.cpu_per_million_events", "s", [run.cpu_per_million for run in runs]),
@@ -79,6 +73,35 @@ async def measure(bench: Bench) -> Sequence[Figure]:
         figure("process.start_up_cpu", "s", [run.start_up.cpu_seconds for run in runs]),
         figure("process.peak_memory", "MiB", [run.usage.peak_memory_mib for run in runs]),
     ]
+
+
+async def measure_visitors(bench: Bench) -> Sequence[Figure]:
+    """Measure what visitor ids cost the process stage: in turn events that carry none, and events that each carry one.
+
+    Raises:
+        WorkerFailedError: a worker failed, or numbered an event wrong.
+    """
+    without, with_ids = [], []
+    for number in range(1, bench.runs + 1):
+        bench.say(f"visitors: pair {number} of {bench.runs}")
+        without.append((await run_stage(bench, f"bench-visitors-{number}-off")).cpu_per_million)
+        with_ids.append((await run_stage(bench, f"bench-visitors-{number}-on", has_visitors=True)).cpu_per_million)
+    plain = figure("visitors.off.cpu_per_million_events", "s", without)
+    return [plain, compared("visitors.on.cpu_per_million_events", "s", with_ids, plain, less_is_better=True)]
+
+
+async def run_stage(bench: Bench, name: str, *, has_visitors: bool = False) -> Run:
+    """Load events into topics of that name, and let a worker number them.
+
+    Raises:
+        WorkerFailedError: it failed, or numbered an event wrong.
+    """
+    empty, settings = bench.settings(f"{name}-empty."), bench.settings(f"{name}.")
+    for each in (empty, settings):
+        await create_topics(each)
+    load = await load_events(settings, bench.events, has_visitors=has_visitors)
+    bench.say(f"  {load.events:,} events of {load.mean_value_bytes:.0f} bytes in {len(load.event_ids):,} sessions")
+    return await _run(bench, empty, settings, load)
 
 
 async def _run(bench: Bench, empty: Settings, settings: Settings, load: Load) -> Run:

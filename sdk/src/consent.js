@@ -2,7 +2,7 @@
  * the option `consent` decides.
  */
 import { options } from "./options.js";
-import { gather } from "./sending.js";
+import { exchange, gather } from "./sending.js";
 import { setContext, touchSession } from "./session.js";
 import { forget, nameOf, openStorage, recall, store, storedKeys } from "./storage.js";
 import { attempt, text } from "./values.js";
@@ -25,8 +25,8 @@ export const onStorage = ({ key }) => key === nameOf("consent") && readConsent()
 /* Takes an answer: `{ analytics: true, marketing: false }`, or one word for both. */
 export const setConsent = (answer) => {
   if (answer === "pending") {
-    for (const name in answers) answers[name] = undefined;
     options.consent = answer;
+    for (const name in answers) answers[name] = undefined;
   }
   const word = wordOf(answer);
   addAnswers(word ? { analytics: word, marketing: word } : answer);
@@ -39,18 +39,22 @@ const wordOf = (answer) => WORDS[text(answer)];
 /* Comes to what follows from the answers, the page's option and the browser's signals. */
 const addAnswers = (given) => {
   for (const name of ["analytics", "marketing"]) {
-    const word = wordOf(attempt(() => given[name]));
-    if (word) answers[`consent_${name}`] = word;
+    answers[`consent_${name}`] = wordOf(attempt(() => given[name])) ?? answers[`consent_${name}`];
   }
   const isObjected =
     options.privacySignals !== "collector" && (navigator.globalPrivacyControl || navigator.doNotTrack == 1);
+  const wasGranted = isGranted() && given;
   state = isObjected ? "denied" : (answers.consent_analytics ?? wordOf(options.consent ?? "granted") ?? "pending");
   openStorage(state !== "pending");
   store("consent", answers);
+  if (isDenied()) {
+    // In this tab; another has only heard of it. The collector removes the visitor's cookie: no script can.
+    if (wasGranted) exchange({ items: [answers] });
+    for (const key of storedKeys()) if (isObjected || key !== "consent") forget(key);
+  }
   setContext(answers);
   if (isGranted()) {
     viewPage();
     gather();
   }
-  if (isDenied()) for (const key of storedKeys()) if (isObjected || key !== "consent") forget(key);
 };

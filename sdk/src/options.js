@@ -9,8 +9,8 @@ const DEFAULTS = {
   trackPath: "/api/v1/events/track",
   sessionPath: "/api/v1/events/session",
   key: "",
-  auto: undefined, // everything
   pages: "",
+  auto: undefined, // everything
 };
 
 /* As `init` has been told, with what is wrong left out. */

@@ -58,7 +58,7 @@ export const nextRequest = (keys, maxBytes) => {
   const session = recall("session");
   const request = { session: session.id, keys: [], items: [], bytes: 0 };
   for (const key of keys) {
-    const { event, context, session: id } = recall(key);
+    const { context, event, session: id } = recall(key);
     if (!event && !context) {
       drop(key); // not one of ours
       continue;
@@ -68,9 +68,9 @@ export const nextRequest = (keys, maxBytes) => {
     const item = { session_id: isOurs ? undefined : id, ...event, ...context };
     const bytes = request.bytes + bytesOf(item);
     if (request.bytes && (context || bytes > maxBytes)) break;
+    request.bytes = bytes;
     request.keys.push(key);
     request.items.push(item);
-    request.bytes = bytes;
     if (context) break;
   }
   return request.bytes && request;

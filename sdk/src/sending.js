@@ -49,7 +49,7 @@ const drain = async () => {
   }
 };
 
-const exchange = async (request) => {
+export const exchange = async (request) => {
   let status = 0;
   let answer;
   let retryAfter;
@@ -63,8 +63,8 @@ const exchange = async (request) => {
       // times, which are by the same clock.
       body: json(areEvents ? { batch: items, sent_at: timeOf() } : items[0]),
       credentials: isCookieless ? "omit" : options.key ? "include" : undefined,
-      keepalive: true, // it outlives the page
       signal: AbortSignal.timeout?.(REQUEST_TIMEOUT_MS),
+      keepalive: true, // it outlives the page
     });
     answer = await response.json().catch(() => {});
     // Half an answer is none. A refusal needs no words.

@@ -43,7 +43,7 @@ export const identify = (id, traits) => {
   const user_traits = keysOf(news).length
     ? json({ ...parsed(context.user_traits), ...copyOf(news) }, MAX_TRAITS_CHARS)
     : context.user_traits;
-  const user = { user_id: user_id ?? context.user_id, user_traits };
+  const user = { user_traits, user_id: user_id ?? context.user_id };
   if (!isDenied()) store("user", user);
   learn(user);
 };
@@ -80,8 +80,8 @@ export const touchSession = () => {
   if (options.sessionId) session.id = options.sessionId;
   const told = json(context);
   const isNews = announced !== (announced = session.id + told) && session.context !== told;
-  session.at = now;
   if (isNews) session.context = told;
+  session.at = now;
   store("session", session);
   if (isNews && told !== "{}") enqueue({ context, session: session.id });
   return session.id;

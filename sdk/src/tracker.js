@@ -23,9 +23,9 @@ const calls = {
   conversion: (value, fields) => track("conversion", { event_value: value }, fields),
   session: addContext,
   identify,
-  consent: setConsent,
   reset,
   stop,
+  consent: setConsent,
   push: (call) => tracker[call[0]](call[1], call[2]),
 };
 
@@ -94,8 +94,8 @@ function listen() {
     scroll: onScroll,
     load: viewSoon,
     visibilitychange: onVisibility,
-    pagehide: onPageHide,
     pageshow: onPageShow,
+    pagehide: onPageHide,
     popstate: onNavigate,
     online: onOnline,
     storage: onStorage,

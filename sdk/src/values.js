@@ -91,12 +91,12 @@ export const CONTEXT = CONTEXT_NAMES.split(" ");
 const KINDS = { __proto__: null };
 for (const [names, ...kind] of [
   [CONTEXT_NAMES, idOf],
-  ["event_id event_value_type form_id", idOf],
-  ["event_value clicked_element", text, 2_048],
+  ["form_id event_id event_value_type", idOf],
   ["page_url referrer_url clicked_url", text, 4_096],
+  ["event_value clicked_element", text, 2_048],
   ["metadata", text, MAX_METADATA_CHARS],
-  ["page_load_time dom_ready_time time_on_page", numberOf, 86_400_000],
   ["viewport_width viewport_height", numberOf, 100_000],
+  ["page_load_time dom_ready_time time_on_page", numberOf, 86_400_000],
   ["scroll_percentage", numberOf, 100],
   ["timestamp", timeOf],
 ]) {

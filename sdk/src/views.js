@@ -61,10 +61,10 @@ export const viewPage = () => {
     timestamp: seenAt,
     page_url: url,
     referrer_url: referrer,
+    page_load_time: times.loadEventEnd || null,
+    dom_ready_time: times.domContentLoadedEventEnd || null,
     viewport_width: innerWidth,
     viewport_height: innerHeight,
-    dom_ready_time: times.domContentLoadedEventEnd || null,
-    page_load_time: times.loadEventEnd || null,
   });
   times = {};
 };
@@ -77,8 +77,8 @@ export const endView = () => {
   track("scroll", {
     event_value: "page_leave",
     page_url: url,
-    scroll_percentage: Math.max(deepest, depth()),
     time_on_page: visibleMs,
+    scroll_percentage: Math.max(deepest, depth()),
   });
 };
 

@@ -53,13 +53,56 @@ async def test_a_visitor_who_agrees_is_known_again_in_the_next_session(page, con
     await track(page, "later")
     await settled(page)
     sessions.append(await page.evaluate("tracker.sessionId"))
-    records = await logged(lambda found: "later" in values(of_session(found, sessions[1])))
+    records = await logged(  # the two may be in different partitions
+        lambda found: contexts_of(found, sessions[0]) and "later" in values(of_session(found, sessions[1]))
+    )
     cookies = {cookie["name"]: cookie for cookie in await context.cookies()}
     visitor = cookies["tracker_visitor"]
     first, second = ([r.get("visitor_id") for r in records if r["session_id"] == session] for session in sessions)
     assert visitor["value"] in first
     assert set(second) == {visitor["value"]}
     assert visitor["httpOnly"]
+
+
+async def test_a_visitor_who_takes_consent_back_is_known_no_more_and_the_session_says_so(page, context, gate, logged):
+    await page.goto(f"/page/first?data-consent=pending&{CONTEXT}")
+    await page.evaluate('tracker.consent("granted")')
+    await settled(page)
+    session_id = await page.evaluate("tracker.sessionId")
+    assert "tracker_visitor" in {cookie["name"] for cookie in await context.cookies()}
+    async with page.expect_response(lambda answer: "/session" in answer.url):
+        await page.evaluate('tracker.consent("denied")')
+    assert "tracker_visitor" not in {cookie["name"] for cookie in await context.cookies()}
+    records = await logged(lambda found: any("denied" in each.values() for each in contexts_of(found, session_id)))
+    (last,) = [r for r in records if r["session_id"] == session_id and r["data"].get("consent_analytics") == "denied"]
+    assert "visitor_id" not in last
+    asked = len(gate.requests)
+    await page.evaluate('tracker.consent("denied")')
+    await track(page, "after")
+    await page.goto("/page/second")
+    await page.evaluate("tracker.flush()")
+    assert len(gate.requests) == asked
+
+
+@pytest.mark.parametrize("told", ["data-consent=pending", "data-consent=denied"])
+async def test_a_no_that_takes_nothing_back_sends_nothing(page, gate, told):
+    await page.goto(f"/page/first?{told}")
+    await page.evaluate('tracker.consent("denied")')
+    await page.evaluate("tracker.flush()")
+    assert gate.requests == []
+
+
+async def test_of_all_tabs_the_one_that_was_answered_says_so(page, context, gate):
+    await page.goto("/page/first")
+    await settled(page)
+    other = await context.new_page()
+    await other.goto("/page/second")
+    await settled(other)
+    asked = len(gate.requests)
+    await other.evaluate("tracker.consent('denied')")
+    await page.wait_for_function("!tracker.track('click', { event_value: 'after the answer' })")
+    await gate.until(lambda gate: len(gate.requests) > asked)
+    assert [request["body"].get("consent_analytics") for request in gate.requests[asked:]] == ["denied"]
 
 
 async def test_an_answer_may_change_one_purpose_and_leave_the_other(page, logged):
@@ -95,6 +138,7 @@ async def test_a_refusal_removes_what_was_stored_and_holds_for_later_pages(page,
     await page.evaluate("tracker.consent({ analytics: false, marketing: false })")
     await track(page, "b")
     assert (await page.evaluate(STORED), await page.evaluate("tracker.pending")) == (["tracker..consent"], 0)
+    await gate.until(lambda gate: gate.requests[-1]["body"].get("consent_analytics") == "denied")
     gate.reset()
     await page.goto("/page/second")
     await page.click("#buy")

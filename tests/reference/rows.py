@@ -140,7 +140,9 @@ def owner_of(session: dict[str, Any]) -> str:
 
 def inherited(stub: dict[str, Any], rules: Any) -> dict[str, str]:
     """The context that a session has from the one before it: by policy, or less where that would fill it at once."""
-    context = stub.get("context", {})
+    context = dict(stub.get("context", {}))
+    if context.get("consent_analytics") == "denied":
+        context.pop("visitor_id", None)
     identity = {name: value for name, value in context.items() if name in IDENTITY}
     if stub.get("reason") == "campaign":  # the rest is of the campaign before
         context = identity

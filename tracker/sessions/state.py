@@ -122,13 +122,17 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
     def inherited(self, policy: RenewalContext, max_bytes: int) -> dict[str, str]:
         """Return the context of the session that follows; less than the policy says if that would fill it at once.
 
-        After another campaign, only whose session it is: the rest belongs to the campaign before.
+        After another campaign, only whose session it is: the rest belongs to the campaign before. After consent was
+        denied, without the visitor's id.
         """
-        kept = self.context
+        context = self.context
+        if context.get("consent_analytics") == "denied":
+            context = {name: value for name, value in context.items() if name != "visitor_id"}
+        kept = context
         if policy != "all" or self.close_reason == "campaign" or _size_bytes(kept) >= max_bytes:
-            kept = {name: value for name, value in self.context.items() if name in IDENTITY_FIELDS}
+            kept = {name: value for name, value in context.items() if name in IDENTITY_FIELDS}
         if policy == "none" or _size_bytes(kept) >= max_bytes:
-            kept = {name: value for name, value in self.context.items() if name == "workspace_id"}
+            kept = {name: value for name, value in context.items() if name == "workspace_id"}
         return dict(kept)
 
 

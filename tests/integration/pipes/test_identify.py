@@ -24,6 +24,9 @@ CASES: dict[str, list[tuple[str, str, str]]] = {
         ("w", "ann", "ann"),
         ("w", "", "ann"),
     ],
+    "a visitor in another spelling is another visitor": [("v", "ann", "ann"), ("V", "", "")],
+    "a user in another spelling is another user": [("v", "ann", "ann"), ("v", "Ann", "Ann"), ("v", "", "Ann")],
+    "an id may be any text": [('it\'s ü, \\ "x"', "", "o'ann"), ('it\'s ü, \\ "x"', "o'ann", "o'ann")],
     "without identify there is no user": [("v", "", ""), ("v", "", "")],
 }
 

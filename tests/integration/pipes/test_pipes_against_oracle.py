@@ -1,13 +1,13 @@
 """Every report against the oracle, over 200,000 events of 20,000 visitors, for several sets of parameters."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import orjson
 import pytest
 
 from tests.fixtures.tinybird import LocalTinybird
+from tests.integration.pipes.comparison import REPORTS
 from tests.integration.pipes.conftest import Ask, asking
 from tests.integration.pipes.history import OURS, WORKSPACE, History, generate
 from tests.integration.pipes.oracle import Oracle
@@ -15,7 +15,6 @@ from tests.integration.pipes.oracle import Oracle
 SEED = 20
 VISITORS = 20_000
 ROWS_A_REQUEST = 10_000
-ROUNDED = 0.006
 
 MARCH = {"date_from": "2026-03-01 00:00:00", "date_to": "2026-03-08 12:30:00"}
 #: Parameters that all reports share.
@@ -25,7 +24,6 @@ ASKED = {
     "a campaign with bots": {"campaign_id": "spring", "include_bots": "1", "date_to": "2026-02-01 00:00:00"},
     "our own people too": {**OURS, "include_internal": "1", "date_from": "2026-02-10 06:00:00"},
 }
-Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -53,126 +51,6 @@ def oracle(request: pytest.FixtureRequest, history: History) -> Oracle:
     return Oracle(history, request.param)
 
 
-def keyed(rows: Rows, key: Callable[[dict[str, Any]], Any], *columns: str) -> dict[Any, Any]:
-    found = {key(row): tuple(row[column] for column in columns) for row in rows}
-    assert len(found) == len(rows)
-    return found
-
-
-def same(rows: Rows, key: str | tuple[str, ...], expected: dict[Any, tuple[Any, ...]], *columns: str) -> None:
-    names = (key,) if isinstance(key, str) else key
-    found = keyed(rows, lambda row: row[key] if isinstance(key, str) else tuple(row[name] for name in names), *columns)
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        assert found[name] == pytest.approx(values, abs=ROUNDED), name
-    assert found
-
-
-def test_overview(ask: Ask, oracle: Oracle):
-    columns = ("sessions", "visitors", "new_visitors", "returning_visitors", "bounced_sessions", "converted_sessions")
-    (row,) = ask("overview", **oracle.asked)
-    found = [row[column] for column in (*columns, "conversions", "value", "events")]
-    assert found == pytest.approx(oracle.overview(), abs=ROUNDED)
-
-
-def test_sessions_overview(ask: Ask, oracle: Oracle):
-    columns = ("sessions", "visitors", "open_sessions", "bounced_sessions", "converted_sessions", "events")
-    same(ask("sessions_overview", **oracle.asked), "day", oracle.sessions_overview(), *columns)
-
-
-def test_campaign_conversion(ask: Ask, oracle: Oracle):
-    columns = ("sessions", "converted_sessions", "conversions", "value")
-    expected = oracle.campaign_conversion()
-    same(ask("campaign_conversion", **oracle.asked), "campaign_id", expected, *columns)
-
-
-def test_landing_pages(ask: Ask, oracle: Oracle):
-    columns = ("sessions", "visitors", "bounced_sessions", "converted_sessions", "conversions", "value")
-    expected = oracle.landing_pages()
-    same(ask("landing_pages", **oracle.asked), ("landing_page", "landing_page_id"), expected, *columns)
-
-
-def test_paths(ask: Ask, oracle: Oracle):
-    for depth in (1, 4):
-        expected = oracle.paths(depth)
-        same(ask("paths", depth=str(depth), **oracle.asked), "path", expected, "sessions", "converted_sessions")
-    begun = ask("paths", landing_page="shop.example/prices", **oracle.asked)
-    assert [row["path"] for row in begun] == [
-        row["path"] for row in ask("paths", **oracle.asked) if f"{row['path']} → ".startswith("shop.example/prices → ")
-    ]
-
-
-def test_funnel(ask: Ask, oracle: Oracle):
-    same(ask("funnel", **oracle.asked), "step", oracle.funnel(), "sessions")
-    steps = ("pageview", "pageview", "click", "pageview")
-    named = {f"step_{place}": step for place, step in enumerate(steps, start=1)}
-    same(ask("funnel", **oracle.asked, **named), "step", oracle.funnel(steps), "sessions")
-
-
-def test_visitors(ask: Ask, oracle: Oracle):
-    columns = ("visitors", "new_visitors", "returning_visitors", "sessions")
-    same(ask("visitors", **oracle.asked), "day", oracle.visitors(), *columns)
-
-
-@pytest.mark.parametrize("period", ["day", "week", "month"])
-def test_retention(ask: Ask, oracle: Oracle, period: str):
-    rows = ask("retention", period=period, **oracle.asked)
-    same(rows, ("cohort", "period"), oracle.retention(period), "visitors")
-    sizes = {row["cohort"]: row["visitors"] for row in rows if row["period"] == 0}
-    assert all(row["cohort_visitors"] == sizes[row["cohort"]] for row in rows)
-
-
-@pytest.mark.parametrize(("by", "window_days"), [("campaign", 30), ("source", 7), ("medium", 1)])
-def test_attribution(ask: Ask, oracle: Oracle, by: str, window_days: int):
-    models = ("first", "last", "last_non_direct", "linear", "position")
-    columns = [f"{model}_{what}" for what in ("conversions", "value") for model in models]
-    rows = ask("attribution", by=by, window_days=str(window_days), **oracle.asked)
-    expected = oracle.attribution(by, window_days)
-    same(rows, "touch", expected, "touched_conversions", *columns)
-    for what in ("conversions", "value"):  # each model gives away the same
-        totals = [sum(row[f"{model}_{what}"] for row in rows) for model in models]
-        assert totals == pytest.approx([totals[0]] * len(models), abs=ROUNDED * len(rows))
-
-
-def profiled(rows: Rows, key: str, *more: str) -> dict[str, tuple[Any, ...]]:
-    """Profiles as the oracle has them: their times as rows have them."""
-    names = ("first_touch", "last_touch", "sessions", "events", "conversions", "value", *more)
-    return {
-        row[key]: (
-            *(row[name].replace(" ", "T") + "Z" for name in ("first_seen_at", "last_seen_at")),
-            *(pytest.approx(row[name], abs=ROUNDED) if name == "value" else row[name] for name in names),
-        )
-        for row in rows
-    }
-
-
-def test_visitor_profiles(ask: Ask, oracle: Oracle):
-    rows = ask("visitor_profiles", **oracle.asked)
-    expected = oracle.visitor_profiles()
-    assert profiled(rows, "visitor_id", "user_ids") == expected
-    assert all(row["users"] == len(row["user_ids"]) for row in rows)
-    name = next(iter(expected))
-    (row,) = ask("visitor_profiles", visitor_id=name, **oracle.asked)
-    assert row["visitor_id"] == name
-
-
-def test_users(ask: Ask, oracle: Oracle):
-    rows = ask("users", **oracle.asked)
-    expected = oracle.users()
-    assert profiled(rows, "user_id", "visitors", "linked_sessions") == expected
-    assert sum(row["linked_sessions"] for row in rows) > 0
-    name = next(iter(expected))
-    (row,) = ask("users", user_id=name, **oracle.asked)
-    assert (row["user_id"], row["sessions"]) == (name, expected[name][4])
-
-
-def test_ab_tests(ask: Ask, oracle: Oracle):
-    visitors = oracle.ab_test_visitors()
-    columns = ("variant_id", "excluded", "conversions")
-    rows = ask("ab_test_visitors", **oracle.asked)
-    assert keyed(rows, lambda row: row["visitor_id"], *columns) == {name: row[:3] for name, row in visitors.items()}
-    same(ask("ab_test_conversion", **oracle.asked), "variant_id", oracle.ab_test_conversion(),
-         "visitors", "converted_visitors", "conversions", "value")  # fmt: skip
-    named = keyed(ask("ab_test_excluded", **oracle.asked), lambda row: row["visitor_id"], "reason")
-    assert named == {name: (row[1],) for name, row in visitors.items() if row[1]}
-    assert ("several variants",) in named.values()
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_gives_the_figures_of_the_oracle(ask: Ask, oracle: Oracle, report: str):
+    REPORTS[report](ask, oracle)

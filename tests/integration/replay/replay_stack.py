@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -170,11 +171,14 @@ class ProcessedLog:
 
 @contextmanager
 def tinybird_for_replay(name: str, directory: Path) -> Iterator[LocalTinybird]:
-    """A local Tinybird that also has the two datasources of a replay: ``events_NAME`` and ``session_NAME``."""
-    project = directory / "project" / "datasources"
-    shutil.copytree(PROJECT_DIR / "tinybird" / "datasources", project)
+    """A local Tinybird that also has a replay's ``events_NAME`` and ``session_NAME``, which its pipes read."""
+    project = directory / "project"
+    shutil.copytree(PROJECT_DIR / "tinybird", project)
     for kind in ("events", "session"):
-        shutil.copy(project / f"{kind}_v1.datasource", project / f"{kind}_{name}.datasource")
+        file = project / "datasources" / f"{kind}_v1.datasource"
+        shutil.copy(file, file.with_name(f"{kind}_{name}.datasource"))
+    for pipe in (project / "pipes").glob("*.pipe"):
+        pipe.write_text(re.sub(r"\b(events|session)_v1\b", rf"\1_{name}", pipe.read_text()))
     tinybird = LocalTinybird(directory / "tinybird", TRACKER_TINYBIRD_PROJECT_DIR=str(directory / "project"))
     tinybird.data_dir.mkdir()
     tinybird.start()

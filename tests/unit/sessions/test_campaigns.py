@@ -71,6 +71,33 @@ def test_with_split_another_campaign_ends_the_session_and_begins_the_next(kind: 
     assert (opened["user_id"], opened["workspace_id"], opened["campaign_id"]) == ("alice", "w1", "")
 
 
+def test_with_split_another_click_alone_begins_a_session():
+    log = Log(SPLIT)
+    for click in ("a", "a", "b"):
+        log.event(KEY, visitor={"click_id": click, "click_id_type": "gclid"})
+    result = log.fold()
+    assert [row["session_event_sequence"] for row in rows(result.events)] == [1, 2, 1]
+    assert [row["close_reason"] for row in rows(result.sessions)] == ["", "campaign", ""]
+
+
+@pytest.mark.parametrize(("late_ms", "reason"), [(0, "campaign"), (1, "timeout")])
+def test_with_split_a_campaign_at_the_deadline_still_finds_the_session_open(late_ms: int, reason: str):
+    log = Log(SPLIT)
+    log.event(KEY, visitor=MAIL)
+    log.event(KEY, at=START_MS + SPLIT.timeout_ms + late_ms, visitor=ADS)
+    assert [row["close_reason"] for row in rows(log.fold().sessions)] == ["", reason, ""]
+
+
+def test_with_split_a_session_that_was_closed_is_not_closed_again_by_a_campaign():
+    log = Log(SPLIT)
+    log.event(KEY, visitor=MAIL)
+    log.expire(KEY)
+    log.event(KEY, visitor=ADS)
+    found = rows(log.fold().sessions)
+    assert [row["close_reason"] for row in found] == ["", "expired", ""]
+    assert [touched_by(row) for row in found] == [["mail"], ["mail"], ["ads"]]
+
+
 def test_with_split_a_visitor_who_came_directly_and_then_by_a_campaign_has_two_sessions():
     log = Log(SPLIT)
     log.event(KEY, visitor=DIRECT)

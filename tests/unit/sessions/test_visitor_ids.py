@@ -76,6 +76,41 @@ def test_another_campaign_is_still_the_same_visitors():
     assert ids(log) == ["v1", "v1", "v1"]
 
 
+@pytest.mark.parametrize("policy", ["all", "identity"])
+@pytest.mark.parametrize(("answer", "known"), [("granted", "v1"), ("denied", "")])
+def test_who_takes_consent_back_in_a_session_is_not_known_in_the_next(policy: str, answer: str, known: str):
+    log = Log(Rules(renewal_context=policy))
+    log.session(KEY, consent_analytics="granted", user_id="u1", envelope=FIRST)
+    log.session(KEY, consent_analytics=answer)
+    log.event(KEY, at=AFTER_TIME_OUT)
+    found = rows(log.fold().sessions)
+    assert [row["visitor_id"] for row in found] == ["v1"] * (len(found) - 1) + [known]
+    assert (found[-1]["session_id"] != KEY, found[-1]["user_id"]) == (True, "u1")
+
+
+def test_who_has_taken_consent_back_is_known_again_after_another_yes():
+    log = Log()
+    log.session(KEY, consent_analytics="denied", envelope=FIRST)
+    log.session(KEY, at=AFTER_TIME_OUT, consent_analytics="granted", envelope=SECOND)
+    assert ids(log) == ["v1", "v1", "v2"]
+
+
+def test_an_id_in_another_spelling_is_another_visitor_and_any_text_is_one():
+    log = Log()
+    for number, visitor_id in enumerate(["01A20BC4-6DB1-7727-96D7-27D374D76C47", "customer 7", "ü"]):
+        log.event(f"{KEY}-{number}", envelope={"visitor_id": visitor_id})
+        log.event(f"{KEY}-{number}", envelope={"visitor_id": visitor_id.lower()})
+    assert ids(log) == ["01A20BC4-6DB1-7727-96D7-27D374D76C47", "customer 7", "ü"]
+
+
+def test_two_workspaces_may_know_different_visitors_by_one_id():
+    log = Log()
+    log.event(KEY, envelope={"workspace_id": "w1", **FIRST})
+    log.event(KEY, envelope={"workspace_id": "w2", **FIRST})
+    found = rows(log.fold().sessions)
+    assert [(row["workspace_id"], row["visitor_id"]) for row in found] == [("w1", "v1"), ("w2", "v1")]
+
+
 def test_a_session_record_that_may_only_open_does_not_say_whose_an_open_session_is():
     log = Log()
     log.event(KEY)
