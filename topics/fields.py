@@ -16,6 +16,8 @@ MAX_URL_CHARS = 4_096
 
 #: A record's key: no white space or control characters, so that it is safe in a URL, a cookie and a log line.
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[^\x00-\x20\x7f]+$")]
+#: What it may not hold.
+_CONTROL = bytes([*range(0x21), 0x7F])
 Id = Annotated[str, StringConstraints(max_length=MAX_ID_CHARS)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Url = Annotated[str, StringConstraints(max_length=MAX_URL_CHARS)]
@@ -43,3 +45,8 @@ Timestamp = Annotated[
     datetime,
     Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC)),
 ]
+
+
+def is_session_key(key: bytes) -> bool:
+    """Say whether a session id has the form of a ``SessionId``, from its UTF-8; its length is another question."""
+    return bool(key) and len(key.translate(None, _CONTROL)) == len(key)

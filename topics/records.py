@@ -13,7 +13,7 @@ import msgspec
 
 from topics.codec import MAX_SOURCE_VALUE_BYTES, SCHEMA_NAME, decode_source
 from topics.event import EventInput, EventRecord, OwnEventInput, OwnEventRecord
-from topics.fields import MAX_ID_CHARS
+from topics.fields import MAX_ID_CHARS, is_session_key
 from topics.metadata import MAX_METADATA_CHARS, UnfitObject, as_text
 from topics.session import SessionInput, SessionRecord
 from topics.structs import ANY_TIME, END, OLDEST, struct_of
@@ -31,8 +31,6 @@ _SECOND_END: Final = 19
 _ENDS: Final = {"Z": "Z", **{f".{ms:03d}Z": f".{ms:03d}000Z" if ms else "Z" for ms in range(1_000)}}
 #: Seconds that are known to be right, about 150 bytes each.
 KNOWN_SECONDS: Final = 10_000
-#: What a session id may not hold.
-_CONTROL: Final = bytes([*range(0x21), 0x7F])
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_METADATA_CHARS)]
 _MetadataInput = Annotated[_Text | dict[str, Any] | msgspec.UnsetType | None, msgspec.Meta()]
 
@@ -174,14 +172,18 @@ def are_valid_events(values: Sequence[bytes]) -> bool:
     """
     if max(map(len, values), default=0) > MAX_SOURCE_VALUE_BYTES:
         return False
+    array = b"[" + b",".join(values) + b"]"
+    own = [value for value in values if SCHEMA_NAME in value] if SCHEMA_NAME in array else []
+    if own:
+        array = b"[" + b",".join(value for value in values if SCHEMA_NAME not in value) + b"]"
     try:
-        records: list[Any] = _decode_all(values)
+        records: list[Any] = [*_decode_many(array), *map(_own, own)]
     except ValueError:
         return False
     return (
         _EVENTS.issuperset(map(type, records))
         # Each once: the events of a batch share their session, and often their times.
-        and all(_is_session_key(session_id.encode()) for session_id in {record.session_id for record in records})
+        and all(is_session_key(session_id.encode()) for session_id in {record.session_id for record in records})
         and None not in map(_utc, {record.timestamp for record in records})
         and all(map(_is_right_event, records))
     )
@@ -210,16 +212,6 @@ def workspace_of(record: Keyed) -> str:
     return record.workspace_id or _workspace_in_data(record)
 
 
-def _decode_all(values: Sequence[bytes]) -> list[Keyed | Tick | None]:
-    """Decode records in one go, own events last; None: can't tell."""
-    array = b"[" + b",".join(values) + b"]"
-    if SCHEMA_NAME not in array:
-        return [*_decode_many(array)]
-    own = [value for value in values if SCHEMA_NAME in value]
-    others = [value for value in values if SCHEMA_NAME not in value]
-    return [*_decode_many(b"[" + b",".join(others) + b"]"), *map(_own, own)]
-
-
 def _own(value: bytes) -> OwnEvent | None:
     """Decode an own event; None: can't tell."""
     try:
@@ -239,7 +231,7 @@ def _with_metadata(event: OwnEvent) -> OwnEvent:
 
 def _is_right(record: Keyed, key: bytes) -> bool:
     """Look at what a struct can't hold, and put the time into the form of rows. False: can't tell. About 0.5 us."""
-    if record.session_id.encode() != key or not _is_session_key(key):
+    if record.session_id.encode() != key or not is_session_key(key):
         return False
     timestamp = _utc(record.timestamp)
     if timestamp is None:
@@ -250,10 +242,6 @@ def _is_right(record: Keyed, key: bytes) -> bool:
     if isinstance(record, Told) and not OLDEST < record.client_timestamp < END:
         return False
     return not record.workspace_id or _workspace_in_data(record) in ("", record.workspace_id)
-
-
-def _is_session_key(key: bytes) -> bool:
-    return bool(key) and len(key.translate(None, _CONTROL)) == len(key)
 
 
 def _is_right_event(event: Event) -> bool:

@@ -13,8 +13,9 @@ from tracker.collect.api.write_path import WritePath
 from tracker.collect.errors import RequestError
 from tracker.collect.http.messages import Request, Response
 from tracker.collect.http.reply import Reply
+from tracker.collect.records.json_body import parse_object
 from tracker.collect.records.session_ids import session_id_from_path
-from tracker.collect.records.source_records import control_record, session_record
+from tracker.collect.records.source_records import control_record, session_record, take_sent_at
 from tracker.settings import Settings
 
 
@@ -30,13 +31,13 @@ class SessionEndpoints:
     def open_session(self, request: Request, sender: Sender) -> Reply:
         """Open a session, or add to its context."""
         path = self._path
-        fields = path.decode(request)
+        fields = parse_object(path.body(request))
         if sender.policy == "drop":
             path.count(sender, 1, ())
             path.count_dropped(sender, 1)
             return Reply.now(responses.dropped(sender.signal, None))
         visitor_id = path.visitor_id(sender, fields)
-        context = msgspec.structs.replace(path.context(request, sender, fields), visitor_id=visitor_id)
+        context = msgspec.structs.replace(path.context(request, sender, take_sent_at(fields)), visitor_id=visitor_id)
         record = session_record(fields, context)
         path.count(sender, 1, (record.session_id,))
         max_age_seconds = fields.get("timeout_seconds", self._default_timeout_seconds)

@@ -24,9 +24,9 @@ from tracker.collect.metrics import CollectMetrics
 from tracker.collect.quotas.quotas import Quotas
 from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_time import TimeLimits
-from tracker.collect.records.json_body import decode_body
+from tracker.collect.records.json_body import check_media_type, unpack
 from tracker.collect.records.personal_data import new_personal_data
-from tracker.collect.records.source_records import EncodedRecord, take_sent_at
+from tracker.collect.records.source_records import EncodedRecord
 from tracker.settings import Settings
 from tracker.visitors.browser import BROWSER_CACHE_ENTRIES, Browser, browser_fields
 from tracker.visitors.page import new_page_reader
@@ -105,22 +105,21 @@ class WritePath:
         if events:
             self._limits.accept(sender.account, events, session_ids)
 
-    def decode(self, request: Request) -> dict[str, Any]:
-        """Return the JSON object in the request's body.
+    def body(self, request: Request) -> bytes:
+        """Return the request's body without its content encoding.
 
         Raises:
-            RequestError: the body holds no JSON object, or is too large.
+            RequestError: it does not claim to be JSON or plain text, or is too large.
         """
         headers = request.headers
-        limit_bytes = self._settings.collect_max_body_bytes
-        return decode_body(request.body, headers.get("Content-Type"), headers.get("Content-Encoding"), limit_bytes)
+        check_media_type(headers.get("Content-Type"))
+        encoding = headers.get("Content-Encoding")
+        return (
+            request.body if encoding is None else unpack(request.body, encoding, self._settings.collect_max_body_bytes)
+        )
 
-    def context(self, request: Request, sender: Sender, fields: dict[str, Any]) -> RecordContext:
-        """Return what the request adds to its records; takes ``sent_at`` out of the fields.
-
-        Raises:
-            RequestError: ``sent_at`` is not a time.
-        """
+    def context(self, request: Request, sender: Sender, sent_at_ms: int | None) -> RecordContext:
+        """Return what the request adds to its records; ``sent_at_ms``: when the client says that it has sent them."""
         key = sender.key
         is_anonymous = sender.policy == "anonymous"
         return RecordContext(
@@ -133,7 +132,7 @@ class WritePath:
             "" if key is None else key.project_id,
             self._of_browser(request, sender, is_anonymous=is_anonymous) if sender.is_visitor else None,
             is_anonymous,
-            take_sent_at(fields),
+            sent_at_ms,
             sender.owns,
         )
 

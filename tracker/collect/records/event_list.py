@@ -1,5 +1,6 @@
 """The events of one request with a ``batch``: each is checked by itself."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ MAX_BATCH_EVENTS: Final = 500
 class EventList(NamedTuple):
     """The result for each event, in the order of the request: its record, or why it is refused."""
 
-    results: list[EncodedRecord | RequestError]
+    results: Sequence[EncodedRecord | RequestError]
 
     @property
     def records(self) -> list[EncodedRecord]:

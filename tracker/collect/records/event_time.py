@@ -8,6 +8,7 @@ differences between the client's times are trusted:
 The time that the request spends on its way is not known. It makes the event that much later.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ _ENDINGS: Final = tuple(f".{ms:03d}Z" for ms in range(1_000))
 _MS_OF_ENDING: Final = {ending: ms for ms, ending in enumerate(_ENDINGS)}
 #: Where the end begins in ``2026-01-02T03:04:05.678Z``, as JavaScript and we write a time.
 _SECOND_CHARS: Final = 19
+_USUAL_SECOND: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 #: Seconds that are remembered, as texts and as numbers. Requests of one moment, and events of one batch, share a few.
 SECONDS_CACHE_ENTRIES: Final = 1_024
 
@@ -57,15 +59,21 @@ class TimeLimits(NamedTuple):
 
 
 def parse_time(text: object) -> int | None:
-    """Return an ISO 8601 time as milliseconds since the epoch; without an offset it is UTC. None if it is not a time.
-
-    About 0.2 us for a time as JavaScript writes it, if its second is one of those that were seen last; 1 us for others.
-    """
+    """Return an ISO 8601 time as milliseconds since the epoch; without an offset it is UTC. None: it is not a time."""
     if not isinstance(text, str):
         return None
+    time_ms = usual_time(text)
+    return _parse(text) if time_ms is None else time_ms
+
+
+def usual_time(text: str) -> int | None:
+    """Return the same for a time as JavaScript writes it; None for any other text.
+
+    About 0.2 us, if its second is one of those that were seen last; 1 us for others.
+    """
     ms = _MS_OF_ENDING.get(text[_SECOND_CHARS:])
     if ms is None:
-        return _parse(text)
+        return None
     second_ms = _second_ms(text[:_SECOND_CHARS])
     return None if second_ms is None else second_ms + ms
 
@@ -87,7 +95,7 @@ def _second(seconds: int) -> str:
 
 @lru_cache(maxsize=SECONDS_CACHE_ENTRIES)
 def _second_ms(second: str) -> int | None:
-    return _parse(second + _ENDINGS[0])
+    return _parse(second + _ENDINGS[0]) if _USUAL_SECOND.fullmatch(second) else None
 
 
 def _parse(text: str) -> int | None:

@@ -17,22 +17,6 @@ _MEDIA_TYPES: Final = frozenset({"application/json", "text/plain"})
 _WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-def decode_body(body: bytes, content_type: str | None, encoding: str | None, limit_bytes: int) -> dict[str, Any]:
-    """Return the JSON object that a body holds.
-
-    Args:
-        body: As it was sent.
-        content_type: The header of this name.
-        encoding: The header ``Content-Encoding``.
-        limit_bytes: What the unpacked body may have.
-
-    Raises:
-        RequestError: The body can't be read; the code says why.
-    """
-    check_media_type(content_type)
-    return parse_object(body if encoding is None else unpack(body, encoding, limit_bytes))
-
-
 def check_media_type(content_type: str | None) -> None:
     """Refuse bodies that don't claim to be JSON or plain text; without a header a body is taken as JSON."""
     if content_type is None or content_type in _MEDIA_TYPES:
