@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -26,7 +26,7 @@ from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.protocol.api import Request
 from aiokafka.structs import OffsetAndMetadata
 
-from tracker.kafka.record_decoding import AnyRecords
+from tracker.kafka.record_decoding import AnyRecords, Record
 
 #: Sends one heartbeat and returns whether the group accepted it.
 Heartbeat = Callable[[], Awaitable[bool]]
@@ -49,12 +49,30 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (GroupCoordinator, "_group_instance_id"),
     (GroupCoordinator, "_send_req"),
     (MessageAccumulator, "_batch_ttl"),
+    (PartitionRecords, "_consumer_record"),
 )
 
 
+class PlacedRecords(PartitionRecords):  # type: ignore[misc] # aiokafka is untyped
+    """Gives records as ``Record``, as they are in the log: none of our consumers has deserializers."""
+
+    def _consumer_record(self, tp: TopicPartition, record: Any) -> Record:
+        return Record(
+            tp.topic,
+            tp.partition,
+            record.offset,
+            record.timestamp,
+            record.timestamp_type,
+            record.key,
+            record.value,
+            tuple(record.headers),
+        )
+
+
 def decode_any_record() -> None:
-    """Have every consumer of this process decode by ``AnyRecords``: aiokafka has no setting for its decoder."""
+    """Have every consumer of this process decode by ``AnyRecords``, into ``Record``: aiokafka has no setting for it."""
     fetcher.MemoryRecords = AnyRecords
+    fetcher.PartitionRecords = PlacedRecords
 
 
 def read_committed(consumer: AIOKafkaConsumer) -> None:

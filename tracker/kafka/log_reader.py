@@ -62,7 +62,9 @@ async def read_range(
             raise RetryableError(
                 f"{tp.topic}-{tp.partition} has given nothing after offset {position} for {STALLED_AFTER_SECONDS:g} s"
             ) from None
-        yield Run([record for record in records if record.offset < wanted.end], min(position, wanted.end))
+        if records and records[-1].offset >= wanted.end:
+            records = [record for record in records if record.offset < wanted.end]
+        yield Run(records, min(position, wanted.end))
 
 
 async def _next_run(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, max_records: int) -> Run:

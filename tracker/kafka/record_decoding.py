@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import structlog
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
@@ -57,6 +58,19 @@ class DecodedRecord(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
     checksum: None = None
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record with its place. aiokafka's ``ConsumerRecord`` takes twice the time and four times the memory."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class AnyRecords:

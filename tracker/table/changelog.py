@@ -106,4 +106,5 @@ def _row(record: ConsumerRecord) -> Row:
         raise InvariantError(
             f"{record.topic}-{record.partition} offset {record.offset}: a changelog record needs a key"
         )
-    return row_of(record.key, record.value, int(dict(record.headers).get(SOURCE_OFFSET, b"0")))
+    headers = record.headers  # of removals only
+    return row_of(record.key, record.value, int(dict(headers).get(SOURCE_OFFSET, b"0")) if headers else 0)

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from tests.unit.private_names import missing, used
 from tracker.kafka import aiokafka_internals as internals
+from tracker.kafka.record_decoding import Record
+
+PartitionRecords = internals.PartitionRecords
 
 
 def test_aiokafka_has_every_private_name_that_we_lean_on():
@@ -24,3 +29,21 @@ def test_every_private_name_in_the_seam_is_listed():
 @pytest.mark.parametrize("owner", sorted({owner for owner, _ in internals.LEANED_ON}, key=lambda one: one.__name__))
 def test_only_aiokafkas_own_classes_are_listed(owner: type):
     assert owner.__module__.startswith("aiokafka.")
+
+
+def test_readers_get_every_field_of_a_record_that_aiokafkas_own_has():
+    batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 10_000)
+    batch.append(0, 1_700_000_000_000, b"key", b"value", [("name", b"said"), ("empty", b"")])
+    batch.append(1, 1_700_000_000_007, None, None, [])
+    raw, tp = bytes(batch.build()), TopicPartition("events", 3)
+    internals.decode_any_record()
+    theirs, ours = (
+        list(records(tp, fetcher.MemoryRecords(raw), [], 0, None, None, True, 0))
+        for records in (PartitionRecords, fetcher.PartitionRecords)
+    )
+    assert [type(record) for record in (theirs[0], ours[0])] == [ConsumerRecord, Record]
+    names = Record.__struct_fields__
+    assert [[getattr(one, name) for name in names] for one in ours] == [
+        [getattr(one, name) for name in names] for one in theirs
+    ]
+    assert [one.headers for one in ours] == [(("name", b"said"), ("empty", b"")), ()]
