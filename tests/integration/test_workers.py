@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -75,6 +76,16 @@ class Workers:
             return error.code, json.load(error)
         except OSError:
             return 0, {}
+
+    def readiness(self, name: str) -> tuple[int, list[str]]:
+        """What ``/readyz`` says, and why not."""
+        try:
+            with urllib.request.urlopen(
+                f"http://{LOOPBACK}:{self.ports[name]}/readyz", timeout=PATIENCE_SECONDS
+            ) as answer:
+                return answer.status, json.load(answer)["problems"]
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)["problems"]
 
     def metric(self, name: str, metric: str) -> float | None:
         try:
@@ -182,15 +193,30 @@ def test_a_second_worker_on_the_same_directory_ends_before_it_disturbs_the_first
 
 def test_two_processes_of_one_command_share_the_partitions_and_one_that_is_killed_comes_back(workers: Workers) -> None:
     both = workers.start("both", TRACKER_PROCESS_PROCESSES="2")
-    workers.ports["second"] = workers.ports["both"] + PORT_STEP
-    workers.wait_for_partitions(both=2, second=2)
+    workers.ports["first"] = workers.ports["both"] + PORT_STEP
+    workers.ports["second"] = workers.ports["first"] + PORT_STEP
+    workers.wait_for_partitions(first=2, second=2)
+    wait_until(lambda: workers.readiness("both") == (200, []), "both are ready")
     assert both._process is not None
-    killed, other = psutil.Process(both._process.pid).children()
-    killed.kill()
+    parent = psutil.Process(both._process.pid)
+    (other,) = (child for child in parent.children() if child.environ()["TRACKER_WORKER_ID"] == "both")
+
+    def is_killed_and_named() -> bool:
+        for child in set(parent.children()) - {other}:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                child.kill()
+        status, problems = workers.readiness("both")
+        return status == 503 and any(line.startswith("both.2: ") for line in problems)
+
+    wait_until(is_killed_and_named, "the parent's page says that a worker is missing")
     workers.send("a")
     wait_until(lambda: workers.numbers() == {key: [1] for key in SESSIONS}, "the events")
-    workers.wait_for_partitions(both=2, second=2)
-    assert other in psutil.Process(both._process.pid).children()
+    workers.wait_for_partitions(first=2, second=2)
+    wait_until(lambda: workers.readiness("both") == (200, []), "all are ready again")
+    assert other in parent.children()
+    figures = [f'tracker_process_leases{{process="{worker}"}}' for worker in ("both", "both.2")]
+    wait_until(lambda: [workers.metric("both", one) for one in figures] == [2, 2], "figures of both")
+    wait_until(lambda: {workers.get("both", one)[0] for one in SESSIONS} == {200}, "every session's state")
 
     newcomer = workers.start("newcomer", worker_id="both.2", data_dir="both")
     assert newcomer.exit_status() == 1

@@ -1,7 +1,7 @@
 """Runs a stage as one worker, or as several under a parent, with names and ports that are derived."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tracker.processes.worker_processes import Worker
     from tracker.settings import Settings
 
-#: Between the ports of two workers. The stages' default ports differ in their last digit, so they never meet.
+#: Between the ports of a parent and its workers, one after the other. The stages' default ports differ in their last
+#: digit, so they never meet.
 PORT_STEP: Final = 10
 
 
@@ -33,12 +34,18 @@ def begin_stage(**options: Any) -> "Settings":
 
 
 def run_stage(
-    stage: Literal["process", "sink"], options: Mapping[str, Any], run_one: Callable[["Settings"], None]
+    stage: Literal["process", "sink"],
+    options: Mapping[str, Any],
+    run_one: Callable[["Settings"], None],
+    *,
+    passed_on: Sequence[str] = (),
 ) -> None:
     """Run a stage with these options until it is told to stop, one worker by ``run_one``.
 
+    A parent of several has the stage's port. Paths in ``passed_on`` it passes on to a worker that can answer.
+
     Raises:
-        ConfigurationError: a variable is no setting, or the only worker can't run as it is set up.
+        ConfigurationError: a variable is no setting, or the only worker or the parent can't run as it is set up.
         pydantic.ValidationError: a setting is not valid, also one that is derived for a worker.
         typer.Exit: the workers ended with an error.
     """
@@ -47,16 +54,21 @@ def run_stage(
     if not processes:
         run_one(settings)
         return
+    from tracker.observe.internal_token import InternalToken
+    from tracker.processes.worker_pages import PagesAddress
     from tracker.processes.worker_processes import run_workers
+    from tracker.settings.environment import variable
 
-    first_port: int = getattr(settings, f"{stage}_port")
-    workers = list(_workers(stage, options, settings.worker_id, first_port, processes))
-    if code := run_workers(["-m", "tracker", stage], workers):
+    host: str = getattr(settings, f"{stage}_host")
+    port: int = getattr(settings, f"{stage}_port")
+    address = PagesAddress(host, port, InternalToken.of(settings), variable(f"{stage}_port"), passed_on)
+    workers = list(_workers(stage, options, settings.worker_id, port, processes))
+    if code := run_workers(["-m", "tracker", stage], workers, address):
         raise typer.Exit(code)
 
 
 def _workers(
-    stage: str, options: Mapping[str, Any], worker_id: str, first_port: int, processes: int
+    stage: str, options: Mapping[str, Any], worker_id: str, parent_port: int, processes: int
 ) -> Iterator["Worker"]:
     """Yield each worker; the first has the name of a lone one, so that it finds that one's state."""
     from tracker.processes.worker_processes import Worker
@@ -64,9 +76,9 @@ def _workers(
 
     for number in range(processes):
         name = worker_id if number == 0 else f"{worker_id}.{number + 1}"
-        port = first_port + number * PORT_STEP
+        port = parent_port + (number + 1) * PORT_STEP
         own = {**options, "worker_id": name, f"{stage}_port": port, f"{stage}_processes": 0}
         load_settings(**own)
         given = {variable(field): str(value) for field, value in own.items() if value is not None}
         inherited = {key: value for key, value in os.environ.items() if key.upper() not in given}
-        yield Worker(name, {**inherited, **given})
+        yield Worker(name, port, {**inherited, **given})

@@ -12,6 +12,7 @@ from tracker.errors import ConfigurationError
 from tracker.settings import Settings
 
 _SCHEME: Final = "Bearer "
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class InternalToken:
@@ -66,3 +67,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def own_address(host: str) -> str:
+    """Return where this machine reaches what it listens on at a host, which may stand for all of its addresses."""
+    return _ANYWHERE.get(host, host)

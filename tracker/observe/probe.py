@@ -8,7 +8,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
-from tracker.observe.internal_token import InternalToken
+from tracker.observe.internal_token import InternalToken, own_address
 from tracker.settings import Settings
 
 ANSWER_TIMEOUT_SECONDS: Final = 4.0
@@ -19,7 +19,6 @@ POLL_SECONDS: Final = 0.5
 EMPTY_ANSWERS: Final = 4
 
 _SPILL_RECORDS: Final = re.compile(r"^tracker_collect_spill_records ([0-9.e+]+)$", re.MULTILINE)
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def _spilled_records(settings: Settings) -> int | None:
 
 def _get(settings: Settings, host: str, port: int, page: str) -> tuple[int, str]:
     """Return the status and the text of a page, which is asked for as an operator does; status 0: nothing answered."""
-    connection = HTTPConnection(_ANYWHERE.get(host, host), port, timeout=ANSWER_TIMEOUT_SECONDS)
+    connection = HTTPConnection(own_address(host), port, timeout=ANSWER_TIMEOUT_SECONDS)
     try:
         connection.request("GET", page, headers=InternalToken.of(settings).headers)
         answer = connection.getresponse()

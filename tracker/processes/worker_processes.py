@@ -1,4 +1,4 @@
-"""Several workers of a stage on one machine: a parent that runs no work itself, and a child for each worker.
+"""Several workers of a stage on one machine: a parent that does no work but show how they are, and a child for each.
 
 A child that ends by itself is started again, after a wait that doubles while it fails at its start. One that says that
 its configuration is wrong ends all, with its exit code, as it would have ended alone: another start would change
@@ -19,6 +19,7 @@ from tracker.processes.children import Child
 from tracker.processes.restarts import Restarts
 from tracker.processes.signals import stop_event
 from tracker.processes.supervised_tasks import SupervisedTasks
+from tracker.processes.worker_pages import PagesAddress, WorkerPages
 
 #: What a stage exits with when a person has to change something first.
 EXIT_CONFIGURATION: Final = 1
@@ -28,27 +29,37 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker to run: its name in log lines, and its environment."""
+    """One worker to run: its name in log lines, the port of its pages, and its environment."""
 
     name: str
+    port: int
     environment: Mapping[str, str]
 
 
-def run_workers(arguments: Sequence[str], workers: Sequence[Worker]) -> int:
-    """Run ``python`` with these arguments for each worker until SIGTERM or SIGINT; return the exit code."""
-    return asyncio.run(_Parent([sys.executable, *arguments], workers).run())
+def run_workers(arguments: Sequence[str], workers: Sequence[Worker], address: PagesAddress) -> int:
+    """Run ``python`` with these arguments for each worker until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        ConfigurationError: the port of the parent's pages can't be listened on, or must not be without a secret.
+    """
+    return asyncio.run(_Parent([sys.executable, *arguments], workers, address).run())
 
 
 class _Parent:
-    """Keeps one child running for each worker."""
+    """Keeps one child running for each worker, and shows how they are."""
 
-    def __init__(self, command: Sequence[str], workers: Sequence[Worker]) -> None:
+    def __init__(self, command: Sequence[str], workers: Sequence[Worker], address: PagesAddress) -> None:
+        self._pages = WorkerPages({worker.name: worker.port for worker in workers}, address)
         self._command = command
         self._workers = workers
         self._children: dict[str, Child] = {}
         self._exit_code = 0
 
     async def run(self) -> int:
+        async with self._pages.serving():
+            return await self._run()
+
+    async def _run(self) -> int:
         tasks, stop = SupervisedTasks(), stop_event()
         for worker in self._workers:
             tasks.loop(f"watch over {worker.name}", partial(self._keep_running, worker, stop))
@@ -68,7 +79,9 @@ class _Parent:
         while True:
             started = time.monotonic()
             child = self._children[worker.name] = Child(worker.name, self._command, env=worker.environment)
+            self._pages.running.add(worker.name)
             returncode = await child.ended()
+            self._pages.running.discard(worker.name)
             if returncode == EXIT_CONFIGURATION:
                 log.error("a worker can't run as it is set up; all are stopped", worker=worker.name)
                 self._exit_code = returncode

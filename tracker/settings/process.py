@@ -21,8 +21,8 @@ class ProcessSettings(BaseModel):
         default=0,
         ge=0,
         le=64,
-        description="workers under one parent: the second is named worker_id.2 and listens on process_port + 10; "
-        "0: one, without a parent",
+        description="workers under one parent, which speaks for all of them on process_port; the first listens on "
+        "process_port + 10, the second, named worker_id.2, on + 20; 0: one, without a parent",
     )
     session_timeout_seconds: int = Field(
         default=1800, ge=1, le=MAX_TIMEOUT_SECONDS, description="inactivity gap that closes a session"

@@ -33,8 +33,8 @@ class SinkSettings(BaseModel):
         default=0,
         ge=0,
         le=64,
-        description="workers under one parent: the second is named worker_id.2 and listens on sink_port + 10; "
-        "0: one, without a parent",
+        description="workers under one parent, which speaks for all of them on sink_port; the first listens on "
+        "sink_port + 10, the second, named worker_id.2, on + 20; 0: one, without a parent",
     )
     sink_batch_max_rows: int = Field(default=50_000, ge=1, description="rows in one request at most")
     sink_batch_max_bytes: int = Field(

@@ -13,10 +13,11 @@ from prometheus_client.metrics import MetricWrapperBase
 from tests.fixtures.kafka import PROJECT_DIR
 from tracker.collect.metrics import CollectMetrics
 from tracker.process import metrics as process
+from tracker.processes import worker_pages
 from tracker.sink import metrics as sink
 
-#: Whatever is scraped has these, and what alerts give.
-COMMON_LABELS = {"instance", "job", "le", "alertname", "alertstate"}
+#: Whatever is scraped has these, and what alerts give; a parent gives its workers' figures their names as `process`.
+COMMON_LABELS = {"instance", "process", "job", "le", "alertname", "alertstate"}
 UNITS = {"seconds", "bytes", "rows", "records", "count", "0 or 1"}
 
 ALERTS = (PROJECT_DIR / "ops/prometheus/alerts.yml").read_text()
@@ -31,7 +32,8 @@ class Metric(NamedTuple):
 def registered() -> dict[str, Metric]:
     assert process.CHUNKS
     assert sink.BATCHES
-    return {name: metric for registry in (CollectMetrics().registry, REGISTRY) for name, metric in of(registry)}
+    registries = (CollectMetrics().registry, REGISTRY, worker_pages.REGISTRY)
+    return {name: metric for registry in registries for name, metric in of(registry)}
 
 
 def of(registry: CollectorRegistry) -> Iterator[tuple[str, Metric]]:

@@ -1,8 +1,11 @@
 """Several workers under one parent, as real processes: crashes, wrong configurations and stops."""
 
+import json
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +15,19 @@ import pytest
 
 from tests.patience import PATIENCE_SECONDS
 from tests.stages import wait_until
+from tracker.local.ports import LOOPBACK, free_port
 from tracker.processes.restarts import MAX_BACKOFF_SECONDS, SOUND_SECONDS, Restarts
 
 PROJECT_DIR = Path(__file__).parents[3]
 #: Runs two workers that do what the script says; NAME tells a worker which it is.
 PARENT = """
 import os, sys
+from tracker.observe.internal_token import InternalToken
+from tracker.processes.worker_pages import PagesAddress
 from tracker.processes.worker_processes import Worker, run_workers
-workers = [Worker(name, {**os.environ, "NAME": name}) for name in ("one", "two")]
-sys.exit(run_workers(["-c", sys.argv[1]], workers))
+port, others = int(os.environ["PORT"]), {"one": 1, "two": 2}
+workers = [Worker(name, others[name], {**os.environ, "NAME": name}) for name in others]
+sys.exit(run_workers(["-c", sys.argv[1]], workers, PagesAddress("127.0.0.1", port, InternalToken(""), "PORT")))
 """
 PATIENT = "import signal; signal.pause()"
 #: The second says that it is set up wrong once the first is there.
@@ -34,9 +41,9 @@ ONE_IS_WRONG = (
 
 
 @contextmanager
-def parent(script: str, directory: Path) -> Iterator[psutil.Popen]:
+def parent(script: str, directory: Path, port: int = 0) -> Iterator[psutil.Popen]:
     command = [sys.executable, "-c", PARENT, script]
-    environment = {"PYTHONPATH": str(PROJECT_DIR)}
+    environment = {"PYTHONPATH": str(PROJECT_DIR), "PORT": str(port or free_port())}
     process = psutil.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL)
     try:
         yield process
@@ -68,6 +75,26 @@ def test_a_worker_that_crashes_is_started_again_and_the_other_goes_on(tmp_path: 
         crashed, other = until_two(process)
         crashed.kill()
         assert other in until_two(process, without=crashed.pid)
+
+
+def problems(port: int) -> list[str]:
+    """What the parent's page says of workers that are not ready."""
+    try:
+        urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=PATIENCE_SECONDS)
+    except urllib.error.HTTPError as error:
+        return json.load(error)["problems"]
+    except OSError:
+        pass
+    return []
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [(PATIENT, "does not answer"), ("import sys; sys.exit(3)", "does not run; it is started again")]
+)
+def test_the_parents_page_says_of_each_worker_whether_it_runs(script: str, said: str, tmp_path: Path) -> None:
+    port = free_port()
+    with parent(script, tmp_path, port):
+        wait_until(lambda: problems(port) == [f"one: {said}", f"two: {said}"], said)
 
 
 def test_a_worker_that_is_set_up_wrong_ends_all_with_its_exit_code(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def process(
 
         run(settings)
 
-    run_stage("process", options, run_one)
+    run_stage("process", options, run_one, passed_on=["/session/{id}"])
 
 
 def sink(
