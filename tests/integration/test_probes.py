@@ -63,7 +63,7 @@ class Deployment:
             "TRACKER_KAFKA_BOOTSTRAP": self.broker.bootstrap,
             "TRACKER_TOPIC_PREFIX": "probes.",
             "TRACKER_PARTITIONS": "1",
-            "TRACKER_KAFKA_SESSION_TIMEOUT_MS": "3000",
+            "TRACKER_KAFKA_SESSION_TIMEOUT_MS": "6000",
             "TRACKER_TINYBIRD_URL": tinybird.url,
             "TRACKER_TINYBIRD_TOKEN": tinybird.token,
         }
