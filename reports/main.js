@@ -4,7 +4,7 @@ import "./style.css";
 import { drawCharts, resizeCharts } from "./chart.js";
 import { hasKey, KeyNeeded, rows, saveKey } from "./data.js";
 import { element } from "./elements.js";
-import { address, DAY_MS, day, periodBefore, range, read } from "./state.js";
+import { address, DAY_MS, day, FIRST_DAY, LAST_DAY, periodBefore, range, read } from "./state.js";
 import { VIEWS } from "./views.js";
 
 const RANGES_DAYS = [7, 28, 90];
@@ -52,8 +52,8 @@ function showFilters() {
   const ranges = RANGES_DAYS.map((days) => element("a", { href: address(state, { from: day(now - (days - 1) * DAY_MS), to: day(now) }), "data-in-page": true }, `${days} days`));
   $("filters").replaceChildren(
     ...(hasKey() ? [] : [field("Workspace", { name: "workspace_id", value: state.others.workspace_id ?? "", maxlength: 256, required: true })]),
-    field("From", { type: "date", name: "from", value: state.from, required: true }),
-    field("To", { type: "date", name: "to", value: state.to, required: true }),
+    field("From", { type: "date", name: "from", value: state.from, min: FIRST_DAY, max: LAST_DAY, required: true }),
+    field("To", { type: "date", name: "to", value: state.to, min: FIRST_DAY, max: LAST_DAY, required: true }),
     element("span", { class: "ranges" }, ...ranges),
     ...fields.map((each) => (each.options ? choice(each) : field(each.label, { name: each.name, value: state.others[each.name] ?? "", placeholder: each.placeholder, pattern: each.pattern, maxlength: 256 }))),
     ...(isCompared ? [checkbox("Compare with the period before", "compare", !("nocompare" in state.others))] : []),

@@ -2,16 +2,18 @@
 
 export const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 28;
-const DAY = /^\d{4}-\d{2}-\d{2}$/;
+/* The days that pipes know: date fields of the page have the same limits. */
+export const FIRST_DAY = "2000-01-01";
+export const LAST_DAY = "2099-12-31";
 
 export function day(ms) {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/* A field's default is not written into the address. */
+/* What is no report or no day is the default. A field's default is not written into the address. */
 export function read(search, views, nowMs) {
   const given = new URLSearchParams(search);
-  const report = given.get("report") in views ? given.get("report") : Object.keys(views)[0];
+  const report = Object.hasOwn(views, given.get("report")) ? given.get("report") : Object.keys(views)[0];
   let from = validDay(given.get("from")) ?? day(nowMs - (DEFAULT_DAYS - 1) * DAY_MS);
   let to = validDay(given.get("to")) ?? day(nowMs);
   if (from > to) [from, to] = [to, from];
@@ -20,7 +22,9 @@ export function read(search, views, nowMs) {
 }
 
 function validDay(text) {
-  return text && DAY.test(text) && !Number.isNaN(Date.parse(text)) ? text : null;
+  const ms = Date.parse(text);
+  // Some browsers take the 31st of February for the 3rd of March.
+  return !Number.isNaN(ms) && day(ms) === text && text >= FIRST_DAY && text <= LAST_DAY ? text : null;
 }
 
 export function address({ report, from, to, others }, changes = {}) {

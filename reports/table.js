@@ -2,6 +2,9 @@
 
 import { element } from "./elements.js";
 
+/* Without it, spreadsheets take the file for another encoding. */
+const UTF_8_MARK = "\ufeff";
+
 /* Columns: {name, label, format, change}. A column with a change shows what it was in the period before. */
 export function table(caption, rows, columns, { key = [], before = null, file = "report", download = rows } = {}) {
   const former = new Map((before ?? []).map((row) => [identity(row, key), row]));
@@ -35,7 +38,7 @@ function cells(row, { name, format, change, isBar, empty = "(none)" }, place, wa
 function csvButton(caption, rows, file) {
   const button = element("button", { type: "button", class: "quiet" }, "Download CSV", element("span", { class: "unseen" }, ` of ${caption}`));
   button.addEventListener("click", () => {
-    const address = URL.createObjectURL(new Blob([csv(rows)], { type: "text/csv;charset=utf-8" }));
+    const address = URL.createObjectURL(new Blob([UTF_8_MARK, csv(rows)], { type: "text/csv;charset=utf-8" }));
     const link = element("a", { href: address, download: `${file}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(address), 0);
@@ -48,10 +51,10 @@ export function csv(rows) {
   return [names, ...rows.map((row) => names.map((name) => row[name]))].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
 }
 
-/* A text that a spreadsheet would take for a formula gets an apostrophe: pages' visitors choose such texts. */
+/* A text that a spreadsheet would take for a formula gets an apostrophe: pages' visitors choose such texts. A number is none. */
 function csvCell(value) {
   if (value === null || value === undefined) return "";
   let text = Array.isArray(value) ? value.join(" ") : String(value);
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  if (typeof value !== "number" && /^[=+\-@\t\r\n]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

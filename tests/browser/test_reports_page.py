@@ -41,6 +41,9 @@ REPORTS = {
     "quality": ["data_quality"],
 }
 EVIL = "<img src=x onerror=document.title='owned'>"
+#: A spreadsheet would run them; these and the others are campaigns of the workspace "evil".
+FORMULAS = ('=HYPERLINK("https://evil.example")', "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\n=1")
+TEXTS = ('a, "quoted" name', "two\r\nlines", "späti, ü", "1=1")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird
         assert tinybird.append(file.stem, file.read_bytes()).status == 200
     row = orjson.loads((PROJECT_DIR / "tinybird/fixtures/session_v1.ndjson").read_bytes().splitlines()[0])
     rows = [{**row, "session_id": name, "session_key": name, "workspace_id": "evil", "campaign_id": name}
-            for name in (EVIL, '=HYPERLINK("https://evil.example")')]  # fmt: skip
+            for name in (EVIL, *FORMULAS, *TEXTS)]  # fmt: skip
     assert tinybird.append("session_v1", b"\n".join(map(orjson.dumps, rows))).status == 200
     yield tinybird
     tinybird.stop()
@@ -122,7 +125,7 @@ async def downloaded(page: Page, table: str) -> list[dict[str, str]]:
     async with page.expect_download() as download:
         await page.click(f"[data-table^='{table}'] button")
     file = await (await download.value).path()
-    return list(csv.DictReader(io.StringIO(file.read_bytes().decode())))
+    return list(csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"))))
 
 
 def as_csv(value: Any) -> str:
@@ -257,8 +260,42 @@ async def test_texts_from_outside_stay_texts(page: Page):
     await expect(page.locator("[data-table=campaign_conversion] tbody th", has_text="<img")).to_have_text(EVIL)
     assert await page.locator("#report img").count() == 0
     rows = await downloaded(page, "campaign_conversion")
-    assert {row["campaign_id"] for row in rows} == {EVIL, '\'=HYPERLINK("https://evil.example")'}
+    assert {row["campaign_id"] for row in rows} == {EVIL, *(f"'{formula}" for formula in FORMULAS), *TEXTS}
     assert "owned" not in await page.title()
+
+
+@pytest.mark.parametrize(
+    ("asked", "days"),
+    [
+        ({"from": "2026-03-03", "to": "2026-03-02"}, ("2026-03-02", "2026-03-03")),
+        ({"from": "2026-02-31", "to": "2026-03-02"}, (None, "2026-03-02")),
+        ({"from": "1970-01-01", "to": "9999-12-31"}, (None, None)),
+        ({"from": "0000-01-01", "to": "x"}, (None, None)),
+    ],
+)
+async def test_days_that_are_none_are_the_default_and_those_in_the_wrong_order_are_turned_round(
+    page: Page, asked: dict[str, str], days: tuple[str | None, str | None]
+):
+    await visit(page, "overview", **asked)
+    found = [await page.input_value(f"[name={name}]") for name in ("from", "to")]
+    assert found == sorted(found)
+    assert set(found) >= set(filter(None, days))
+    assert not set(found) & (set(asked.values()) - set(days))
+    await expect(page.locator("#status")).to_contain_text("Times are UTC.")
+
+
+@pytest.mark.parametrize("report", ["constructor", "__proto__", "toString", ""])
+async def test_a_report_that_is_none_is_the_first(page: Page, report: str):
+    await visit(page, report)
+    await expect(page.locator("nav a[aria-current=page]")).to_have_text("Overview")
+
+
+@pytest.mark.parametrize("report", list(REPORTS))
+async def test_a_range_without_anything_is_shown_as_such(page: Page, report: str):
+    await visit(page, report, **{"from": "2001-01-01", "to": "2001-01-02"})
+    await expect(page.locator("#status")).to_contain_text("Times are UTC.")
+    assert "NaN" not in await page.inner_text("#report")
+    assert "Infinity" not in await page.inner_text("#report")
 
 
 async def test_a_fault_is_said_and_the_filters_stay(page: Page):
@@ -296,9 +333,11 @@ async def test_a_read_key_opens_its_own_workspace(browser: Browser, tinybird: Lo
                 assert answer.status == status
         page = await browser.new_page(base_url=collector.url)
         await page.goto(address("overview", workspace_id=""))
-        await page.fill("#key", WRITE_KEY)
-        await page.click("#key-form button")
-        await expect(page.locator("#status")).to_contain_text("not a read key")
+        for wrong in (WRITE_KEY, "schlüssel", "two words"):
+            await page.fill("#key", wrong)
+            await page.click("#key-form button")
+            await expect(page.locator("#status")).to_contain_text("not a read key")
+            await expect(page.locator("#key")).to_be_focused()
         await page.fill("#key", READ_KEY)
         await page.click("#key-form button")
         await shown(page)

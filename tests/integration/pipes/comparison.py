@@ -57,10 +57,11 @@ def paths(ask: Ask, oracle: Oracle) -> None:
     for depth in (1, 4):
         expected = oracle.paths(depth)
         same(ask("paths", depth=str(depth), **oracle.asked), "path", expected, "sessions", "converted_sessions")
-    begun = ask("paths", landing_page="shop.example/prices", **oracle.asked)
-    assert [row["path"] for row in begun] == [
-        row["path"] for row in ask("paths", **oracle.asked) if f"{row['path']} → ".startswith("shop.example/prices → ")
-    ]
+    for page in ("shop.example/prices", "shop.example/sp%C3%A4ti"):
+        begun = ask("paths", landing_page=page, **oracle.asked)
+        assert [row["path"] for row in begun] == [
+            row["path"] for row in ask("paths", **oracle.asked) if f"{row['path']} → ".startswith(f"{page} → ")
+        ]
 
 
 def funnel(ask: Ask, oracle: Oracle) -> None:

@@ -19,7 +19,9 @@ START_MS = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp() * 1000)
 DAYS = 75
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
-CAMPAIGNS = ("spring", "summer", "brand", "retargeting")
+#: Its name has what a parameter of a pipe escapes.
+SPRING = "50 % 'spring' \\ sale"
+CAMPAIGNS = (SPRING, "summer", "brand", "retargeting")
 PAGES = (
     "https://shop.example/",
     "https://shop.example",
@@ -29,6 +31,7 @@ PAGES = (
     "https://www.shop.example:8443/hats/blue",
     "shop.example/no-scheme",
     "https://shop.example/späti?q=ü",
+    "https://shop.example/sp%C3%A4ti",
     "",
 )
 OURS = {
@@ -164,7 +167,7 @@ def _event(rng: random.Random, session: Row, place: int, at_ms: int) -> Row:
 def _older(row: Row) -> Row:
     """Return the row that a session had before it got context and was closed."""
     return row | {
-        "campaign_id": "spring",
+        "campaign_id": SPRING,
         "is_expired": False,
         "is_bot": True,
         "created_at": text_time(START_MS),

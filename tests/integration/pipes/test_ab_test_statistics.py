@@ -107,6 +107,56 @@ def test_a_variant_that_nobody_has_seen_and_one_that_nobody_should_see_are_a_mis
     assert [(row["verdict"], row["srm_p_value"]) for row in rows] == [("control", 0), ("sample ratio mismatch", 0)]
 
 
+def test_a_spread_as_it_was_wanted_has_p_1_with_any_number_of_variants(tests: DrawnTests):
+    for variants in range(1, 7):
+        tests.add(f"even {variants}", [("t", f"v{number}", 500, 50) for number in range(variants)])
+        found = {(row["srm_chi_square"], row["srm_chi_square_p_value"]) for row in tests.ask(f"even {variants}")}
+        assert found == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    "split", ["half", "[1, 1]", '{"control": 0, "new": 0}', '{"control": -1, "new": 2}', '{"new": "x"}']
+)
+def test_shares_that_are_none_are_a_mismatch_rather_than_no_check(tests: DrawnTests, split: str):
+    tests.add(f"wrong {split}", [("t", "control", 500, 50), ("t", "new", 500, 150)])
+    (control, new) = tests.ask(f"wrong {split}", split=split)
+    assert (control["srm_p_value"], new["srm_p_value"], new["verdict"]) == (0, 0, "sample ratio mismatch")
+
+
+@pytest.mark.parametrize("name", ['it\'s "q"', "50 % off", "{{x}} {% if %}", "back\\slash \\%", "späti ü"])
+def test_names_may_be_any_text(tests: DrawnTests, name: str):
+    tests.add(
+        f"names {name.encode().hex()}",
+        [(name, name, 500, 50), (name, "other", 500, 150), ("another test", "a", 500, 150)],
+    )
+    split = json.dumps({name: 1, "other": 1})
+    rows = {
+        row["variant_id"]: row
+        for row in tests.ask(f"names {name.encode().hex()}", ab_test_id=name, control=name, split=split)
+    }
+    assert {variant: row["verdict"] for variant, row in rows.items()} == {name: "control", "other": "better"}
+
+
+@pytest.mark.parametrize(
+    ("control", "new", "verdict"),
+    [
+        ((100, 100), (100, 100), "too few"),  # all convert
+        ((100, 0), (100, 0), "too few"),
+        ((1, 0), (1, 1), "too few"),
+        ((100, 0), (100, 100), "better"),
+        ((100, 100), (100, 50), "worse"),
+    ],
+)
+def test_extreme_counts_give_numbers_and_no_hasty_verdict(
+    tests: DrawnTests, control: tuple[int, int], new: tuple[int, int], verdict: str
+):
+    workspace = f"extreme {control} {new}"
+    tests.add(workspace, [("t", "control", *control), ("t", "new", *new)])
+    (_, row) = tests.ask(workspace)
+    assert (row["verdict"], row["difference"]) == (verdict, new[1] / new[0] - control[1] / control[0])
+    assert (row["difference_low"] is None) == (verdict == "too few")
+
+
 def test_a_handful_of_conversions_decides_nothing(tests: DrawnTests):
     tests.add("few", [("t", "control", 90, 0), ("t", "new", 90, 19)])
     tests.add("enough", [("t", "control", 90, 0), ("t", "new", 90, 45)])

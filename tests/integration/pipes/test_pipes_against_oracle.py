@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures.tinybird import LocalTinybird
 from tests.integration.pipes.comparison import REPORTS
 from tests.integration.pipes.conftest import Ask, asking
-from tests.integration.pipes.history import OURS, WORKSPACE, History, generate
+from tests.integration.pipes.history import OURS, SPRING, WORKSPACE, History, generate
 from tests.integration.pipes.oracle import Oracle
 
 SEED = 20
@@ -21,7 +21,7 @@ MARCH = {"date_from": "2026-03-01 00:00:00", "date_to": "2026-03-08 12:30:00"}
 ASKED = {
     "everything": {},
     "a range without our own people": {**MARCH, **OURS},
-    "a campaign with bots": {"campaign_id": "spring", "include_bots": "1", "date_to": "2026-02-01 00:00:00"},
+    "a campaign with bots": {"campaign_id": SPRING, "include_bots": "1", "date_to": "2026-02-01 00:00:00"},
     "our own people too": {**OURS, "include_internal": "1", "date_from": "2026-02-10 06:00:00"},
 }
 
