@@ -1,7 +1,7 @@
 """The pages of all workers under one parent, on one port: each worker is asked at its own port when the parent is.
 
 Figures are asked for, too: the files by which a collector's processes share theirs can't take a label away, so a worker
-would show the lag of partitions that it no longer has (docs/decisions/0049).
+would show the lag of partitions that it no longer has (docs/decisions/0050).
 """
 
 import asyncio
