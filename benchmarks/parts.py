@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import collect, hot_key, process_stage, recovery, replay, schemas, sink_stage, takeover
+from benchmarks import collect, hot_key, process_stage, processes, recovery, replay, schemas, sink_stage, takeover
 from benchmarks.bench import Part
 from benchmarks.peers import measure as peers
 
 PARTS: Final[Mapping[str, Part]] = {
     "process": process_stage.measure,
+    "processes": processes.measure,
     "visitors": process_stage.measure_visitors,
     "peers": peers.measure,
     "recovery": recovery.measure,
