@@ -13,14 +13,21 @@ from tracker import clock
 from tracker.collect.spill import store as store_module
 
 NO_SPACE = "IO error: No space left on device"
+DAMAGE = "Corruption: checksum mismatch"
 
 
 class RefusingDisk:
-    """Counts what it refuses. While it ``refuses_opening``, no database can be opened either."""
+    """Counts what it refuses. While it ``refuses_opening``, no database can be opened either.
+
+    The next ``damaged_openings`` find damaged files.
+    """
 
     def __init__(self) -> None:
         self.refuses = False
         self.refuses_opening = False
+        #: What the system says when it refuses an opening.
+        self.refusal = NO_SPACE
+        self.damaged_openings = 0
         self.refused_writes = 0
         self.refused_openings = 0
         self.openings = 0
@@ -31,7 +38,10 @@ class RefusingDisk:
     def open(self, rdict: Any, *args: Any) -> Any:
         if self.refuses_opening:
             self.refused_openings += 1
-            raise Exception(NO_SPACE)  # noqa: TRY002 - as rocksdict does
+            raise Exception(self.refusal)  # noqa: TRY002 - as rocksdict does
+        if self.damaged_openings:
+            self.damaged_openings -= 1
+            raise Exception(DAMAGE)  # noqa: TRY002 - as above
         self.openings += 1
         return _Database(rdict(*args), self)
 

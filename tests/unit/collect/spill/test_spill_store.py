@@ -234,12 +234,34 @@ def test_a_spill_that_another_process_uses_is_refused_by_its_setting(store):
         SpillStore(store.path)
 
 
-def test_a_directory_that_can_not_be_written_to_is_refused_by_its_setting(path, disk):  # noqa: F811
-    disk.refuses_opening = True
+@pytest.mark.parametrize(
+    "refusal", ["Permission denied", "Read-only file system", "No space left on device", "Not a directory"]
+)
+def test_a_directory_that_can_not_be_written_to_is_refused_by_its_setting(path, disk, refusal):  # noqa: F811
+    disk.refuses_opening, disk.refusal = True, f"IO error: {refusal}: while it was opened"
     with pytest.raises(ConfigurationError, match="TRACKER_DATA_DIR has to be writable"):
         SpillStore(path)
     assert disk.refused_openings == 1
+
+
+def test_a_file_in_the_way_is_told_by_the_setting(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name("file").write_text("in the way")
-    disk.refuses_opening = False
     with pytest.raises(ConfigurationError, match="TRACKER_DATA_DIR"):
         SpillStore(path.with_name("file") / "spill-0")
+
+
+def test_files_that_stay_damaged_after_their_repair_are_kept_aside(store, disk):  # noqa: F811
+    store.append(records(1, 2))
+    store.close()
+    disk.damaged_openings = 3  # as it is, without the damaged records, and after the repair
+    empty = SpillStore(store.path)
+    assert (disk.damaged_openings, empty.records, held(empty)) == (0, 0, [])
+    empty.append(records(3))
+    assert held(empty) == [3]
+    (aside,) = store.path.parent.glob(f"{store.path.name}.damaged-*")
+    assert aside.name == f"{store.path.name}.damaged-{disk.now_ms}"
+    kept = SpillStore(aside)
+    assert kept.records == 2
+    kept.close()
+    empty.close()
