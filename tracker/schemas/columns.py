@@ -44,12 +44,13 @@ SQL >
     SELECT
 {columns}
     FROM events_v1 FINAL
-    WHERE workspace_id = {{{{String(workspace_id, description='The workspace', required=True)}}}}
+    WHERE workspace_id =
+        replaceAll({{{{String(workspace_id, description='The workspace', required=True)}}}}, '\\\\%', '%')
       AND event_type = '{event_type}'
       AND timestamp >= {{{{DateTime(date_from, '2000-01-01 00:00:00', description='At or after')}}}}
       AND timestamp < {{{{DateTime(date_to, '2100-01-01 00:00:00', description='Before')}}}}
       {{% if defined(session_id) %}}
-      AND session_id = {{{{String(session_id, description='Only this session')}}}}
+      AND session_id = replaceAll({{{{String(session_id, description='Only this session')}}}}, '\\\\%', '%')
       {{% end %}}
     ORDER BY timestamp, session_id, session_event_sequence, id
     LIMIT {{{{Int32(limit, 1000, description='Events at most')}}}}
