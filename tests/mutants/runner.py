@@ -49,7 +49,10 @@ def _in_child(work: Callable[[], int]) -> int:
     try:
         exit_code = work()
     finally:
-        sys.stdout.flush()  # or the name of a test that fails is lost
+        # mutmut collects what is printed, each process for itself: without this the name of a test that fails is lost.
+        if exit_code and (catcher := getattr(sys.stdout, "catcher", None)) is not None:
+            catcher.dump_output()
+        sys.stdout.flush()
         os._exit(exit_code)
 
 
