@@ -154,8 +154,10 @@ class HttpConnection(asyncio.Protocol):
         return self._head is None
 
     def _count_buffered(self) -> None:
-        buffered_bytes = self._reader.buffered_bytes + len(self._unparsed)
-        more_bytes, self._buffered_bytes = buffered_bytes - self._buffered_bytes, buffered_bytes
+        more_bytes = self._reader.buffered_bytes + len(self._unparsed) - self._buffered_bytes
+        if not more_bytes:  # nearly always: a request arrives whole
+            return
+        self._buffered_bytes += more_bytes
         try:
             self._owner.limits.buffer(self._peer, more_bytes)
         except RequestError as error:
