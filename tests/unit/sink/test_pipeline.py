@@ -361,3 +361,22 @@ async def test_a_bug_while_a_batch_is_shipped_ends_the_pipeline(double: Tinybird
         await pipeline.take(chunk(lease(), rows(1)))
         with pytest.raises(ZeroDivisionError):
             await running_on
+
+
+async def test_batches_grow_while_as_many_as_may_be_are_under_way(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    async with running(double, kept, Limits(max_rows=10, max_bytes=8_000, window_ms=10)) as pipeline:
+        await pipeline.take(chunk(of, rows(100)))
+        await pipeline.flush()
+    assert figure("batch_target_bytes") == 8_000
+    assert len(double.rows("events_v1")) == 100
+
+
+async def test_batches_shrink_while_there_is_room_for_more(double: TinybirdDouble):
+    kept, of = Kept(), lease()
+    async with running(double, kept, Limits(max_rows=100, max_bytes=8_000, window_ms=10), SEVERAL) as pipeline:
+        for first in range(6):
+            await pipeline.take(chunk(of, rows(1, first_offset=first)))
+            await pipeline.flush()
+    assert figure("batch_target_bytes") == 1_000
+    assert len(double.rows("events_v1")) == 6
