@@ -63,7 +63,7 @@ class Worker(Stage):
         """Wait until it has struck itself; what it says of where it was."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.note.exists():
-            if self.status is not None:
+            if self.status is not None and not self.note.exists():  # it may have struck since the last look
                 self.assert_running()
             assert time.monotonic() < deadline, f"{self.worker_id} did not come to its step in {PATIENCE_SECONDS} s"
             time.sleep(POLL_SECONDS)
