@@ -75,7 +75,7 @@ def on_the_general_way(body: bytes, given: dict):
 
 
 def plain(body: bytes, given: dict):
-    request = plain_request(body)
+    request = plain_request(body, context(**given).rules)
     if request is None:
         return None
     return plain_records(request.events, context(**given, new_id=lambda: "minted", sent_at_ms=request.sent_at_ms))

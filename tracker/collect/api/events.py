@@ -33,7 +33,7 @@ class EventEndpoints:
         return self._track(request, sender, from_base64url(query_field(request.query, "d")))
 
     def _track(self, request: Request, sender: Sender, body: bytes) -> Reply:
-        plain = None if sender.policy == "drop" else plain_request(body)
+        plain = None if sender.policy == "drop" else plain_request(body, self._path.rules)
         if plain is not None:
             records = plain_records(plain.events, self._path.context(request, sender, plain.sent_at_ms))
             if records is not None:
@@ -46,19 +46,14 @@ class EventEndpoints:
 
     def _track_one(self, request: Request, sender: Sender, fields: dict[str, Any]) -> Reply:
         if sender.policy == "drop":
-            return self._drop(sender, 1, responses.dropped(sender.signal, None))
+            return self._path.drop(sender, 1, responses.dropped(sender.signal, None))
         return self._deliver(sender, event_record(fields, self._path.context(request, sender, take_sent_at(fields))))
 
     def _track_batch(self, request: Request, sender: Sender, fields: dict[str, Any]) -> Reply:
         events = events_in(fields)
         if sender.policy == "drop":
-            return self._drop(sender, len(events), responses.dropped(sender.signal, len(events)))
+            return self._path.drop(sender, len(events), responses.dropped(sender.signal, len(events)))
         return self._deliver_list(sender, event_list(events, self._path.context(request, sender, take_sent_at(fields))))
-
-    def _drop(self, sender: Sender, events: int, response: Response) -> Reply:
-        self._path.count(sender, events, ())
-        self._path.count_dropped(sender, events)
-        return Reply.now(response)
 
     def _deliver(self, sender: Sender, record: EncodedRecord) -> Reply:
         path = self._path

@@ -33,9 +33,7 @@ class SessionEndpoints:
         path = self._path
         fields = parse_object(path.body(request))
         if sender.policy == "drop":
-            path.count(sender, 1, ())
-            path.count_dropped(sender, 1)
-            return Reply.now(responses.dropped(sender.signal, None))
+            return path.drop(sender, 1, responses.dropped(sender.signal, None))
         visitor_id = path.visitor_id(sender, fields)
         context = msgspec.structs.replace(path.context(request, sender, take_sent_at(fields)), visitor_id=visitor_id)
         record = session_record(fields, context)

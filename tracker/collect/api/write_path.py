@@ -69,7 +69,8 @@ class WritePath:
         self._record_headers = record_headers
         self._metrics = metrics
         self._quotas = quotas
-        self._rules = record_rules(settings, schemas)
+        #: What the settings say about records.
+        self.rules = record_rules(settings, schemas)
         self._browser_fields = lru_cache(maxsize=BROWSER_CACHE_ENTRIES)(self._browser)
         attributes = settings.cookie_secure, settings.cookie_same_site, settings.cookie_domain
         self._cookie = IdCookie(settings.cookie_name, *attributes)
@@ -123,7 +124,7 @@ class WritePath:
         key = sender.key
         is_anonymous = sender.policy == "anonymous"
         return RecordContext(
-            self._rules,
+            self.rules,
             clock.now_ms(),
             clock.new_id,
             sender.session_id,
@@ -172,9 +173,15 @@ class WritePath:
             response.headers.append(("Set-Cookie", cookie))
         return response
 
-    def count_dropped(self, sender: Sender, events: int) -> None:
-        """Count events that are dropped because their visitor has objected to tracking."""
+    def drop(self, sender: Sender, events: int, response: Response) -> Reply:
+        """Reply at once; the events are dropped, because their visitor has objected to tracking. They are counted.
+
+        Raises:
+            RequestError: ``rate_limited``.
+        """
+        self.count(sender, events, ())
         self._metrics.events_dropped.labels(sender.signal).inc(events)
+        return Reply.now(response)
 
     def _of_browser(self, request: Request, sender: Sender, *, is_anonymous: bool) -> bytes:
         headers = request.headers

@@ -19,7 +19,7 @@ from topics.metadata import MAX_METADATA_CHARS
 from topics.structs import struct_of
 from tracker.collect.bug_ids import has_bug, is_bug
 from tracker.collect.errors import RequestError
-from tracker.collect.records.context import RecordContext
+from tracker.collect.records.context import RecordContext, RecordRules
 from tracker.collect.records.event_list import MAX_BATCH_EVENTS
 from tracker.collect.records.event_time import is_storable, iso_time, parse_time, usual_time
 from tracker.collect.records.source_records import EncodedRecord, add_visitor
@@ -80,8 +80,10 @@ _decode_event: Final = cast("Callable[[bytes], _SingleEvent]", msgspec.json.Deco
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def plain_request(body: bytes) -> PlainRequest | None:
+def plain_request(body: bytes, rules: RecordRules) -> PlainRequest | None:
     """Decode a request's body; None if its events are not plain. About 0.5 us an event."""
+    if rules.personal_data is not None:
+        return None
     is_batch = b'"batch"' in body[:_BATCH_HEAD_BYTES]
     events: Sequence[PlainEvent]
     try:
@@ -106,8 +108,6 @@ def plain_records(events: Sequence[PlainEvent], context: RecordContext) -> list[
     Events that name no session share one, and only the first event of each session carries the visitor, as in
     ``event_list``.
     """
-    if context.rules.personal_data is not None:
-        return None
     offered = context.offered_session_id or ""
     heads: dict[str, str] = {}
     records: list[EncodedRecord] = []

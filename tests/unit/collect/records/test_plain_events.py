@@ -14,7 +14,8 @@ OWNED = {"workspace_id": "w1", "project_id": "p1"}
 
 
 def records(body, **given):
-    request = plain_request(body if isinstance(body, bytes) else orjson.dumps(body))
+    rules = given.get("rules") or RecordRules()
+    request = plain_request(body if isinstance(body, bytes) else orjson.dumps(body), rules)
     if request is None:
         return None
     return plain_records(request.events, context(sent_at_ms=request.sent_at_ms, **given))
