@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.tinybird import LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird, running_tinybird
 from tests.patience import PATIENCE_SECONDS
 from tests.stages import Stage, wait_until
 from tracker.kafka import admin
@@ -136,10 +136,8 @@ class Deployment:
 def tinybird(tmp_path: Path) -> Iterator[LocalTinybird]:
     """One that has no other test's rows: verify looks at all of them."""
     (tmp_path / "tinybird").mkdir()
-    local = LocalTinybird(tmp_path / "tinybird")
-    local.start()
-    yield local
-    local.stop()
+    with running_tinybird(tmp_path / "tinybird") as local:
+        yield local
 
 
 def test_all_stages_are_rolled_one_by_one_under_load_and_verify_holds(

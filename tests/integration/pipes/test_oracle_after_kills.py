@@ -10,7 +10,7 @@ import orjson
 import pytest
 from aiokafka import TopicPartition
 
-from tests.fixtures.tinybird import LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird, running_tinybird
 from tests.integration.pipes.comparison import REPORTS
 from tests.integration.pipes.conftest import asking
 from tests.integration.pipes.history import OURS, History
@@ -112,10 +112,8 @@ class VisitedLog(ProcessedLog):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird]:
-    tinybird = LocalTinybird(tmp_path_factory.mktemp("live"))
-    tinybird.start()
-    yield tinybird
-    tinybird.stop()
+    with running_tinybird(tmp_path_factory.mktemp("live")) as tinybird:
+        yield tinybird
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
-from tests.fixtures.tinybird import LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird, running_tinybird
 from tests.integration.pipes.conftest import asking
 from topics.metadata import canonical
 from topics.schemas import SchemaId, Schemas
@@ -62,10 +62,8 @@ def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird
     shutil.copytree(PROJECT_DIR / "tinybird", project)
     write(Schemas({SchemaId("purchase", "1-0-0"): FIRST, SchemaId("purchase", "2-0-0"): SECOND}), project)
     data = tmp_path_factory.mktemp("own-pipes")
-    tinybird = LocalTinybird(data, TRACKER_TINYBIRD_PROJECT_DIR=str(project))
-    tinybird.start()
-    yield tinybird
-    tinybird.stop()
+    with running_tinybird(data, TRACKER_TINYBIRD_PROJECT_DIR=str(project)) as tinybird:
+        yield tinybird
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import OffsetAndMetadata
 from typer.testing import CliRunner
 
-from tests.fixtures.tinybird import LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird, running_tinybird
 from tests.patience import PATIENCE_SECONDS
 from tests.sessions_log import Log
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE
@@ -34,10 +34,8 @@ Outputs = dict[str, list[Output]]
 
 @pytest.fixture(scope="module")
 def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird]:
-    tinybird = LocalTinybird(tmp_path_factory.mktemp("accounts"))
-    tinybird.start()
-    yield tinybird
-    tinybird.stop()
+    with running_tinybird(tmp_path_factory.mktemp("accounts")) as tinybird:
+        yield tinybird
 
 
 def key_in(partition: int, name: str) -> str:

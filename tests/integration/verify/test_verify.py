@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
-from tests.fixtures.tinybird import LocalTinybird
+from tests.fixtures.tinybird import LocalTinybird, running_tinybird
 from tests.sessions_log import MINUTE_MS, START_MS, Log, Record
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS, SOURCE, USAGE, Topic
 from topics.dead_letter import dead_letter
@@ -34,10 +34,8 @@ Change = Callable[[Row], Row | None]
 
 @pytest.fixture(scope="module")
 def tinybird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTinybird]:
-    tinybird = LocalTinybird(tmp_path_factory.mktemp("verify"), TRACKER_TINYBIRD_READ_TOKEN=READ_TOKEN)
-    tinybird.start()
-    yield tinybird
-    tinybird.stop()
+    with running_tinybird(tmp_path_factory.mktemp("verify"), TRACKER_TINYBIRD_READ_TOKEN=READ_TOKEN) as tinybird:
+        yield tinybird
 
 
 class Deployment:

@@ -37,6 +37,19 @@ class Kept:
     committed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class Stall:
+    """An answer that does not come before the test lets it."""
+
+    def __init__(self, double: TinybirdDouble) -> None:
+        self._double = double
+        self.has_begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, request: Request) -> web.StreamResponse:
+        self.has_begun.set()
+        await self.may_end.wait()
+        return await self._double.default(request)
+
+
 @asynccontextmanager
 async def running(
     double: TinybirdDouble, kept: Kept, limits: Limits = LIMITS, bounds: Bounds = ONE_BY_ONE
@@ -177,14 +190,8 @@ async def test_a_row_that_comes_back_from_the_dead_letters_is_written_though_its
 @pytest.mark.usefixtures("without_waits")
 async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
     kept, of = Kept(), lease()
-    is_stalled, is_back = asyncio.Event(), asyncio.Event()
-
-    async def stalled(request: Request) -> web.StreamResponse:
-        is_stalled.set()
-        await is_back.wait()
-        return await double.default(request)
-
-    double.answers.append(stalled)
+    stall = Stall(double)
+    double.answers.append(stall)
     taken = 0
     async with running(double, kept, bounds=FEW_HELD) as pipeline:
 
@@ -195,12 +202,12 @@ async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
                 taken += 1
 
         feeding = asyncio.create_task(feed())
-        await is_stalled.wait()
+        await stall.has_begun.wait()
         for _ in range(100):  # enough turns of the loop for a feed that nothing holds back
             await asyncio.sleep(0)
         assert taken < 5
         assert not kept.commits
-        is_back.set()
+        stall.may_end.set()
         await feeding
         await pipeline.flush()
     assert len(double.rows("events_v1")) == 2_000
@@ -209,23 +216,17 @@ async def test_chunks_wait_while_the_buffer_is_full(double: TinybirdDouble):
 
 async def test_a_slow_batch_holds_up_its_own_partitions_commit_and_no_other(double: TinybirdDouble):
     kept, slow, quick = Kept(), lease(0), lease(1)
-    is_stalled, is_back = asyncio.Event(), asyncio.Event()
-
-    async def stalled(request: Request) -> web.StreamResponse:
-        is_stalled.set()
-        await is_back.wait()
-        return await double.default(request)
-
-    double.answers.append(stalled)
+    stall = Stall(double)
+    double.answers.append(stall)
     async with running(double, kept, bounds=SEVERAL) as pipeline:
         await pipeline.take(chunk(slow, rows(100)))
-        await is_stalled.wait()
+        await stall.has_begun.wait()
         await pipeline.take(chunk(slow, rows(100, first_offset=100)))
         await pipeline.take(chunk(quick, rows(100, partition=1)))
         await kept.committed.wait()
         assert len(double.rows("events_v1")) >= 100
         assert last_commits(kept) == {1: (100, "99:0")}
-        is_back.set()
+        stall.may_end.set()
         await pipeline.flush()
     assert last_commits(kept) == {0: (200, "199:0"), 1: (100, "99:0")}
     assert len(double.rows("events_v1")) == 300
@@ -310,20 +311,14 @@ async def test_what_is_held_stays_within_its_bound_whatever_the_backlog(double: 
 
 async def test_batches_under_way_and_the_age_of_their_rows_are_told(double: TinybirdDouble):
     kept = Kept()
-    is_stalled, is_back = asyncio.Event(), asyncio.Event()
-
-    async def stalled(request: Request) -> web.StreamResponse:
-        is_stalled.set()
-        await is_back.wait()
-        return await double.default(request)
-
-    double.answers.append(stalled)
+    stall = Stall(double)
+    double.answers.append(stall)
     by_window, ages = figure("batches_total", closed_by="window"), figure("latency_seconds_count")
     async with running(double, kept) as pipeline:
         await pipeline.take(chunk(lease(), rows(5)))
-        await is_stalled.wait()
+        await stall.has_begun.wait()
         assert figure("batches_in_flight") == 1
-        is_back.set()
+        stall.may_end.set()
         await kept.committed.wait()
         await pipeline.flush()
         assert figure("batches_in_flight") == 0
