@@ -15,13 +15,16 @@ from tests.patience import PATIENCE_SECONDS
 from tests.source_log import end_offsets, read_all
 from tests.stages import Stage
 from topics.catalog import CATALOG, MIN_IN_SYNC, SOURCE
-from tracker.kafka.admin import create_topics, describe_broker
+from tracker.kafka.admin import connect, create_topics, describe_broker
+from tracker.kafka.requests import DescribeTopics
 from tracker.kafka.topic_checks import check_topics
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.local.stack import wait_until
 from tracker.settings import Settings
 
 PARTITIONS = 2
+#: How often topics are made: a broker learns of them milliseconds after another, and not each time.
+ROUNDS = 10
 TRACK = "/api/v1/events/track"
 
 
@@ -89,6 +92,18 @@ async def test_two_of_three_brokers_must_have_a_record_of_any_topic(settings: Se
     found = await describe_broker(settings, configs=True)
     assert {topic.config[MIN_IN_SYNC] for topic in found.values()} == {"2"}
     assert await check_topics(settings) == []
+
+
+async def test_every_broker_knows_topics_that_were_made(settings: Settings):
+    for number in range(ROUNDS):
+        new = settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}{number}."})
+        await create_topics(new)
+        async with connect(new) as admin:
+            answers = await admin.ask_each(DescribeTopics([topic.name(new.topic_prefix) for topic in CATALOG]))
+        known = [
+            [topic["topic"] for topic in answer.to_object()["topics"] if topic["partitions"]] for answer in answers
+        ]
+        assert [len(names) for names in known] == [len(CATALOG)] * 3
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -32,7 +32,7 @@ from tracker.settings import Settings
 
 #: How long an answer from the cluster may take before we say that it can't be reached.
 ANSWER_TIMEOUT_SECONDS: Final = 15.0
-#: A created topic is usable once every partition has a leader, some tens of milliseconds later.
+#: A created topic is usable once every broker knows a leader of each partition, some tens of milliseconds later.
 VISIBLE_TIMEOUT_SECONDS: Final = 30.0
 #: Kafka's name for the state of a group whose members all know their partitions.
 STABLE: Final = "Stable"
@@ -74,7 +74,7 @@ async def connect(settings: Settings, *, timeout_seconds: float = ANSWER_TIMEOUT
 
 
 async def create_topics(settings: Settings, topics: Sequence[Topic] = CATALOG) -> dict[str, Verdict]:
-    """Make the topics that are missing, and wait until they can be used.
+    """Make the topics that are missing, and wait until every broker that answers knows them and their leaders.
 
     All get as many partitions as the source topic has, or TRACKER_PARTITIONS if it is new. Existing topics with fewer
     partitions than that get the missing ones; nothing else of an existing topic is changed.
@@ -211,8 +211,11 @@ async def describe_configs(admin: AdminClient, keys: Mapping[str, Collection[str
 
 
 async def _describe(admin: AdminClient, names: Collection[str]) -> dict[str, BrokerTopic]:
+    return _described(await admin.ask(DescribeTopics(sorted(names))))
+
+
+def _described(answer: Any) -> dict[str, BrokerTopic]:
     described = {}
-    answer = await admin.ask(DescribeTopics(sorted(names)))
     for topic in answer.to_object()["topics"]:
         if topic["error_code"] and not topic["partitions"]:
             continue  # it does not exist, or we may not see it
@@ -260,11 +263,25 @@ def _refuse(what: str, result: Mapping[str, Any]) -> NoReturn:
 async def _wait_until_led(admin: AdminClient, partitions: Mapping[str, int]) -> None:
     deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
     while True:
-        topics = await _describe(admin, partitions.keys())
-        led = {name for name, topic in topics.items() if topic.led_partitions >= partitions[name]}
-        waiting = sorted(partitions.keys() - led)
+        answers = await admin.ask_each(DescribeTopics(sorted(partitions)))
+        waiting = not_led([_described(answer) for answer in answers], partitions)
         if not waiting:
             return
         if time.monotonic() > deadline:
             raise RetryableError(f"no leader after {VISIBLE_TIMEOUT_SECONDS:.0f} s for: {', '.join(waiting)}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def not_led(known: Sequence[Mapping[str, BrokerTopic]], partitions: Mapping[str, int]) -> list[str]:
+    """Return the topics that can't be used yet: a broker does not know of them, of a leader, or knows an older topic.
+
+    Args:
+        known: The topics that each broker knows, by name. A broker learns of a new topic at its own time.
+        partitions: How many partitions each topic must have.
+    """
+    waiting = []
+    for name, wanted in partitions.items():
+        led = [topics[name] for topics in known if name in topics and topics[name].led_partitions >= wanted]
+        if len(led) < len(known) or len({topic.topic_id for topic in led}) > 1:
+            waiting.append(name)
+    return sorted(waiting)

@@ -4,6 +4,7 @@ aiokafka may move any of them in a new version. ``pyproject.toml`` therefore kee
 ``tests/unit/kafka/test_aiokafka_internals.py`` names what an upgrade has moved.
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -51,6 +52,10 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (MessageAccumulator, "_batch_ttl"),
     (PartitionRecords, "_consumer_record"),
 )
+
+
+#: What a request raises whose broker is away.
+NO_ANSWER: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 
 
 class PlacedRecords(PartitionRecords):  # type: ignore[misc] # aiokafka is untyped
@@ -106,6 +111,23 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka is unty
         """
         return await self._send_request(request)
 
+    async def ask_each(self, request: "Request[Any]") -> list[Any]:
+        """Send a request that aiokafka does not know to every broker, and return the answers of those that answer.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
+        asked = (super(AdminClient, self)._send_request(request, broker) for broker in brokers)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, NO_ANSWER):
+                raise answer
+        answered = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not answered:
+            raise NoBrokersAvailable()
+        return answered
+
     async def _send_request(self, request: "Request[Any]", node_id: int | None = None) -> Any:
         if node_id is not None:
             return await super()._send_request(request, node_id)
@@ -115,7 +137,7 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka is unty
         for broker in (first, *(brokers - {first})):
             try:
                 return await super()._send_request(request, broker)
-            except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError) as error:
+            except NO_ANSWER as error:
                 failed = error
         raise failed
 
