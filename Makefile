@@ -99,8 +99,12 @@ simulate: setup ## strike the simulated system: make simulate SEEDS=10000, or re
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FROM),--from $(FROM))
 
 .PHONY: test
-test: setup java chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser, with coverage
+test: setup java chromium $(TINYBIRD_INSTALLED) ## all tests, on a real Kafka, ClickHouse and browser
 	@scripts/run-tests
+
+.PHONY: coverage
+coverage: setup java chromium $(TINYBIRD_INSTALLED) ## all tests, and which lines and branches they reach, in the stages' own processes too
+	@scripts/run-tests --coverage
 
 .PHONY: mutants
 mutants: setup ## plant 150 small mistakes and see which the fast tests catch: make mutants PARTS="sink table" SINCE=HEAD~5 SAMPLE=50
