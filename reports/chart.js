@@ -7,6 +7,8 @@ import { count } from "./format.js";
 import { DAY_MS, day } from "./state.js";
 
 const HEIGHT_PX = 240;
+/* A date such as 2026-03-01 with some room on both sides. */
+const DATE_WIDTH_PX = 100;
 const COLOURS = ["--line-1", "--line-2", "--line-3"];
 
 /* What each box draws, and what is drawn at present. */
@@ -29,16 +31,21 @@ export function drawCharts() {
   for (const plot of plots) plot.destroy();
   plots = [...document.querySelectorAll(".chart")].map((box) => {
     const { days, series } = contents.get(box);
+    const seconds = days.map((text) => Date.parse(text) / 1000);
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { show: false } };
     const options = {
       width: box.clientWidth || 600,
       height: HEIGHT_PX,
+      padding: [null, DATE_WIDTH_PX / 2, null, null],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : "")) }],
+      axes: [
+        { ...axis, splits: (plot) => someOf(seconds, plot), values: (_, ticks) => ticks.map((tick) => day(tick * 1000)) },
+        { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : "")) },
+      ],
       series: [
-        { label: "day", value: (_, seconds) => (seconds === null ? "–" : day(seconds * 1000)) },
+        { label: "day", value: (_, at) => (at === null ? "–" : day(at * 1000)) },
         ...series.map(({ label, isDashed }, place) => ({
           label,
           stroke: colour(COLOURS[place]),
@@ -49,8 +56,14 @@ export function drawCharts() {
         })),
       ],
     };
-    return new uPlot(options, [days.map((text) => Date.parse(text) / 1000), ...series.map(({ values }) => values)], box);
+    return new uPlot(options, [seconds, ...series.map(({ values }) => values)], box);
   });
+}
+
+/* As many of the days as there is room for, at equal distances. */
+function someOf(days, plot) {
+  const step = Math.max(1, Math.ceil((days.length * DATE_WIDTH_PX) / plot.width));
+  return days.filter((_, place) => place % step === 0);
 }
 
 export function resizeCharts() {
