@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.structs import TopicPartition
 
@@ -21,6 +20,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.processors import Processor, click
 from tests.source_log import end_offsets
 from tests.stages import wait_until
+from tests.topic_changes import alter_topic
 from topics.catalog import CATALOG, CHANGELOG, SOURCE, Topic
 from tracker.kafka.admin import committed_offsets, connect, create_topics, delete_topics, describe_broker
 from tracker.kafka.clients import partition_for_key
@@ -264,9 +264,7 @@ def test_a_source_whose_producers_clocks_count_is_refused_also_while_the_worker_
     name = source(processor)
 
     async def alter(value: str) -> None:
-        async with connect(processor.settings) as admin:
-            config = {**SOURCE.config, "message.timestamp.type": value}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config)])
+        await alter_topic(processor.settings, name, {**SOURCE.config, "message.timestamp.type": value})
 
     async def make_like_a_broker() -> None:
         async with connect(processor.settings) as admin:

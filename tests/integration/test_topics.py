@@ -5,10 +5,11 @@ import json
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.new_partitions import NewPartitions
 from typer.testing import CliRunner, Result
 
+from tests.patience import PATIENCE_SECONDS
+from tests.topic_changes import alter_topic
 from topics.catalog import CATALOG, SOURCE
 from tracker.cli.app import app
 from tracker.clock import new_id
@@ -31,17 +32,6 @@ def changed(settings: Settings, **values: object) -> Settings:
 
 def found(drifts: list[Drift]) -> dict[tuple[str, str], tuple[str, str]]:
     return {(drift.topic.rpartition(".")[2], drift.setting): (drift.expected, drift.found) for drift in drifts}
-
-
-async def alter(settings: Settings, topic: str, config: dict[str, str]) -> None:
-    """Change a topic's configuration, and wait until the broker has heard of it from its controller."""
-
-    async def is_in_force() -> bool:
-        return (await describe_broker(settings, configs=True))[topic].config.items() >= config.items()
-
-    async with connect(settings) as admin:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
-    await wait_until("the new configuration", 20, is_in_force)
 
 
 async def test_created_topics_are_as_in_the_catalog_and_usable_at_once(settings: Settings) -> None:
@@ -97,7 +87,7 @@ async def test_every_configuration_key_of_every_topic_is_compared(settings: Sett
     for topic in CATALOG:
         is_append = topic.config.get("message.timestamp.type") == "LogAppendTime"
         config = {**other, "message.timestamp.type": "CreateTime"} if is_append else other
-        await alter(settings, topic.name(settings.topic_prefix), {key: config[key] for key in topic.config})
+        await alter_topic(settings, topic.name(settings.topic_prefix), {key: config[key] for key in topic.config})
     drifts = await check_topics(settings)
     differing = {(drift.topic, drift.setting) for drift in drifts}
     for topic in CATALOG:
@@ -115,7 +105,7 @@ async def test_partitions_that_were_added_to_the_source_are_added_to_the_others_
     async def shows() -> bool:
         return bool(await check_topics(settings))
 
-    await wait_until("the new partition", 20, shows)
+    await wait_until("the new partition", PATIENCE_SECONDS, shows)
     drifts = await check_topics(settings)
     assert {(drift.setting, drift.expected, drift.found) for drift in drifts} == {("partitions", "4", "3")}
     assert {drift.mend for drift in drifts} == {"tracker topics create"}
@@ -147,7 +137,7 @@ async def test_a_topic_that_the_broker_made_is_refused_until_it_is_as_it_must_be
     name = SOURCE.name(settings.topic_prefix)
     assert f"{name} has message.timestamp.type=CreateTime" in refused.stderr
     assert f"--entity-name {name} --add-config message.timestamp.type=LogAppendTime" in refused.stderr
-    await alter(settings, name, dict(SOURCE.config))
+    await alter_topic(settings, name, dict(SOURCE.config))
     assert (await asyncio.to_thread(invoke, settings, "create")).exit_code == 0
     assert await check_topics(settings) == []
 
