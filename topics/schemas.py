@@ -95,6 +95,8 @@ class Schemas:
             raise RejectedRecord("invalid", f"{event_type} {version}: {'; '.join(faults)}")
 
     def _unknown(self, schema: SchemaId) -> str:
+        if not schema.event_type:
+            return "event_type is missing, and a schema belongs to one"
         versions = sorted(each.version for each in self.documents if each.event_type == schema.event_type)
         if versions:
             return f"{schema.event_type} has no version {schema.version}; there are {', '.join(versions)}"

@@ -33,10 +33,10 @@ def find_session(store: SessionStore, name: SessionName) -> FoundSession | None:
     """
     keys = [name.key] if not name.workspace_id else [name.key, row_key(name.key, name.workspace_id)]
     for raw in store.get_many(keys):
-        state = None if raw is None else decode_state(raw)
-        if raw is None or state is None or state.close_reason == FORGOTTEN:
+        if raw is None:
             continue
-        if name.workspace_id in ("", state.workspace_id):
+        state = decode_state(raw)
+        if state.close_reason != FORGOTTEN and name.workspace_id in ("", state.workspace_id):
             return FoundSession(state, offset_of(raw))
     return None
 

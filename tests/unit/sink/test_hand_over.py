@@ -2,76 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from types import SimpleNamespace
 
 from tests.unit.sink.sink_records import chunk, lease, output, rows
-from tests.unit.tinybird.events_api_double import ApiDouble
-from tests.virtual_time import new_environment, run_virtually, until, virtual_monotonic
+from tests.unit.sink.virtual_pipeline import DATASOURCE, Running, pipeline_test
+from tests.virtual_time import until
 from topics.headers import SourcePosition
 from tracker.sink import metrics
-from tracker.sink import pipeline as pipeline_module
-from tracker.sink.batches import Covered, Limits
 from tracker.sink.health import DatasourceHealth
-from tracker.sink.pipeline import Bounds, Pipeline
-from tracker.tinybird import delivery as delivery_module
-from tracker.tinybird import pacing as pacing_module
 from tracker.tinybird.answers import IngestResult, RowsRefused, TinybirdUnavailable
-from tracker.tinybird.delivery import Delivery
-from tracker.tinybird.pacing import ApiLimits
 
-DATASOURCE = "events_v1"
-ENDLESS_WINDOW = Limits(max_rows=100, max_bytes=1_000_000, window_ms=10_000_000)
 GRACE_SECONDS = 30.0
-
-
-class Running:
-    """A pipeline in front of a double of the Events API."""
-
-    def __init__(self) -> None:
-        self.env = new_environment()
-        self.api = ApiDouble()
-        self.letters: list[tuple[int, str]] = []
-        self.commits: list[tuple[int, float]] = []
-        self.commit_seconds = 0.0
-        self.pipeline: Pipeline
-
-    async def _commit(self, covers: Sequence[Covered]) -> None:
-        await asyncio.sleep(self.commit_seconds)
-        self.commits += [(covered.next_offset, self.now) for covered in covers]
-
-    async def _reject(self, record, reason: str, _: str) -> None:
-        self.letters.append((record.offset, reason))
-
-    @property
-    def now(self) -> float:
-        return self.env.loop.time()
-
-    async def start(self) -> asyncio.Task:
-        delivery = Delivery(self.api, DATASOURCE, ApiLimits(100_000, 10**9, 10**6), None)  # type: ignore[arg-type]
-        client = SimpleNamespace(
-            circuit={DATASOURCE: delivery.circuit}.__getitem__, send_rows=lambda _, rows: delivery.send(rows)
-        )
-        self.pipeline = Pipeline(
-            DATASOURCE, ENDLESS_WINDOW, Bounds(2, 10**8), client, reject=self._reject, commit=self._commit
-        )  # type: ignore[arg-type]
-        return asyncio.ensure_future(self.pipeline.run())
-
-
-def pipeline_test(test):
-    def run() -> None:
-        running = Running()
-
-        async def started() -> None:
-            task = await running.start()
-            await test(running)
-            task.cancel()
-
-        with virtual_monotonic(running.env, pipeline_module, delivery_module, pacing_module):
-            run_virtually(running.env, started)
-
-    run.__name__ = test.__name__
-    return run
 
 
 def silent(running: Running):
@@ -83,7 +23,7 @@ async def _never(_: list[bytes]) -> IngestResult:
     return await asyncio.Future()
 
 
-@pipeline_test
+@pipeline_test()
 async def test_a_revocation_waits_for_rows_under_way_for_as_long_as_it_may(running):
     silent(running)
     await running.pipeline.take(chunk(lease(), rows(5)))
@@ -93,7 +33,7 @@ async def test_a_revocation_waits_for_rows_under_way_for_as_long_as_it_may(runni
     assert running.commits == []
 
 
-@pipeline_test
+@pipeline_test()
 async def test_while_tinybird_fails_a_revocation_waits_for_nothing(running):
     running.api.faults = deque([TinybirdUnavailable("no answer")] * 1_000)
     await running.pipeline.take(chunk(lease(), [*rows(5), output(5, SourcePosition(5, 0), None, is_flush=True)]))
@@ -104,7 +44,7 @@ async def test_while_tinybird_fails_a_revocation_waits_for_nothing(running):
     assert running.commits == []
 
 
-@pipeline_test
+@pipeline_test()
 async def test_what_is_let_go_of_is_sent_no_more_and_what_comes_next_fills_its_own_window(running):
     silent(running)
     gone = lease()
@@ -122,7 +62,7 @@ async def test_what_is_let_go_of_is_sent_no_more_and_what_comes_next_fills_its_o
     assert [offset for offset, _ in running.commits] == [5]
 
 
-@pipeline_test
+@pipeline_test()
 async def test_rows_that_wait_for_their_window_are_let_go_of_too(running):
     running.api.faults = deque([TinybirdUnavailable("no answer")] * 1_000)
     gone = lease()
@@ -136,7 +76,7 @@ async def test_rows_that_wait_for_their_window_are_let_go_of_too(running):
     assert running.api.written == [record.value for record in rows(2, partition=1)]
 
 
-@pipeline_test
+@pipeline_test()
 async def test_a_flush_returns_once_its_rows_are_committed_and_not_only_written(running):
     running.commit_seconds = 5
     await running.pipeline.take(chunk(lease(), rows(5)))
@@ -146,7 +86,7 @@ async def test_a_flush_returns_once_its_rows_are_committed_and_not_only_written(
     assert [offset for offset, _ in running.commits] == [5]
 
 
-@pipeline_test
+@pipeline_test()
 async def test_a_flush_ships_what_has_come_in_the_meantime_too(running):
     of = lease()
     await running.pipeline.take(chunk(of, rows(5)))
@@ -157,7 +97,7 @@ async def test_a_flush_ships_what_has_come_in_the_meantime_too(running):
     assert [offset for offset, _ in running.commits][-1] == 10
 
 
-@pipeline_test
+@pipeline_test()
 async def test_a_pipeline_says_how_it_does(running):
     assert running.pipeline.health() == DatasourceHealth(DATASOURCE, "closed", 0)
     silent(running)
@@ -165,7 +105,7 @@ async def test_a_pipeline_says_how_it_does(running):
     assert running.pipeline.health().held_bytes > 5_000
 
 
-@pipeline_test
+@pipeline_test()
 async def test_rows_that_are_turned_away_are_counted_by_their_reason(running):
     counters = [metrics.REJECTED.labels(DATASOURCE, reason)._value for reason in ("refused", "no_position")]
     before = [counter.get() for counter in counters]

@@ -48,3 +48,18 @@ def test_the_window_takes_one_step_a_batch_and_stays_within_its_bounds():
         policy.note(**fared)
         windows.append(policy.limits.window_ms)
     assert windows == [2_000, 4_000, 8_000, 10_000, 10_000, 5_000, 2_500, 1_250, 625, 333, 333, 666]
+
+
+@pytest.mark.parametrize(("max_bytes", "calm_bytes"), [(8_000, 1_000), (15, 1), (7, 1), (1, 1)])
+def test_calm_batches_have_an_eighth_of_the_most_bytes_and_never_none(max_bytes: int, calm_bytes: int):
+    policy = BatchPolicy(Limits(max_rows=100, max_bytes=max_bytes, window_ms=300))
+    assert policy.limits.max_bytes == calm_bytes
+    policy.note(is_behind=False, is_throttled=False)
+    assert policy.limits == Limits(max_rows=100, max_bytes=calm_bytes, window_ms=150)
+
+
+def test_a_window_never_shrinks_to_nothing():
+    policy = BatchPolicy(Limits(max_rows=100, max_bytes=8_000, window_ms=2))
+    for _ in range(4):
+        policy.note(is_behind=False, is_throttled=False)
+    assert policy.limits.window_ms == 1

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tracker.errors import DiskFullError, StateDamagedError
-from tracker.sessions.layouts import WATERMARK_KEY, encode_state, encode_watermark
-from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.layouts import USAGE_KEY, WATERMARK_KEY, encode_state, encode_usage, encode_watermark
+from tracker.sessions.state import SessionState, UsageMark, Watermark
 from tracker.table import store as store_module
 from tracker.table.store import MAX_AWAY_MS, Position, SessionStore
 
@@ -88,6 +88,29 @@ def test_state_of_another_cluster_is_rebuilt_not_trusted(path):
     other = SessionStore(path, cluster_id="two")
     assert (other.position, other.watermark()[0], dict(other.states())) == (0, -1, {})
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "position"), [("one", "one", 7), ("one", "two", 0), ("", "two", 7), ("one", "", 7), ("", "", 7)]
+)
+def test_state_of_a_changelog_that_was_deleted_is_rebuilt_and_where_that_is_not_known_it_is_trusted(
+    path, was, now, position
+):
+    store = SessionStore(path, topic_id=was)
+    store.write(rows(5), position=7)
+    store.close()
+    again = SessionStore(path, topic_id=now)
+    assert (again.position, len(dict(again.states()))) == (position, 1 if position else 0)
+    again.close()
+
+
+def test_a_store_without_usage_has_counted_nothing_and_one_with_usage_knows_up_to_where(path):
+    store = SessionStore(path)
+    assert store.usage() == (-1, UsageMark())
+    mark = UsageMark(minute_ms=60_000)
+    store.write([(USAGE_KEY, 5, encode_usage(5, mark))], position=7)
+    assert store.usage() == (5, mark)
+    store.close()
 
 
 @pytest.mark.parametrize(("away_ms", "position"), [(MAX_AWAY_MS, 7), (MAX_AWAY_MS + 1, 0)])

@@ -181,7 +181,7 @@ class Spill:
         page: Page | None = await self._call(_read_page)
         if page is not None:
             self.oldest_ms = page.records[0].accepted_ms
-        elif not self._queue:
+        elif not self._queued_records:
             self.oldest_ms = None
         return page
 

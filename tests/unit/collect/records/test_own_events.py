@@ -52,6 +52,11 @@ def test_each_fault_is_told_with_its_path(changes: dict[str, object], reason: st
     assert error.reasons[0].startswith(reason)
 
 
+def test_a_schema_without_an_event_type_is_told_what_is_missing() -> None:
+    unnamed = {name: value for name, value in BODY.items() if name != "event_type"}
+    assert refused(unnamed, rules=RULES).reasons == ("schema: event_type is missing, and a schema belongs to one",)
+
+
 def test_without_a_folder_of_schemas_there_are_no_own_types() -> None:
     assert refused(BODY).reasons == ("schema: there is no schema of the event type purchase",)
     unnamed = {name: value for name, value in BODY.items() if name != "schema"}

@@ -1,5 +1,6 @@
 """The spill on disk: every write is synced, numbers are used once, and what was sent does not come back."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,18 @@ def test_records_in_the_middle_are_deleted_and_those_before_stay(store):
 
 
 def test_deleted_disk_space_is_given_back_and_what_is_left_stays(store):
-    store.append(records(*range(50)))
-    delete(store, 0, 49)
-    store.reclaim()
-    assert held(store) == [49]
+    store.append([SpilledRecord("topic", 7, b"%d" % n, os.urandom(10_000)) for n in range(50)])
+    again = restarted(store)  # they are in a table now
+    before = tables_bytes(again)
+    again.delete(0, 49, records=49, size_bytes=49 * 10_000)
+    assert tables_bytes(again) == before
+    again.reclaim()
+    assert tables_bytes(again) < before / 10
+    assert held(again) == [49]
+
+
+def tables_bytes(store: SpillStore) -> int:
+    return sum(file["size"] for file in store._db.live_files())
 
 
 # The disk refuses

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.collect.spill.refusing_disk import RefusingDisk, disk  # noqa: F401 - a fixture
 from tracker.collect.metrics import CollectMetrics, SpillMetrics
@@ -91,3 +92,80 @@ async def test_records_that_wait_for_the_disk_count_from_the_moment_they_were_ta
         await ticket.written
     assert (spill.records, spill.size_bytes) == (6, 6 * RECORD_BYTES)
     await spill.close()
+
+
+# Several processes
+
+
+async def test_a_spill_that_can_not_be_taken_over_is_said_and_the_others_are_taken_over_all_the_same(
+    tmp_path: Path, metrics: SpillMetrics
+):
+    spills = Spills(SpillDirectories(tmp_path), MAX_BYTES, metrics)
+    await spills.open(SupervisedTasks())
+    others = [SpillDirectories(tmp_path) for _ in range(3)]
+    paths = [other.claim() for other in others]
+    for path in paths:
+        store = SpillStore(path)
+        store.append([SpilledRecord("topic", 1, b"key", b"value")])
+        store.close()
+    held = SpillStore(paths[0])  # without the lock of its directory
+    for other in others:
+        other.release()
+    with capture_logs() as logs:
+        assert await spills.adopt() == paths[2].name
+    assert [log["path"] for log in logs if log["log_level"] == "error"] == [str(paths[0])]
+    assert (spills.records, spills.oldest.path) == (2, paths[1])
+    assert await spills.adopt() is None
+    held.close()
+    await spills.close()
+
+
+async def test_records_that_nobody_has_sent_are_there_for_the_next_process_once_this_one_has_closed(
+    tmp_path: Path, metrics: SpillMetrics
+):
+    spills = Spills(SpillDirectories(tmp_path), MAX_BYTES, metrics)
+    await spills.open(SupervisedTasks())
+    assert metrics.max_bytes._value.get() == MAX_BYTES
+    await spills.own.append([RECORD]).written
+    path = spills.own.path
+    other = SpillDirectories(tmp_path)
+    assert other.claim_orphans() == []
+    with capture_logs() as logs:
+        await spills.close()
+    assert [(log["log_level"], log["records"]) for log in logs] == [("warning", 1)]
+    assert other.claim_orphans() == [path]
+    other.release()
+
+
+def test_a_process_has_the_first_directory_that_is_free(tmp_path: Path):
+    directories = [SpillDirectories(tmp_path / "data" / "collect") for _ in range(3)]
+    assert [each.claim().name for each in directories] == ["spill-0", "spill-1", "spill-2"]
+    directories[1].release()
+    assert SpillDirectories(tmp_path / "data" / "collect").claim().name == "spill-1"
+
+
+def test_only_spills_are_taken_over_in_the_order_of_their_names(tmp_path: Path):
+    for name in ("spill-3", "spill-1", "spill-2.damaged-1760000000000", "other-4"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "spill-5.lock").touch()
+    assert [path.name for path in SpillDirectories(tmp_path).claim_orphans()] == ["spill-1", "spill-3"]
+
+
+def test_a_directory_that_was_removed_is_free_for_others(tmp_path: Path):
+    mine, other = SpillDirectories(tmp_path), SpillDirectories(tmp_path)
+    path = mine.claim()
+    path.mkdir()
+    mine.remove(path)
+    assert not path.exists()
+    assert other.claim() == path
+    mine.release()
+    assert SpillDirectories(tmp_path).claim() != path
+
+
+def test_it_is_noted_which_kafka_was_reached_last(tmp_path: Path):
+    directories = SpillDirectories(tmp_path)
+    directories.claim()
+    directories.note_kafka("one:9092")
+    assert directories.knows_kafka("one:9092")
+    directories.note_kafka("other:9092")
+    assert (directories.knows_kafka("one:9092"), directories.knows_kafka("other:9092")) == (False, True)
