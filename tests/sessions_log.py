@@ -139,7 +139,7 @@ class Log:
         written = encode_watermark(0, mark or self.partition.mark)
         self.table = {key: Row(key, decode_state(raw), offset_of(raw)) for key, raw in self.encoded_table().items()}
         self.partition = self._new_fold(decode_watermark(written))
-        self.partition.deadlines.load({key: stored.state.deadline_ms(self.rules) for key, stored in self.table.items()})
+        self.partition.deadlines.load((key, stored.state.deadline_ms(self.rules)) for key, stored in self.table.items())
 
     def go_back_to(self, offset: int) -> None:
         """Fold from here again, on the states as they are."""

@@ -104,7 +104,7 @@ class LeaseOutlivesRevocation(LeaseBook):
 class DeadlinesNotRebuilt(SessionRecovery):
     def _lease(self, *args: Any) -> SessionLease:
         lease = super()._lease(*args)
-        lease.fold.deadlines.load({})
+        lease.fold.deadlines.load(())
         return lease
 
 

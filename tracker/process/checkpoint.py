@@ -97,6 +97,7 @@ class Checkpoint:
         else:
             lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
+        lease.known_sessions += result.counts.rows_added - result.counts.rows_removed
         metrics.observe_chunk(len(chunk.records), result.counts)
         if self._tracing is not None:
             self._tracing.checkpointed(chunk.records, steps.seconds, perf_counter() - steps.began)

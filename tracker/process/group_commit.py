@@ -42,7 +42,7 @@ def _observe(leases: list[SessionLease]) -> None:
     now_ms = clock.now_ms()
     metrics.LEASES.set(len(leases))
     metrics.OPEN_SESSIONS.set(sum(lease.open_sessions for lease in leases))
-    metrics.KNOWN_SESSIONS.set(sum(len(lease.fold.deadlines) for lease in leases))
+    metrics.KNOWN_SESSIONS.set(sum(lease.known_sessions for lease in leases))
     # A partition that never had a record has no stream time, and one without open sessions needs none.
     times_ms = [lease.fold.stream_time_ms for lease in leases if lease.open_sessions]
     metrics.STREAM_TIME_LAG.set(max(0, now_ms - min(times_ms)) / 1000 if times_ms else 0)

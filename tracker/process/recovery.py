@@ -113,7 +113,7 @@ class SessionRecovery:
                     partition=number,
                     next_offset=lease.next_offset,
                     rows_read=rows_read,
-                    sessions=len(lifetimes.deadlines),
+                    sessions=lifetimes.known_sessions,
                     seconds=round(seconds, 2),
                 )
                 yield lease

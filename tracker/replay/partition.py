@@ -102,7 +102,7 @@ class PartitionReplay:
     def _fold(self, table: SessionTable) -> PartitionFold:
         _, mark = self.store.watermark()
         deadlines = Deadlines()
-        deadlines.load({key: decode_lifetime(raw).deadline_ms(self.rules) for key, raw in self.store.states()})
+        deadlines.load((key, decode_lifetime(raw).deadline_ms(self.rules)) for key, raw in self.store.states())
         fold = PartitionFold(
             topic=self.topic,
             partition=self.plan.partition,

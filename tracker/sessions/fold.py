@@ -96,22 +96,21 @@ class PartitionFold:
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
         schemas: Schemas = NO_SCHEMAS,
     ) -> None:
-        self._schemas = schemas
         self._partition, self._partition_of = partition, partition_of
         self._rules = rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
-        self._seal = seal
+        self._schemas, self._seal = schemas, seal
         self._has_seals = not rules.keeps_to_layout_2  # workers of 0.1.0 make none
         self._at = At(now_ms=mark.stream_time_ms)
         self._table = WorkingTable(self._at, lookup, has_homes_only=rules.keeps_to_layout_2)
         self.usage = Usage(self._at, topic, partition, rules)
         self._outbox = Outbox(self._at, topic, partition, seal, self.usage, rules=rules)
-        window_ms = rules.duplicate_window_ms
-        self._memory = EventMemory(self._at, read_pages, window_ms=window_ms, page_events=rules.page_events)
+        self._memory = EventMemory(
+            self._at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events
+        )
         self._result = FoldResult()
         self._forwards = ForwardMarks(mark.forwarded)
-        self.deadlines = deadlines
-        self.stream_time_ms = mark.stream_time_ms
+        self.deadlines, self.stream_time_ms = deadlines, mark.stream_time_ms
 
     @property
     def mark(self) -> Watermark:
@@ -235,9 +234,10 @@ class PartitionFold:
         if state is None or not state.is_open or ended_by(state, workspace_id, record, self._rules):
             state = self._open(row, workspace_id, record, timeout_ms=record.data.timeout_seconds * 1000)
         else:
+            before_ms = state.deadline_ms(self._rules)
             state.touch(self.stream_time_ms)
             is_told = not record.open_only and enrich(state, workspace_id, record, self.stream_time_ms, self._rules)
-            self.deadlines.arm(row.key, state.deadline_ms(self._rules))
+            self.deadlines.rearm(row.key, before_ms, state.deadline_ms(self._rules))
         self.usage.session_record(state.workspace_id, source)
         if is_told:
             self._outbox.session(row.key, state)
@@ -247,27 +247,25 @@ class PartitionFold:
 
     def _expire(self, row: Row, workspace_id: str) -> None:
         state = row.session
-        if state is None or not state.is_open or workspace_id not in ("", state.workspace_id):
-            return
-        self._close(row, state, "expired", self.stream_time_ms)
-        self._outbox.flush(session_key(row.key))  # a session that is ended on purpose is shipped at once
+        if state is not None and state.is_open and workspace_id in ("", state.workspace_id):
+            self._close(row, state, "expired", self.stream_time_ms)
+            self._outbox.flush(session_key(row.key))  # a session that is ended on purpose is shipped at once
 
     def _open(
         self, row: Row, workspace_id: str, record: Event | Session, *, first_event_id: str = "", timeout_ms: int = 0
     ) -> SessionState:
         """Open a key's first session under the key itself, and every later one under an id derived from its start."""
-        rules, stub = self._rules, row.session
+        rules, stub, now = self._rules, row.session, self.stream_time_ms
         inherited: dict[str, str] = {}
         if stub is not None:
             if stub.is_open:
-                self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", self.stream_time_ms)
+                self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", now)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
         context = {**inherited, **first_context(record, workspace_id, rules)}
         visitor = visitor_of(record) or (stub.passed_on() if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
         is_renewed = stub is not None and (stub.workspace_id == owner or rules.keeps_to_layout_2)
-        now = self.stream_time_ms
         ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(looks_used(name, now, rules))
         state = SessionState(
             session_id=renewed_session_id(owner, name, ordinal, now, first_event_id) if ordinal else name,
@@ -282,6 +280,7 @@ class PartitionFold:
             touches=first_touches(visitor, now, rules),
         )
         self._result.counts.opened += 1
+        self._result.counts.rows_added += row.state is None
         self.usage.opened(owner)
         self.deadlines.arm(row.key, state.deadline_ms(rules))
         return state
@@ -290,8 +289,9 @@ class PartitionFold:
         if self._rules.keeps_to_layout_2:
             remember_as_layout_2(state, identity)
             return
+        remembers_first = not (state.is_open or state.remembered_ms)
         self._memory.remember(key, state, identity, self.stream_time_ms)
-        if not state.is_open:
+        if remembers_first:  # only then a deadline comes nearer: now there is something to forget
             self.deadlines.arm(key, state.deadline_ms(self._rules))
 
     def _close_passed(self) -> None:
@@ -328,6 +328,7 @@ class PartitionFold:
         left: SessionState | None = state
         if state.close_reason == FORGOTTEN:
             left = None
+            self._result.counts.rows_removed += 1
         else:
             self._memory.drop(row.key, state)
             if deadline >= state.closed_ms + self._rules.closed_stub_retention_ms:
@@ -337,6 +338,7 @@ class PartitionFold:
         return left
 
     def _close(self, row: Row, state: SessionState, reason: CloseReason, closed_ms: int) -> None:
+        before_ms = state.deadline_ms(self._rules)
         state.close(reason, closed_ms)
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
@@ -344,4 +346,4 @@ class PartitionFold:
         if self._rules.keeps_to_layout_2:
             state.shrink()
         self._table.put(row, state)
-        self.deadlines.arm(row.key, state.deadline_ms(self._rules))
+        self.deadlines.rearm(row.key, before_ms, state.deadline_ms(self._rules))

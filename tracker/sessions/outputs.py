@@ -79,6 +79,9 @@ class Counts:
     retried: int = 0
     opened: int = 0
     stubs_removed: int = 0
+    #: Rows of the table that were not there before, and rows that are gone.
+    rows_added: int = 0
+    rows_removed: int = 0
     closed: dict[CloseReason, int] = field(default_factory=dict)
     rejected: dict[RejectReason, int] = field(default_factory=dict)
 

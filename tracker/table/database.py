@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Protocol, cast
 
 import structlog
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch, WriteBufferManager
 
 from tracker.errors import DiskFullError, StateDamagedError
 
@@ -138,7 +138,7 @@ class RocksDatabase:
 
 def _checked_items(db: Rdict) -> Iterator[tuple[bytes, bytes]]:
     """Yield everything, or raise: rocksdict's own ``items()`` ends without a word at the first damaged block."""
-    cursor = db.iter()
+    cursor = db.iter(_scan_options())
     cursor.seek_to_first()
     valid, key, value, move_on = cursor.valid, cursor.key, cursor.value, cursor.next
     while valid():
@@ -158,6 +158,14 @@ def _is_full(error: Exception) -> bool:
 def _is_closed(error: Exception) -> bool:
     """Return whether the database was closed for a full disk, and the disk was too full to open it again."""
     return "already closed" in str(error).lower()
+
+
+@cache
+def _scan_options() -> ReadOptions:
+    """Who reads everything once leaves the cache as it is."""
+    options = ReadOptions()
+    options.fill_cache(False)  # type: ignore[call-arg]  # noqa: FBT003 - RocksDB's name; its stub lacks the argument
+    return options
 
 
 @cache

@@ -76,6 +76,10 @@ class SessionTable:
             for key in list(itertools.islice(self._cache, excess)):
                 del self._cache[key]
 
+    def cached(self, key: bytes) -> Row | None:
+        """Return a session's decoded state if it is in use."""
+        return self._cache.get(key)
+
     def forget(self, keys: Iterable[bytes]) -> None:
         """Drop cached states that the store has newer versions of."""
         for key in keys:

@@ -4,7 +4,7 @@ import orjson
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from tests.sessions_log import START_MS, rows
+from tests.sessions_log import MINUTE_MS, START_MS, rows
 from tests.simulation.broker import CHANGELOG_TOPIC, PREFIX
 from tests.unit.process.one_partition import FLOODS, NUMBER, TP, OnePartition, partition_test
 from topics.catalog import DEAD_LETTERS, SEQUENCED, SESSIONS
@@ -85,8 +85,26 @@ async def test_chunks_follow_each_other_and_sessions_that_close_are_not_counted_
     partition.log.event("b", START_MS + 10)
     partition.log.expire("a", START_MS + 11)
     await partition.checkpoint_next()
-    assert (partition.lease.watermark, partition.lease.open_sessions) == (4, 1)
+    assert (partition.lease.watermark, partition.lease.open_sessions, partition.lease.known_sessions) == (4, 1, 2)
     assert partition.lease.store.position == len(partition.changelog) == 5
+
+
+@partition_test(closed_stub_retention_ms=MINUTE_MS, forgotten_retention_ms=MINUTE_MS)
+async def test_a_row_that_is_gone_is_not_known_any_more(partition):
+    await partition.open_lease()
+    partition.log.event("a")
+    partition.log.expire("a")
+    partition.log.event("renewed", START_MS + 2)
+    partition.log.expire("renewed", START_MS + 2)
+    partition.log.event("renewed", START_MS + 2)
+    await partition.checkpoint_next()
+    assert partition.lease.known_sessions == 2
+    partition.log.tick(START_MS + MINUTE_MS + 1)  # the stub is forgotten: its row still says so
+    await partition.checkpoint_next()
+    assert partition.lease.known_sessions == 2
+    partition.log.tick(START_MS + 2 * MINUTE_MS + 2)
+    await partition.checkpoint_next()
+    assert partition.lease.known_sessions == 1
 
 
 @partition_test()

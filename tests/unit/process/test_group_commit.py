@@ -111,13 +111,12 @@ def test_leases_of_other_stages_are_not_committed(committing):
 
 def test_the_gauges_say_what_is_held_and_how_far_the_log_is_behind(committing):
     def hold(partition: OnePartition) -> None:
-        partition.lease.open_sessions = 3
+        partition.lease.open_sessions, partition.lease.known_sessions = 3, 4
         partition.lease.fold.stream_time_ms = START_MS
-        partition.lease.fold.deadlines.arm(b"a", START_MS + 5)
 
     run(committing, [hold])
     found = [gauge._value.get() for gauge in (metrics.LEASES, metrics.OPEN_SESSIONS, metrics.KNOWN_SESSIONS)]
-    assert found == [1, 3, 1]
+    assert found == [1, 3, 4]
     assert metrics.STREAM_TIME_LAG._value.get() == 90.0
 
 

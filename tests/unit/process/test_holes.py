@@ -186,6 +186,19 @@ async def test_a_session_that_is_known_only_by_a_merge_is_closed_at_its_deadline
 
 
 @partition_test()
+async def test_a_session_that_is_merged_over_and_over_keeps_the_entries_of_its_deadline(partition):
+    await begun(partition, "a")
+    partition.others_write([state_row(partition, b"a", offset=0, sequence=1)])
+    sizes = []
+    for number in range(2, 6):
+        partition.log.event("a", event_id=f"a-{number}")
+        await partition.checkpoint_next()
+        sizes.append(partition.lease.fold.deadlines.distant_bytes)
+    assert partition.lease.contested
+    assert sizes[0] == sizes[-1] > 0
+
+
+@partition_test()
 async def test_a_removal_by_somebody_else_is_forgotten_in_memory_too(partition):
     await begun(partition, "a", "b")
     partition.broker.log(CHANGELOG_TOPIC, 1).append([(b"b", None, (("source-offset", b"50"),))], START_MS)

@@ -1,9 +1,8 @@
-"""The small parts of the fold by themselves, at their edges: the memory of events, deadlines, a state's times."""
+"""The small parts of the fold by themselves, at their edges: the memory of events, a state's times."""
 
 import pytest
 
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
-from tracker.sessions.deadlines import BUCKET_MS, Deadlines
 from tracker.sessions.memory import ENTRY_BYTES, EventMemory
 from tracker.sessions.rules import SECOND_MS, Rules
 from tracker.sessions.state import SessionState
@@ -49,16 +48,6 @@ def test_a_page_stays_until_the_last_of_its_events_is_out_of_the_window(later_ms
     log.event("s", last_ms + 1 + WINDOW_MS + later_ms, event_id="turns them again")
     log.event("s", last_ms + 1 + WINDOW_MS + later_ms, event_id="last of its pages")
     assert len(rows(log.fold().events)) == 4 + is_taken
-
-
-def test_a_deadline_has_passed_one_millisecond_after_it():
-    index = Deadlines()
-    for at in (5, BUCKET_MS, 3 * BUCKET_MS):
-        index.arm(b"%d" % at, at)
-        assert index.take_passed(at) == []
-        assert index.next_ms == at
-        assert index.take_passed(at + 1) == [b"%d" % at]
-        assert index.next_ms is None
 
 
 def test_activity_never_moves_backwards():

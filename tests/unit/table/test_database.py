@@ -191,3 +191,16 @@ def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path):
 
 def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
     assert database_module._memory() is database_module._memory()
+
+
+def test_reading_everything_leaves_the_shared_cache_as_it_is(path):
+    blocks, _ = database_module._memory()
+    database = RocksDatabase(path)
+    database.write({b"%05d" % n: bytes(1_000) for n in range(1_000)})
+    database._db.flush()
+    before = blocks.get_usage()
+    assert len(list(database.items())) == 1_000
+    assert blocks.get_usage() < before + 100_000
+    assert database.get_many([b"%05d" % n for n in range(1_000)]) == [bytes(1_000)] * 1_000
+    assert blocks.get_usage() > before + 500_000
+    database.close()
