@@ -22,6 +22,7 @@ class Disk:
         #: So full that not even a database can be opened.
         self.is_full_to_the_brim = False
         self.refused_writes = 0
+        self.refused_openings = 0
         self._before: list[tuple[Rows, Mapping[bytes, bytes | None]]] = []
 
     def note(self, rows: Rows, changed: Mapping[bytes, bytes | None]) -> None:
@@ -72,7 +73,7 @@ class MemoryDatabase:
         if path in disk.open:
             raise RuntimeError(f"lock: {path} is open in another process")
         if disk.is_full_to_the_brim:
-            disk.refused_writes += 1
+            disk.refused_openings += 1
             raise DiskFullError("no space left on device")
         disk.open.add(path)
         self._path = path

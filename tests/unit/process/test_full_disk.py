@@ -42,9 +42,10 @@ async def test_a_disk_that_is_too_full_to_open_anything_is_waited_for_as_well(pa
     partition.disk.is_full_to_the_brim = True
     task = await fill_disk_during_a_chunk(partition)
     partition.disk.is_full = False
-    refused = partition.disk.refused_writes
+    refused = partition.disk.refused_openings
     await asyncio.sleep(10)
-    assert partition.disk.refused_writes >= refused
+    assert partition.disk.refused_openings > refused
+    assert not task.done()
     partition.disk.is_full_to_the_brim = False
     await task
     assert held(partition, b"a") == (1, 2)

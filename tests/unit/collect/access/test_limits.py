@@ -1,7 +1,6 @@
 """Limits by address, key and session: the honest keep their part, whatever others send."""
 
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +15,19 @@ from tracker.settings import Settings
 BURST = 5
 
 
+class Clock:
+    now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, no test takes a moment: buckets are filled again as time passes."""
-    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """However slow the machine is, no time passes unless a test says so: buckets are filled again as time passes."""
+    clock = Clock()
+    monkeypatch.setattr(limits, "time", clock)
+    return clock
 
 
 def key(name: str = "page", **changes: Any) -> WriteKey:
@@ -184,3 +192,78 @@ def test_recent_sessions_are_bounded_and_those_in_use_stay():
         assert len(sessions) <= 11
     assert sessions.new_ones("k", ["s1"])
     assert sessions.new_ones("another key", ["used"])
+
+
+# What those who are refused are told, and who has to wait before anything is read
+
+
+RATES = {
+    "address_requests": {"collect_ip_requests_per_second": 2},
+    "address_events": {"collect_ip_events_per_second": 20},
+    "address_sessions": {"collect_ip_new_sessions_per_second": 2},
+    "key_share": {"collect_ip_key_percent": 20, "collect_key_events_per_second": 100},
+    "key_events": {"collect_key_events_per_second": 20},
+    "key_sessions": {"collect_key_new_sessions_per_second": 2},
+}
+
+
+def wait_after(edge: Edge, account: Account, number: int) -> int | None:
+    """Begin a session with ten events; return how long to wait if that is refused."""
+    try:
+        edge.limits.request(account)
+        edge.limits.accept(account, 10, (f"s-{number}",))
+    except RequestError as error:
+        return error.retry_after_seconds
+    return None
+
+
+@pytest.mark.parametrize("limit", list(RATES))
+def test_the_wait_that_is_told_is_long_enough_and_a_second_less_is_not(limit: str, clock: Clock):
+    edge = Edge(**RATES[limit])
+    sender = key(origins=[]) if limit in ("key_events", "key_sessions") else key()
+    account = edge.limits.account(sender, "198.51.100.1")
+    for number in range(10_000):
+        if (wait_seconds := wait_after(edge, account, number)) is not None:
+            break
+    assert edge.refused == {limit: 1}
+    clock.now += wait_seconds - 1
+    assert wait_after(edge, account, number) is not None
+    clock.now += 1
+    assert wait_after(edge, account, number) is None
+
+
+def test_too_many_invalid_events_keep_an_address_waiting_for_a_while_and_not_for_ever(clock: Clock):
+    edge = Edge(collect_ip_invalid_per_second=4)
+    account = edge.limits.account(key(), "198.51.100.1")
+    for _ in range(1_000):
+        edge.limits.invalid(account, 500)
+    with pytest.raises(RequestError) as refused:
+        edge.limits.request(account)
+    assert refused.value.retry_after_seconds == BURST
+    clock.now += BURST - 0.5
+    assert edge.limits.must_wait("198.51.100.1")
+    clock.now += 0.5
+    assert not edge.limits.must_wait("198.51.100.1")
+    edge.limits.request(account)
+
+
+def test_who_would_be_refused_now_must_wait_and_asking_costs_nothing(clock: Clock):
+    edge = Edge(collect_ip_requests_per_second=2)
+    address, neighbour, other = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"
+    assert not edge.limits.must_wait(address)
+    account = edge.limits.account(None, address)
+    edge.limits.request(account)
+    assert not any(edge.limits.must_wait(address) for _ in range(100))
+    edge.how_many(account, 100)
+    assert [edge.limits.must_wait(each) for each in (address, neighbour, other)] == [True, True, False]
+    clock.now += 1
+    assert not edge.limits.must_wait(address)
+
+
+def test_a_key_whose_rate_has_changed_has_its_new_rate_at_once():
+    edge = Edge()
+    service = {"origins": [], "name": "service"}
+    assert edge.how_many(edge.limits.account(key(**service, events_per_second=2), "198.51.100.1")) == 2 * BURST
+    faster = edge.limits.account(key(**service, events_per_second=20), "198.51.100.1")
+    assert edge.how_many(faster) == 20 * BURST
+    assert edge.refused.keys() == {"key_events"}
