@@ -78,7 +78,7 @@ async def test_a_page_that_changes_its_own_address_is_viewed_again(page, gate):
     await page.evaluate('history.replaceState({}, "", "/page/second#/a-path-of-its-own")')
     await page.evaluate("history.back()")
     await page.wait_for_url("**/page/first")
-    await page.wait_for_function("tracker.pending > 0")
+    await gate.until(lambda gate: len(gate.events) >= 7)
     await settled(page)
     seen = [(event["event_type"], event["page_url"].removeprefix(gate.url)) for event in gate.events]
     assert seen == [

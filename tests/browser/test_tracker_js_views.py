@@ -101,7 +101,7 @@ async def test_a_tab_in_the_background_is_viewed_when_somebody_looks_at_it(page,
     await page.wait_for_function("tracker.pending === 0")
     assert steps(gate.events) == [("click", "told")]
     await page.evaluate("look()")
-    await page.wait_for_function("tracker.pending > 0")
+    await gate.until(lambda gate: len(gate.events) >= 2)
     await page.wait_for_function("tracker.pending === 0")
     assert steps(gate.events) == [("click", "told"), ("pageview", None)]
 
