@@ -95,10 +95,12 @@ async def _work(
         return new_reader(settings, client_id, max_partition_fetch_bytes=CHANGELOG_FETCH_MAX_BYTES)
 
     await wait_for_access(settings, "process")
+    producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
+    tasks = [watched(app, watch_access(app, settings, producer))]
     watch = TopicWatch(settings, TOPICS, readiness, partial(check_topics, settings))
     topics = await watch.wait()
+    tasks.append(watched(app, watch.watch()))
     source = topics[SOURCE.name(settings.topic_prefix)]
-    producer = never_give_up(new_producer(settings, client_id, max_batch_size=RECORD_BATCH_MAX_BYTES))
     await until_answered(settings.kafka_bootstrap, producer.start)
     log_id = await _log_id(settings, topics)
     schemas, schemas_file = watched_schemas(settings.schemas_dir)
@@ -109,15 +111,12 @@ async def _work(
     readiness.more_notes = lambda: floods.lines
     checkpoint = Checkpoint(producer, reader, settings.topic_prefix, floods, tracing)
     add_agent(app, SOURCE.name(settings.topic_prefix), checkpoint.run)
-    tasks: list[asyncio.Task[None]] = []
 
     def started() -> None:
         background = (
             tick_forever(app.leases, producer, settings.tick_interval_ms),
             commit_forever(app, settings.group_commit_interval_ms),
             watch_lag(app, SessionLease, lambda lease: lease.watermark + 1, _show_lag),
-            watch_access(app, settings, producer),
-            watch.watch(),
             watch_assignment(app, settings, {source.name: source.partitions}),
             *([] if schemas_file is None else [schemas_file.watch()]),
             _learn_partitions(app, CHANGELOG.name(settings.topic_prefix), sessions.routable),

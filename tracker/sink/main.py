@@ -107,9 +107,7 @@ async def _work(
         background = (
             *(pipeline.run() for pipeline in pipelines),
             watch_lag(app, SinkLease, lambda lease: lease.committed_offset, _lag_shown(topics)),
-            watch_access(app, settings, producer),
             watch_assignment(app, settings, {name: watch.found[name].partitions for name in topics}),
-            watch.watch(),
         )
         tasks.extend(watched(app, forever) for forever in background)
         log.info("sink started", tinybird=settings.tinybird_url)
@@ -126,7 +124,9 @@ async def _work(
     for topic, pipeline in zip(topics, pipelines, strict=True):
         add_agent(app, topic, pipeline.take)
     await wait_for_access(settings, "sink")
+    tasks.append(watched(app, watch_access(app, settings, producer)))
     opener.topic_ids = {name: topic.topic_id for name, topic in (await watch.wait()).items()}
+    tasks.append(watched(app, watch.watch()))
     await until_answered(settings.kafka_bootstrap, producer.start)
     readiness.leases = app.leases
     await serve(app, opener, started=started, drain=drain, stop=stop)

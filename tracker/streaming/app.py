@@ -67,6 +67,8 @@ class ChunkApp(faust_internals.App):
         self.leases = LeaseBook()
         self.source_topics = source_topics
         self.chunk_max_records = chunk_max_records
+        #: Whether the consumer works. It is set once: it stays so while the app stops.
+        self.has_started = False
         super().__init__(*args, **kwargs)
 
     def new_transport(self) -> ChunkTransport:
@@ -195,6 +197,7 @@ async def serve(
         log.info("told to stop before Kafka answered")
         _end_whatever_threads_still_do()
         return
+    app.has_started = True
     started()
     await stopping.wait()
     app.leases.stop_fetching()

@@ -78,14 +78,20 @@ class TopicWatch:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 found = await self._look()
-                missing = self._missing(found)
-                if missing and missing != self._readiness.missing_topics:
-                    log.error("topics are missing", topics=missing)
-                self._readiness.missing_topics = missing
-                self._require_same(found)
-                await self._check(found)
+            except (RetryableError, ConfigurationError):
+                continue  # Kafka is away, which the leases tell, or refuses us, which ``watch_access`` tells
+            try:
+                await self._compare(found)
             except RetryableError:
-                continue  # Kafka is away: the leases tell
+                continue
+
+    async def _compare(self, found: Found) -> None:
+        missing = self._missing(found)
+        if missing and missing != self._readiness.missing_topics:
+            log.error("topics are missing", topics=missing)
+        self._readiness.missing_topics = missing
+        self._require_same(found)
+        await self._check(found)
 
     async def _look(self) -> Found:
         found = await admin.describe_broker(self._settings)

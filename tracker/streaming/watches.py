@@ -31,6 +31,7 @@ async def watch_access(app: ChunkApp, settings: Settings, producer: AIOKafkaProd
     """Ask now and then whether the brokers still answer, and where they don't, whether it is us whom they refuse.
 
     Both the consumer and the stage's producer are asked: either may have lost its connections while the other works.
+    While the stage starts, neither can be asked, and both wait for a broker for ever: each look makes a connection.
 
     Connections that work are left alone: a password that was changed does no harm until they break. A broker that is
     away is waited for (docs/decisions/0009).
@@ -41,14 +42,19 @@ async def watch_access(app: ChunkApp, settings: Settings, producer: AIOKafkaProd
     since: float | None = None
     while True:
         await asyncio.sleep(ACCESS_LOOK_SECONDS)
-        answered = await app.chunk_consumer.thread.is_answered() and await producer.client.force_metadata_update()
-        refused = None if answered else await refusal(settings)
+        refused = None if await _is_answered(app, producer) else await refusal(settings)
         if refused is None:
             since = None
         elif since is None:
             since = monotonic()
         elif monotonic() - since >= REFUSED_SECONDS:
             raise refused
+
+
+async def _is_answered(app: ChunkApp, producer: AIOKafkaProducer) -> bool:
+    if not app.has_started:
+        return False
+    return await app.chunk_consumer.thread.is_answered() and bool(await producer.client.force_metadata_update())
 
 
 async def watch_lag(

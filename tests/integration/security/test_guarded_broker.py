@@ -22,6 +22,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from tests.certificates import Authority
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
 from tests.fixtures.tinybird import LocalTinybird
+from tests.integration.gone_at_start import DYING
 from tests.patience import PATIENCE_SECONDS
 from tests.source_log import event_value, read_all
 from tests.stages import Stage, wait_until
@@ -293,6 +294,28 @@ def test_a_login_that_is_taken_away_is_told_in_a_line_and_nothing_is_lost(world:
     finally:
         for stage in (process, sink, collect):
             stage.end()
+
+
+@pytest.mark.parametrize("dies", DYING)
+@pytest.mark.parametrize("name", ["process", "sink"])
+def test_a_login_that_is_taken_away_in_the_middle_of_a_start_is_told_in_a_line(
+    world: World, tmp_path: Path, name: str, dies: str
+) -> None:
+    ports = {f"{each}_port": str(free_port()) for each in ("process", "sink")}
+    environment = world.environment(f"tracker-{name}", "PLAIN", **ports)
+    fault = {"BROKER_PID": str(world.broker.pid), "BROKER_DIES": dies}
+    stage = Stage(name, tmp_path, {**environment, **fault}, module="tests.integration.gone_at_start")
+    try:
+        stage.start()
+        wait_until(lambda: "the broker is killed" in stage.log_file.read_text(), "the broker was killed")
+        world.restart_without(f"tracker-{name}")
+        assert stage.exit_status() == 1
+        log = stage.log_file.read_text()
+        assert log.count(f"refuses the login of 'tracker-{name}': see TRACKER_KAFKA_SASL_USERNAME") == 1
+        assert "Traceback" not in log
+    finally:
+        stage.end()
+        world.restart_without()
 
 
 @pytest.mark.parametrize(
