@@ -4,9 +4,18 @@ import pytest
 
 from tracker.process.checkpoint import contiguous_end
 from tracker.sessions.keys import page_key
-from tracker.sessions.layouts import READABLE, WATERMARK_KEY, decode_page, decode_watermark, layout_of, offset_of
+from tracker.sessions.layouts import (
+    READABLE,
+    USAGE_KEY,
+    WATERMARK_KEY,
+    decode_page,
+    decode_watermark,
+    encode_usage,
+    layout_of,
+    offset_of,
+)
 from tracker.sessions.outputs import ChangedPage, FoldResult
-from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.state import SessionState, UsageMark, Watermark
 from tracker.sessions.working_table import Row
 from tracker.table.changes import changed_rows
 
@@ -34,6 +43,15 @@ def test_pages_come_before_the_states_that_refer_to_them_and_removed_ones_after(
         (WATERMARK_KEY, 9),
     ]
     assert (decode_page(rows[0][2]), offset_of(rows[0][2]), rows[2][2]) == (b"ids", 9, None)
+
+
+@pytest.mark.parametrize("offset", [0, 9])
+def test_usage_comes_first_also_that_of_the_logs_first_record(offset: int):
+    mark = UsageMark(minute_ms=60_000)
+    result = FoldResult(usage_offset=offset, usage_mark=mark)
+    first, *others = changed_rows(result, watermark=offset, mark=Watermark(stream_time_ms=77))
+    assert first == (USAGE_KEY, offset, encode_usage(offset, mark))
+    assert [key for key, _, _ in others] == [WATERMARK_KEY]
 
 
 @pytest.mark.parametrize("layout", sorted(READABLE))

@@ -91,6 +91,17 @@ def test_what_was_seen_before_the_chunk_stays_seen():
     assert first.covers[of].last_seen == SourcePosition(50, 0)
 
 
+def test_what_an_earlier_part_of_the_chunk_has_seen_stays_seen():
+    batcher, of = Batcher(Limits(1, 1_000, 50)), lease()
+    records = [
+        output(0, SourcePosition(7, 0), b"{}"),
+        output(1, SourcePosition(3, 0), b"{}", is_retry=True),
+        output(2, SourcePosition(8, 0), b"{}"),
+    ]
+    batches = add(batcher, of, records, seen_before=SourcePosition(6, 0))
+    assert [batch.covers[of].last_seen for batch in batches[:2]] == [SourcePosition(7, 0)] * 2
+
+
 def test_two_partitions_share_a_batch_and_each_is_covered():
     batcher, one, other = Batcher(LIMITS), lease(0), lease(1)
     add(batcher, one, rows(1))

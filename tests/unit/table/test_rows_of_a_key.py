@@ -12,6 +12,7 @@ from tracker.sessions.layouts import (
     OFFSET_BYTES,
     READABLE,
     WATERMARK_KEY,
+    UnknownLayoutError,
     encode_page,
     encode_state,
     encode_watermark,
@@ -90,6 +91,15 @@ def test_pages_are_read_in_the_order_in_which_they_are_asked_for(store):
     write_pages(store, b"k", 1, 2)
     pages = SessionTable(store, 10).read_pages([page_key(b"k", number) for number in (2, 9, 1)])
     assert pages == [b"ids-2", None, b"ids-1"]
+
+
+def test_a_page_has_no_layout_that_could_be_unknown(store):
+    unknown = bytes([max(READABLE) + 1])
+    assert store.merge([(page_key(b"k", 1), 7, encode_page(7, unknown))], 1) == [page_key(b"k", 1)]
+    assert SessionTable(store, 10).read_pages([page_key(b"k", 1)]) == [unknown]
+    with pytest.raises(UnknownLayoutError):
+        store.merge([(b"k", 7, encode_page(7, unknown))], 2)
+    assert (store.get(b"k"), store.position) == (None, 1)
 
 
 def test_only_pages_are_listed_as_pages(store):

@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from tracker.collect.access import limits
 from tracker.collect.access.admission import Admission, Sender
 from tracker.collect.access.keys import read_keys
 from tracker.collect.errors import RequestError
@@ -223,3 +225,39 @@ def test_without_keys_everybody_owns_every_session():
 def test_the_cookies_session_counts_unless_the_page_has_ended_that_one(query: str, cookie: str, session_id: str | None):
     headers = {"Cookie": f"tracker_session={cookie}"} if cookie else {}
     assert admission().sender(request(query=query, **headers)).session_id == session_id
+
+
+# -- What counts against an address
+
+
+STRANGE_KEY = "nobody-has-this-key-0123"
+
+
+@pytest.mark.parametrize(
+    ("has_keys", "ask", "asked", "before"),
+    [
+        (True, "preflight", request("OPTIONS", Origin=SHOP), set()),
+        (False, "preflight", request("OPTIONS", Origin=SHOP), set()),
+        (True, "visitor", request("GET"), set()),
+        (True, "sender", request(X_Write_Key=KEY, Origin=SHOP), set()),
+        (False, "sender", request(), set()),
+        (True, "sender", request(X_Write_Key=STRANGE_KEY), {"unauthorized"}),
+        (True, "sender", request(), {"unauthorized"}),
+        (False, "reader", request("GET"), set()),
+        (True, "reader", request("GET"), {"unauthorized"}),
+        (True, "reader", request("GET", Authorization=f"Bearer {KEY}"), {"forbidden"}),
+    ],
+)
+def test_requests_of_every_kind_count_against_their_address(
+    keys_file, monkeypatch, *, has_keys: bool, ask: str, asked: Request, before: set[str]
+):
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+    admit = admission(keys_file if has_keys else None, collect_open=True, collect_ip_requests_per_second=1)
+    codes = []
+    for _ in range(100):
+        try:
+            getattr(admit, ask)(asked)
+        except RequestError as error:
+            codes.append(error.code)
+    assert set(codes[: codes.index("rate_limited")]) == before
+    assert set(codes[codes.index("rate_limited") :]) == {"rate_limited"}

@@ -45,3 +45,12 @@ def test_half_as_many_senders_as_may_be_remembered_are_never_forgotten():
         for name in "abcde":
             senders.entry(name).append(name)
     assert [senders.entry(name) for name in "abcde"] == [[name] * 3 for name in "abcde"]
+
+
+def test_a_sender_that_comes_back_is_remembered_once():
+    senders = RecentSenders(list, max_senders=4)
+    first = senders.entry("a")
+    for name in ("b", "c"):
+        senders.entry(name)
+    assert senders.entry("a") is first
+    assert len(senders) == 3
