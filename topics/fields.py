@@ -49,4 +49,4 @@ Timestamp = Annotated[
 
 def is_session_key(key: bytes) -> bool:
     """Say whether a session id has the form of a ``SessionId``, from its UTF-8; its length is another question."""
-    return bool(key) and len(key.translate(None, _CONTROL)) == len(key)
+    return key.translate(None, _CONTROL) == key != b""

@@ -209,6 +209,8 @@ def kind_of(record: Keyed) -> Kind:
 
 def workspace_of(record: Keyed) -> str:
     """Return the workspace that a record names, in its envelope or in its data; empty if it names none."""
+    if type(record) is EVENT:
+        return record.workspace_id or record.data.workspace_id
     return record.workspace_id or _workspace_in_data(record)
 
 
@@ -252,8 +254,9 @@ def _is_right_event(event: Event) -> bool:
             data.metadata = as_text(data.metadata)
         except UnfitObject:
             return False
-    is_in_range = OLDEST < event.client_timestamp < END
-    return is_in_range and (not event.workspace_id or data.workspace_id in ("", event.workspace_id))
+    if event.client_timestamp is not ANY_TIME and not OLDEST < event.client_timestamp < END:
+        return False
+    return not event.workspace_id or data.workspace_id in ("", event.workspace_id)
 
 
 def _workspace_in_data(record: Keyed) -> str:

@@ -100,7 +100,7 @@ class PartitionFold:
         self._rules = rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._schemas, self._seal = schemas, seal
-        self._has_seals = not rules.keeps_to_layout_2  # workers of 0.1.0 make none
+        self._is_layout_2 = rules.keeps_to_layout_2
         self._at = At(now_ms=mark.stream_time_ms)
         self._table = WorkingTable(self._at, lookup, has_homes_only=rules.keeps_to_layout_2)
         self.usage = Usage(self._at, topic, partition, rules)
@@ -164,7 +164,8 @@ class PartitionFold:
     def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
-        place = self._seal.place_of(source, key, is_needed=self._has_seals) if source.headers else None
+        # Workers of 0.1.0 make no seals.
+        place = self._seal.place_of(source, key, is_needed=not self._is_layout_2) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
         if row.session is None and (home := self._partition_of(key)) != self._partition:
@@ -174,7 +175,7 @@ class PartitionFold:
         elif self._table.has_had_it(row):
             counts.already_applied += 1
         elif type(record) is EVENT or isinstance(record, Event):
-            self._event(row, workspace_id, record, place or LogPlace(self._partition, source.offset), source)
+            self._event(row, workspace_id, record, place, source)
         elif isinstance(record, Session):
             counts.sessions += 1
             self._session(row, workspace_id, record, source)
@@ -185,7 +186,7 @@ class PartitionFold:
             counts.flushes += 1
             self._outbox.flush(key)
 
-    def _event(self, row: Row, workspace_id: str, record: Event, place: LogPlace, source: SourceInput) -> None:
+    def _event(self, row: Row, workspace_id: str, record: Event, place: LogPlace | None, source: SourceInput) -> None:
         state, details, event_id, identity = row.session, details_of(record), record.data.event_id, None
         if event_id:
             identity = identity_of(event_id, details)
@@ -194,9 +195,10 @@ class PartitionFold:
                 self._result.counts.duplicates += 1
                 self.usage.duplicate(workspace_id or state.workspace_id)
                 return
-            self._result.counts.reused_event_ids += verdict == "reused"
+            if verdict == "reused":
+                self._result.counts.reused_event_ids += 1
         else:
-            event_id = missing_event_id(record.session_id, *place)
+            event_id = missing_event_id(record.session_id, *(place or (self._partition, source.offset)))
         is_told = False
         if state is not None and state.is_open and ended_by(state, workspace_id, record, self._rules) is None:
             is_told = learn_visitor(state, record, self.stream_time_ms, self._rules)
@@ -286,7 +288,7 @@ class PartitionFold:
         return state
 
     def _remember(self, key: bytes, state: SessionState, identity: bytes) -> None:
-        if self._rules.keeps_to_layout_2:
+        if self._is_layout_2:
             remember_as_layout_2(state, identity)
             return
         remembers_first = not (state.is_open or state.remembered_ms)

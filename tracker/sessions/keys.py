@@ -59,18 +59,18 @@ def page_number(page: bytes) -> int:
     return int.from_bytes(page[-_PAGE_NUMBER_BYTES:], "big")
 
 
-def event_row_prefix(workspace_id: str, session_id: str, created_ms: int) -> bytes:
+def event_row_prefix(workspace_id: str, session_id: str, created_ms: int) -> str:
     """Return what the ids of a session's event rows are made of, as far as it is the same for all of them."""
-    return f"event\n{workspace_id}\n{session_id}\n{created_ms}\n".encode()
+    return f"event\n{workspace_id}\n{session_id}\n{created_ms}\n"
 
 
-def event_row_id(prefix: bytes, sequence: int, event_id: str) -> str:
+def event_row_id(prefix: str, sequence: int, event_id: str) -> str:
     """Return the ``id`` of an event row of the session whose prefix is given. About 0.5 us.
 
     It holds the event id too: a number given twice stays visible as two rows. And the session's beginning: a key that
     was forgotten has its second session under the same ``session_id`` (docs/decisions/0005).
     """
-    return _uuid8(b"%b%d\n%b" % (prefix, sequence, event_id.encode()))
+    return _uuid8(f"{prefix}{sequence}\n{event_id}".encode())
 
 
 def missing_event_id(key: str, partition: int, offset: int) -> str:

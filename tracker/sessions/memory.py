@@ -78,10 +78,11 @@ class EventMemory:
 
     def judge(self, row: bytes, state: SessionState, identity: bytes, now_ms: int) -> Verdict:
         """Say whether an event is new. About 0.3 us while the session has no pages."""
-        event_id, content = identity[:ID_BYTES], identity[ID_BYTES:]
+        event_id = identity[:ID_BYTES]
         if event_id not in state.recent and (state.pages is None or event_id not in self._older_of(row, state.pages)):
             return "new"
         verdict: Verdict = "new"
+        content = identity[ID_BYTES:]
         for rest in self._seen(row, state, event_id):
             if rest == _ANY_REST:
                 return "duplicate"

@@ -1,5 +1,7 @@
 """Where the outputs of a record go: rows, markers, letters and forwards, each with its source position."""
 
+from functools import partial
+
 from topics.codec import RejectedRecord
 from topics.dead_letter import letter_key
 from topics.headers import (
@@ -8,10 +10,10 @@ from topics.headers import (
     TRACEPARENT,
     Headers,
     LogPlace,
+    position_writer,
     read_retry_count,
     read_traceparent,
     write_old_position,
-    write_position,
 )
 from tracker.sessions.forwards import ForwardSeal, forward_of
 from tracker.sessions.keys import session_key
@@ -35,7 +37,8 @@ class Outbox:
         self._seal = seal
         self._usage = usage
         self._rows = EventRows()
-        self._write_position = write_old_position if rules.keeps_to_layout_2 else write_position
+        is_old = rules.keeps_to_layout_2
+        self._write_position = partial(write_old_position, partition) if is_old else position_writer(partition)
         self._result = FoldResult()
 
     def begin_chunk(self, result: FoldResult) -> None:
@@ -51,12 +54,17 @@ class Outbox:
     def event(self, row: bytes, state: SessionState, event: TakenEvent) -> None:
         """Put out an event with the number that its session has just given."""
         headers, source, record = self._headers(), event.source, event.record
-        if retries := record.retry_count or (source.headers and read_retry_count(source.headers)):
+        if record.retry_count or source.headers:
+            self._copy_headers(headers, source, record.retry_count)
+        self._result.events.append(Output(source.key, self._rows.row(row, state, event), headers))
+
+    def _copy_headers(self, headers: Headers, source: SourceInput, retry_count: int) -> None:
+        """Add what the headers of an event hand on to its row's."""
+        if retries := retry_count or read_retry_count(source.headers):
             self._result.counts.retried += 1
             headers.append((RETRY_COUNT, b"%d" % retries))
-        if source.headers and (traceparent := read_traceparent(source.headers)) is not None:
+        if (traceparent := read_traceparent(source.headers)) is not None:
             headers.append((TRACEPARENT, traceparent))
-        self._result.events.append(Output(source.key, self._rows.row(row, state, event), headers))
 
     def flush(self, key: bytes) -> None:
         """Put out a marker in both output topics."""
@@ -84,4 +92,4 @@ class Outbox:
         at = self._at
         nth = at.outputs
         at.outputs = nth + 1
-        return self._write_position(self._partition, at.offset, nth)
+        return self._write_position(at.offset, nth)

@@ -1,7 +1,8 @@
 """Turns states and records into the fold's output: rows of ``events_v1`` and ``session_v1``, and dead letters."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import orjson
 from msgspec import UNSET
@@ -34,13 +35,19 @@ _NOTHING_KNOWN: Final = {**dict.fromkeys(("visitor_id", *CONTEXT_FIELDS, *SESSIO
 
 #: The workspace that an event names, and which of ``_FILLED`` it lacks.
 _Lacking = tuple[str, tuple[bool, ...]]
+#: No event lacks this.
+_NOTHING_ASKED: Final[_Lacking] = ("", ())
 
 
-class _Rendered(NamedTuple):
+@dataclass(slots=True)
+class _Rendered:
     """A session's part of its rows, for the context it has: contexts are replaced, never changed."""
 
     context: dict[str, str]
-    id_prefix: bytes
+    id_prefix: str
+    #: What the session's last event lacked, and what was filled in: the next one mostly lacks the same.
+    lacking: _Lacking
+    filling: bytes
     fillings: dict[_Lacking, bytes]
 
 
@@ -64,25 +71,21 @@ class EventRows:
         rendered = self._rendered.get(key)
         if rendered is None or rendered.context is not state.context:
             rendered = self._begin(key, state)
-        filling = rendered.fillings.get(lacking)
-        if filling is None:
-            filling = rendered.fillings[lacking] = _filling(state, lacking)
-        event_id = event.event_id
-        row_id = event_row_id(rendered.id_prefix, state.sequence, event_id)
-        return b'{"timestamp":"%b","id":"%b","event_id":%b,"session_event_sequence":%d,%b,%b' % (
-            event.record.timestamp.encode(),
-            row_id.encode(),
-            orjson.dumps(event_id),
-            state.sequence,
-            filling,
-            details[1:],
+        if rendered.lacking != lacking:
+            rendered.lacking, rendered.filling = lacking, _filled(rendered.fillings, state, lacking)
+        event_id, sequence = event.event_id, state.sequence
+        # One text, and one join: formatting the row as bytes costs half as much again.
+        head = (
+            f'{{"timestamp":"{event.record.timestamp}","id":"{event_row_id(rendered.id_prefix, sequence, event_id)}",'
+            f'"event_id":{orjson.dumps(event_id).decode()},"session_event_sequence":{sequence},'
         )
+        return head.encode() + rendered.filling + details[1:]
 
     def _begin(self, key: bytes, state: SessionState) -> _Rendered:
         if len(self._rendered) >= MAX_RENDERED_SESSIONS:
             self._rendered.clear()
         prefix = event_row_prefix(state.workspace_id, state.session_id, state.created_ms)
-        rendered = self._rendered[key] = _Rendered(state.context, prefix, {})
+        rendered = self._rendered[key] = _Rendered(state.context, prefix, _NOTHING_ASKED, b"", {})
         return rendered
 
 
@@ -104,6 +107,14 @@ def _lacks(data: Any) -> tuple[bool, ...]:
     )
 
 
+def _filled(fillings: dict[_Lacking, bytes], state: SessionState, lacking: _Lacking) -> bytes:
+    """Return what a session fills in for this, rendered when it is asked for first."""
+    filling = fillings.get(lacking)
+    if filling is None:
+        filling = fillings[lacking] = _filling(state, lacking)
+    return filling
+
+
 def _filling(state: SessionState, lacking: _Lacking) -> bytes:
     workspace_id, is_lacking = lacking
     filling = {"session_id": state.session_id, "workspace_id": workspace_id or state.workspace_id}
@@ -111,7 +122,7 @@ def _filling(state: SessionState, lacking: _Lacking) -> bytes:
         known = state.context.get(name, "")
         if is_absent and (known or name in _ALWAYS):
             filling[name] = known
-    return orjson.dumps(filling)[1:-1]
+    return orjson.dumps(filling)[1:-1] + b","
 
 
 def _has_empty(data: Any) -> bool:

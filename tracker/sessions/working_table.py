@@ -60,8 +60,10 @@ class WorkingTable:
     def find(self, key: bytes, workspace_id: str) -> Row:
         """Return the row of a record's session. One look-up, unless another workspace than home is named."""
         home = self.stored(key)
+        if not workspace_id or self._has_homes_only:
+            return home
         session = home.session
-        if not workspace_id or self._has_homes_only or (session is not None and session.workspace_id == workspace_id):
+        if session is not None and session.workspace_id == workspace_id:
             return home
         other = self.stored(row_key(key, workspace_id))
         if other.session is None and (session is None or not session.workspace_id):
