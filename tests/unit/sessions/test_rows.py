@@ -35,6 +35,26 @@ def test_the_session_s_test_comes_in_place_of_an_empty_one(name: str, empty: str
     assert name not in other
 
 
+def test_the_bytes_of_rows_are_what_they_were_in_every_release_of_this_layout():
+    log = Log()
+    log.session("s", workspace_id="w", user_id="u")
+    log.event("s", event_id='say "é"', ab_test_id="")
+    log.event("s", event_id="2", environment="test", page_url="https://shop.example/")
+    log.event("s", event_id="3")  # lacks what the first one lacked, not the one before it
+    begin = b'{"timestamp":"2026-01-01T00:00:00Z","id":"%b","event_id":%b,"session_event_sequence":%d,'
+    given = b'"session_id":"s","workspace_id":"w","user_id":"u","campaign_id":"","project_id":"","attribution_id":"",'
+    more = b'"landing_page_id":"",'
+    lacking = b'"environment":"","campaign_environment":"","event_value":"","event_value_type":"","page_url":"",'
+    saying = b'"campaign_environment":"","event_value":"","event_value_type":"","environment":"test",'
+    end = b'"event_type":"click"}'
+    assert [output.value for output in log.fold().events] == [
+        begin % (b"470e4165-1cce-812c-b901-74ecaba68dd2", b'"say \\"\xc3\xa9\\""', 1) + given + more + lacking + end,
+        begin % (b"e162d551-a0cc-8d5f-94a5-88140f9a4a70", b'"2"', 2)
+        + given + more + saying + b'"page_url":"https://shop.example/",' + end,
+        begin % (b"ced4e5ec-eae3-869d-9825-21d390e14266", b'"3"', 3) + given + more + lacking + end,
+    ]  # fmt: skip
+
+
 def test_the_id_of_a_row_is_what_it_was_in_every_release_of_this_layout():
     assert event_row_id(event_row_prefix("w", "s", 1), 2, "é") == "6ccd7db3-90e0-8db4-b3fa-1b061775ad47"
 

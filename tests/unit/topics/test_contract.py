@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from topics.catalog import CATALOG, CHANGELOG, MIN_COMPACTION_LAG_MS, SOURCE
 from topics.codec import MAX_SOURCE_VALUE_BYTES, RejectedRecord, decode_source, encode
 from topics.event import EventData, EventInput, EventRecord, EventType
-from topics.headers import SourcePosition, read_position, write_old_position, write_position
+from topics.headers import SourcePosition, position_writer, read_position, write_old_position, write_position
 from topics.session import MAX_TIMEOUT_SECONDS, SessionRecord, SessionRow
 from topics.visitor import VISITOR_DEFAULTS, Visitor
 
@@ -79,6 +79,12 @@ def test_a_position_is_read_from_headers_or_not_at_all():
     for value in (b"", b"12", b"1:12", b"1:x:3", b"1:12:3:4"):
         assert read_position([("source-position", value)]) is None
     assert read_position([]) is None
+
+
+def test_a_position_is_written_as_one_header_for_the_outputs_of_any_partition():
+    assert write_position(1, 12, 3) == [("source-position", b"1:12:3")]
+    write = position_writer(20)
+    assert (write(12, 3), write(13, 0)) == ([("source-position", b"20:12:3")], [("source-position", b"20:13:0")])
 
 
 def test_a_position_as_release_0_1_0_wrote_it_is_read_too():
