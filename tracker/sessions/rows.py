@@ -66,7 +66,7 @@ class EventRows:
         """
         details, data = event.details, event.record.data
         lacking = event.workspace_id, _lacks(data)
-        if _has_empty(data):
+        if (data.ab_test_id is not UNSET or data.ab_test_variant_id is not UNSET) and _has_empty(data):
             details = _without_empty(event.record)
         rendered = self._rendered.get(key)
         if rendered is None or rendered.context is not state.context:
