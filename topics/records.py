@@ -209,9 +209,7 @@ def kind_of(record: Keyed) -> Kind:
 
 def workspace_of(record: Keyed) -> str:
     """Return the workspace that a record names, in its envelope or in its data; empty if it names none."""
-    if type(record) is EVENT:
-        return record.workspace_id or record.data.workspace_id
-    return record.workspace_id or _workspace_in_data(record)
+    return record.workspace_id or (record.data.workspace_id if type(record) is EVENT else _workspace_in_data(record))
 
 
 def _own(value: bytes) -> OwnEvent | None:
