@@ -64,7 +64,8 @@ class EventRows:
 
         ``key`` is the key of its session's row.
         """
-        details, data = event.details, event.record.data
+        details = event.details
+        data: Any = event.record.data  # its struct has the fields of the TypedDict
         lacking = event.workspace_id, _lacks(data)
         if (data.ab_test_id is not UNSET or data.ab_test_variant_id is not UNSET) and _has_empty(data):
             details = _without_empty(event.record)
