@@ -45,6 +45,8 @@ TABLE: Final = "sessions"
 TOPICS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS, CHANGELOG, HISTORY)
 #: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
 RECORD_BATCH_MAX_BYTES: Final = 900_000
+#: One fetch of one partition of the log: enough events of the usual size to fill a chunk.
+SOURCE_FETCH_MAX_BYTES: Final = 2_097_152
 #: One fetch of one changelog partition: large, because recovery reads nothing else.
 CHANGELOG_FETCH_MAX_BYTES: Final = 4_194_304
 
@@ -154,6 +156,7 @@ def _app(settings: Settings) -> ChunkApp:
         web_host=settings.process_advertised_host or settings.process_host,
         web_port=settings.process_port,
         table_standby_replicas=settings.standby_replicas,
+        consumer_max_fetch_size=SOURCE_FETCH_MAX_BYTES,
     )
     # The table's rows live in our stores. Registering it makes Faust use its own assignor, give the changelog's
     # partitions to the workers of the source's, and route requests to the owner of a key.

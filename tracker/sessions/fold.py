@@ -100,7 +100,7 @@ class PartitionFold:
         self._rules = rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._schemas, self._seal = schemas, seal
-        self._is_layout_2 = rules.keeps_to_layout_2
+        self._is_layout_2 = rules.keeps_to_layout_2  # as workers of 0.1.0, which make no seals
         self._at = At(now_ms=mark.stream_time_ms)
         self._table = WorkingTable(self._at, lookup, has_homes_only=rules.keeps_to_layout_2)
         self.usage = Usage(self._at, topic, partition, rules)
@@ -164,7 +164,6 @@ class PartitionFold:
     def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
         counts = self._result.counts
-        # Workers of 0.1.0 make no seals.
         place = self._seal.place_of(source, key, is_needed=not self._is_layout_2) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
@@ -195,8 +194,7 @@ class PartitionFold:
                 self._result.counts.duplicates += 1
                 self.usage.duplicate(workspace_id or state.workspace_id)
                 return
-            if verdict == "reused":
-                self._result.counts.reused_event_ids += 1
+            self._result.counts.reused_event_ids += verdict == "reused"
         else:
             event_id = missing_event_id(record.session_id, *(place or (self._partition, source.offset)))
         is_told = False

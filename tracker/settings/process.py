@@ -77,7 +77,7 @@ class ProcessSettings(BaseModel):
         default=1_000, ge=50, le=60_000, description="how often quiet partitions may get a tick"
     )
     chunk_max_records: int = Field(
-        default=2_500, ge=1, le=50_000, description="records that are folded and checkpointed as one"
+        default=5_000, ge=1, le=50_000, description="records that are folded and checkpointed as one"
     )
     state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per worker")
     group_commit_interval_ms: int = Field(
