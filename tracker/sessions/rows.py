@@ -26,8 +26,8 @@ _ALWAYS: Final = (
     "page_url",
 )
 _FILLED: Final = (*_IF_KNOWN, *_ALWAYS)
-#: Sessions whose part of a row is kept, about 600 bytes each; all are rendered anew once there are more.
-MAX_RENDERED_SESSIONS: Final = 20_000
+#: Sessions of a partition whose part of a row is kept, 1 to 2 KB each; all are rendered anew once there are more.
+MAX_RENDERED_SESSIONS: Final = 2_000
 #: One record may open a session, close it, and count a late event: each of the rows needs another version.
 VERSIONS_PER_OFFSET: Final = 4
 

@@ -79,7 +79,7 @@ class ProcessSettings(BaseModel):
     chunk_max_records: int = Field(
         default=5_000, ge=1, le=50_000, description="records that are folded and checkpointed as one"
     )
-    state_cache_sessions: int = Field(default=50_000, ge=0, description="decoded sessions kept in memory per worker")
+    state_cache_sessions: int = Field(default=20_000, ge=0, description="decoded sessions kept in memory per worker")
     group_commit_interval_ms: int = Field(
         default=5_000, ge=100, description="how often W + 1 is committed for lag tools"
     )

@@ -14,8 +14,8 @@ from tracker.errors import DiskFullError, StateDamagedError
 log = structlog.get_logger()
 
 #: Blocks and write buffers of all partitions of this process together, in bytes. They share one budget.
-MEMORY_BYTES: Final = 256 * 1024 * 1024
-WRITE_BUFFERS_BYTES: Final = 128 * 1024 * 1024
+MEMORY_BYTES: Final = 128 * 1024 * 1024
+WRITE_BUFFERS_BYTES: Final = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 BLOOM_BITS_PER_KEY: Final = 10
 

@@ -7,6 +7,7 @@ from tests.sessions_log import Log, rows
 from topics.records import EVENT, Keyed, decode_record
 from topics.session import CONTEXT_FIELDS
 from tracker.sessions.keys import event_row_id, event_row_prefix
+from tracker.sessions.rows import MAX_RENDERED_SESSIONS
 
 #: What sessions give to their events; the workspace is told apart.
 GIVEN = sorted({*CONTEXT_FIELDS} - {"workspace_id"})
@@ -84,3 +85,17 @@ def test_an_event_is_told_by_its_struct():
     record = decode_record(b"s", value)
     assert type(record) is EVENT
     assert record.data.metadata is UNSET
+
+
+def test_parts_of_rows_are_kept_for_so_many_sessions_and_made_again_after_that():
+    log = Log()
+    for number in range(MAX_RENDERED_SESSIONS):
+        log.event(f"s{number}", user_id=f"user {number}")
+    log.fold()
+    kept = log.partition._outbox._rows._rendered
+    assert len(kept) == MAX_RENDERED_SESSIONS
+    log.event("another")
+    log.event("s0")
+    found = rows(log.fold().events)
+    assert len(kept) == 2
+    assert [row["user_id"] for row in found] == ["", "user 0"]

@@ -191,6 +191,8 @@ def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path):
 
 def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
     assert database_module._memory() is database_module._memory()
+    _, write_buffers = database_module._memory()
+    assert write_buffers.get_buffer_size() == database_module.WRITE_BUFFERS_BYTES < database_module.MEMORY_BYTES
 
 
 def test_reading_everything_leaves_the_shared_cache_as_it_is(path):
