@@ -7,9 +7,10 @@ import pytest
 
 from tests.fixtures.kafka import PROJECT_DIR
 from tests.mutants import operators
+from tests.mutants.__main__ import tell
 from tests.mutants.parts import PARTS
 from tests.mutants.tree import beside_the_sources, without_decorators
-from tests.mutants.verdict import Equivalents, changed_lines, function_of, read_equivalents, score_of
+from tests.mutants.verdict import Equivalents, Score, changed_lines, function_of, read_equivalents, score_of
 
 NAME = "tracker.table.store.xǁSessionStoreǁmerge__mutmut_3"
 DIFFERENCE = "--- a.py\n+++ a.py\n@@ -1 +1 @@\n def f():\n-    if x < y:\n+    if x <= y:\n         pass"
@@ -125,3 +126,8 @@ def test_every_part_has_modules_and_tests():
     for part in PARTS:
         assert part.files(PROJECT_DIR)
         assert [test for test in part.tests if not (PROJECT_DIR / test).exists()] == []
+
+
+@pytest.mark.parametrize(("caught", "survived", "fails"), [(5, 9, 0), (5, 10, 1), (9, 6, 0), (8, 7, 1)])
+def test_a_sample_fails_below_its_bound_if_it_is_large_enough_to_tell(caught: int, survived: int, fails: int):
+    assert tell({PARTS[0]: Score(caught=caught, survivors=["a mutant"] * survived)}, at_least=0.6) == fails
