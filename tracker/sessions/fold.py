@@ -96,20 +96,16 @@ class PartitionFold:
         seal: ForwardSeal = ForwardSeal(),  # noqa: B008 - it is immutable
         schemas: Schemas = NO_SCHEMAS,
     ) -> None:
-        self._partition, self._partition_of = partition, partition_of
-        self._rules = rules
+        self._partition, self._partition_of, self._rules = partition, partition_of, rules
         self._needs_log_time = not rules.keys_are_used  # the log of an import has the times of its files
         self._schemas, self._seal = schemas, seal
         self._is_layout_2 = rules.keeps_to_layout_2  # as workers of 0.1.0, which make no seals
-        self._at = At(now_ms=mark.stream_time_ms)
-        self._table = WorkingTable(self._at, lookup, has_homes_only=rules.keeps_to_layout_2)
-        self.usage = Usage(self._at, topic, partition, rules)
-        self._outbox = Outbox(self._at, topic, partition, seal, self.usage, rules=rules)
-        self._memory = EventMemory(
-            self._at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events
-        )
-        self._result = FoldResult()
-        self._forwards = ForwardMarks(mark.forwarded)
+        self._at = at = At(now_ms=mark.stream_time_ms)
+        self._table = WorkingTable(at, lookup, has_homes_only=rules.keeps_to_layout_2)
+        self.usage = Usage(at, topic, partition, rules)
+        self._outbox = Outbox(at, topic, partition, seal, self.usage, rules=rules)
+        self._memory = EventMemory(at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events)
+        self._result, self._forwards = FoldResult(), ForwardMarks(mark.forwarded)
         self.deadlines, self.stream_time_ms = deadlines, mark.stream_time_ms
 
     @property
@@ -119,15 +115,13 @@ class PartitionFold:
         return Watermark(stream_time_ms=self.stream_time_ms, layout=self._rules.layout, forwarded=forwarded)
 
     def fold(self, records: Iterable[SourceInput]) -> FoldResult:
-        """Apply consecutive records and return all that they gave. About 10 us an event."""
-        self._result = result = FoldResult()
-        self._table.begin_chunk(result.changed)
-        self._outbox.begin_chunk(result)
-        self._memory.begin_chunk(result.pages)
-        self.usage.begin_chunk(result)
+        """Apply consecutive records and return all that they gave; nothing of it is kept. About 10 us an event."""
+        result = FoldResult()
+        self._begin_chunk(result)
         for record in records:
             self.apply(record)
         self.usage.end_chunk()
+        self._begin_chunk(FoldResult())
         return result
 
     def apply(self, source: SourceInput) -> None:
@@ -160,6 +154,13 @@ class PartitionFold:
     def forget(self, keys: Iterable[bytes]) -> None:
         """Drop cached pages of these rows: another worker has written them."""
         self._memory.forget(keys)
+
+    def _begin_chunk(self, result: FoldResult) -> None:
+        self._result = result
+        self._table.begin_chunk(result.changed)
+        self._outbox.begin_chunk(result)
+        self._memory.begin_chunk(result.pages)
+        self.usage.begin_chunk(result)
 
     def _keyed(self, source: SourceInput, key: bytes, record: Keyed) -> None:
         """Decide whether a record is to be applied here and now, and apply it."""
@@ -307,10 +308,8 @@ class PartitionFold:
                 self._await(due, row, row.state, is_due=not self._table.has_had_it(row))
         while due:
             deadline, _, row = heappop(due)
-            if row.state is not None:
-                left = self._pass(row, row.state, deadline)
-                if left is not None:
-                    self._await(due, row, left)
+            if row.state is not None and (left := self._pass(row, row.state, deadline)) is not None:
+                self._await(due, row, left)
 
     def _await(self, due: _Due, row: Row, state: SessionState, *, is_due: bool = True) -> None:
         deadline = state.deadline_ms(self._rules)

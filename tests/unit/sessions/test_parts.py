@@ -1,5 +1,7 @@
 """The small parts of the fold by themselves, at their edges: the memory of events, a state's times."""
 
+from sys import getrefcount
+
 import pytest
 
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
@@ -55,3 +57,14 @@ def test_activity_never_moves_backwards():
     state.touch(START_MS)
     state.touch(START_MS - 1)
     assert state.last_activity_ms == START_MS
+
+
+def test_a_fold_keeps_nothing_of_a_chunk_that_it_has_given_back():
+    """A worker has a fold for each partition: chunks that stayed would be most of its memory."""
+    log = Log()
+    log.event("s", event_id="a")
+    log.event("s", event_id="b")
+    result = log.fold()
+    assert len(rows(result.events)) == 2
+    # One is its name here or its field, the other is the argument of ``getrefcount``.
+    assert [getrefcount(result), getrefcount(result.changed), getrefcount(result.pages)] == [2, 2, 2]
