@@ -168,11 +168,12 @@ class PartitionFold:
         place = self._seal.place_of(source, key, is_needed=not self._is_layout_2) if source.headers else None
         workspace_id = workspace_of(record)
         row = self._table.find(key, workspace_id)
-        if row.session is None and (home := self._partition_of(key)) != self._partition:
+        has_had_it = self._table.has_had_it(row)
+        if row.session is None and not has_had_it and (home := self._partition_of(key)) != self._partition:
             self._outbox.forward(source, key, home, place)
         elif place is not None and not self._forwards.take(place):
             counts.forwarded_again += 1
-        elif self._table.has_had_it(row):
+        elif has_had_it:
             counts.already_applied += 1
         elif type(record) is EVENT or isinstance(record, Event):
             self._event(row, workspace_id, record, place, source)

@@ -39,6 +39,11 @@ def session_key(row: bytes) -> bytes:
     return row.partition(_SEPARATOR)[0]
 
 
+def is_home(row: bytes) -> bool:
+    """Return whether this is the key of the row of a session key's home."""
+    return _SEPARATOR not in row
+
+
 def page_key(row: bytes, number: int) -> bytes:
     """Return the key of a page of a row."""
     return _PAGE_PREFIX + row + number.to_bytes(_PAGE_NUMBER_BYTES, "big")
