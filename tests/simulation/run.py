@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC, Broker
 from tests.simulation.disk import Disk
@@ -260,11 +260,15 @@ class Simulation:
         env.say("all is at rest")
 
     async def _is_at_rest(self) -> bool:
-        """Whether all is done, and still is once the last batches and what was under way have come."""
+        """Whether all is done, and still is once the last batches and what was under way have come.
+
+        What comes meanwhile, such as a late tick, starts a last batch of its own.
+        """
         if not (self._is_folded() and self._is_shipped()):
             return False
+        before = self._output_ends()
         await asyncio.sleep(LAST_BATCH_SECONDS)
-        return self._is_folded() and self._is_shipped()
+        return self._output_ends() == before and self._is_folded() and self._is_shipped()
 
     def _leases(self) -> Iterator[SessionLease]:
         for name, stage in self.stages.items():
@@ -293,12 +297,15 @@ class Simulation:
             for lease in stage.leases()
             if lease.chunks_in_flight == 0
         }
-        for topic, _ in DATASOURCES:
-            for log in self.broker.logs(topic.name("tracker.")):
-                committed = self.sinks.committed.get(log.tp)
-                if max(taken.get(log.tp, 0), committed.offset if committed else 0) < log.end:
-                    return False
+        for tp, end in self._output_ends().items():
+            committed = self.sinks.committed.get(tp)
+            if max(taken.get(tp, 0), committed.offset if committed else 0) < end:
+                return False
         return True
+
+    def _output_ends(self) -> dict[TopicPartition, int]:
+        """The ends of all logs that sinks ship."""
+        return {log.tp: log.end for topic, _ in DATASOURCES for log in self.broker.logs(topic.name("tracker."))}
 
     def _unfinished(self) -> str:
         watermarks = {lease.partition: lease.watermark for lease in self._leases()}
