@@ -37,7 +37,6 @@ export function drawCharts() {
       width: box.clientWidth || 600,
       height: HEIGHT_PX,
       padding: [null, DATE_WIDTH_PX / 2, null, null],
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
       axes: [

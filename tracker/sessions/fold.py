@@ -101,7 +101,7 @@ class PartitionFold:
         self._schemas, self._seal = schemas, seal
         self._is_layout_2 = rules.keeps_to_layout_2  # as workers of 0.1.0, which make no seals
         self._at = at = At(now_ms=mark.stream_time_ms)
-        self._table = WorkingTable(at, lookup, has_homes_only=rules.keeps_to_layout_2)
+        self._table = WorkingTable(at, lookup, has_homes_only=self._is_layout_2)
         self.usage = Usage(at, topic, partition, rules)
         self._outbox = Outbox(at, topic, partition, seal, self.usage, rules=rules)
         self._memory = EventMemory(at, read_pages, window_ms=rules.duplicate_window_ms, page_events=rules.page_events)
@@ -267,7 +267,7 @@ class PartitionFold:
         visitor = visitor_of(record) or (stub.passed_on() if stub else {})
         owner = context.get("workspace_id", "")
         name = session_key(row.key).decode()
-        is_renewed = stub is not None and (stub.workspace_id == owner or rules.keeps_to_layout_2)
+        is_renewed = stub is not None and (stub.workspace_id == owner or self._is_layout_2)
         ordinal = stub.ordinal + 1 if stub is not None and is_renewed else int(looks_used(name, now, rules))
         state = SessionState(
             session_id=renewed_session_id(owner, name, ordinal, now, first_event_id) if ordinal else name,
@@ -343,7 +343,7 @@ class PartitionFold:
         closed = self._result.counts.closed
         closed[reason] = closed.get(reason, 0) + 1
         self._outbox.session(row.key, state)
-        if self._rules.keeps_to_layout_2:
+        if self._is_layout_2:
             state.shrink()
         self._table.put(row, state)
         self.deadlines.rearm(row.key, before_ms, state.deadline_ms(self._rules))

@@ -7,6 +7,7 @@ within seconds.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -80,10 +81,8 @@ class TopicWatch:
                 found = await self._look()
             except (RetryableError, ConfigurationError):
                 continue  # Kafka is away, which the leases tell, or refuses us, which ``watch_access`` tells
-            try:
+            with suppress(RetryableError):
                 await self._compare(found)
-            except RetryableError:
-                continue
 
     async def _compare(self, found: Found) -> None:
         missing = self._missing(found)

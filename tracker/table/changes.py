@@ -30,10 +30,12 @@ def changed_rows(result: FoldResult, watermark: int, mark: Watermark) -> Iterato
     for key, row in result.changed.items():
         if row.state is None:
             removed.append((key, row.offset, None))
-        elif is_home(key):
-            homes.append((key, row.offset, encode_state(row.offset, row.state, mark.layout)))
+            continue
+        written = key, row.offset, encode_state(row.offset, row.state, mark.layout)
+        if is_home(key):
+            homes.append(written)
         else:
-            yield key, row.offset, encode_state(row.offset, row.state, mark.layout)
+            yield written
     yield from homes
     yield from removed
     yield WATERMARK_KEY, watermark, encode_watermark(watermark, mark)
