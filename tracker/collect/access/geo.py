@@ -49,7 +49,7 @@ class GeoDatabase:
             ConfigurationError: it does not exist, or is not a MaxMind file.
         """
         try:
-            self._reader = maxminddb.open_database(path, maxminddb.MODE_AUTO)
+            self._reader = maxminddb.open_database(path)
         except (OSError, maxminddb.InvalidDatabaseError) as error:
             raise ConfigurationError(f"can't use the geo database {path}: {error}") from None
         self.place: Callable[[str], Place] = lru_cache(maxsize=CACHE_ENTRIES)(self._place)

@@ -61,8 +61,9 @@ class _Address:
         del self.shares[min(self.shares, key=self.shares.__getitem__)]
 
     def block(self, limit: Limit, until: float) -> None:
-        """Refuse all requests until then, because of this limit."""
-        self.blocked_by, self.blocked_until = limit, until
+        """Refuse all requests until then, because of this limit, unless another one refuses them for longer."""
+        if until > self.blocked_until:
+            self.blocked_by, self.blocked_until = limit, until
 
 
 class _Key:

@@ -1,5 +1,6 @@
 """Which page has made a browser send a request, and how that page may use a key."""
 
+import re
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -11,7 +12,8 @@ OriginVerdict = Literal["credentials", "plain", "refused"]
 
 #: The origin of a page that does not tell it (RFC 6454, 7.3).
 OPAQUE: Final = "null"
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+#: The host of a page of this machine, and its port.
+_LOOPBACK: Final = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 
 
 def page_origin(request: Request) -> str | None:
@@ -40,9 +42,7 @@ def is_same_origin(origin: str, host: str | None) -> bool:
 
 def open_verdict(origin: str) -> OriginVerdict:
     """Say how a page may use a collector without keys: pages of this machine with cookies, others without."""
-    host = origin.partition("://")[2]
-    name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return "credentials" if name in _LOOPBACK else "plain"
+    return "credentials" if _LOOPBACK.fullmatch(origin.partition("://")[2]) else "plain"
 
 
 def _origin_of(url: str) -> str:

@@ -82,7 +82,7 @@ class PersonalData:
 
     def _hash(self, value: str) -> str:
         """Return the keyed hash of a value, however it is percent-encoded and in whatever case."""
-        plain = unquote_plus(value).lower().encode(errors="replace")
+        plain = unquote_plus(value).lower().encode()
         return hmac.digest(self._secret, plain, "sha256").hex()[:HASH_CHARS]
 
 
@@ -134,5 +134,5 @@ def _names(setting: str, text: str) -> list[str]:
 
 def _any_of(names: Sequence[str]) -> str:
     """Return the pattern of a parameter's name; brackets may be percent-encoded."""
-    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    either = "|".join(map(re.escape, names))
     return f"(?:{either})".replace(r"\[", r"(?:\[|%5B)").replace(r"\]", r"(?:\]|%5D)")

@@ -108,7 +108,7 @@ def plain_records(events: Sequence[PlainEvent], context: RecordContext) -> list[
     Events that name no session share one, and only the first event of each session carries the visitor, as in
     ``event_list``.
     """
-    offered = context.offered_session_id or ""
+    offered = context.offered_session_id
     heads: dict[str, str] = {}
     records: list[EncodedRecord] = []
     for event in events:
@@ -175,7 +175,7 @@ def _times(timestamp: str | None, context: RecordContext) -> str | None:
 def _has_visitor(record: EncodedRecord, event: PlainEvent, context: RecordContext) -> bool:
     """Add the visitor; False: with it the record is too large."""
     try:
-        add_visitor(record, (event.page_url, event.referrer_url or ""), context, "event")
+        add_visitor(record, (event.page_url, event.referrer_url), context, "event")
     except RequestError:
         return False
     return True

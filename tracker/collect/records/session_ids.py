@@ -19,7 +19,7 @@ def session_id_from_path(raw: str) -> str:
         RequestError: it is not UTF-8, not a session id, or a mistake of the sender such as ``undefined``.
     """
     try:
-        session_id = _session_id.validate_python(unquote_to_bytes(raw).decode("utf-8"))
+        session_id = _session_id.validate_python(unquote_to_bytes(raw).decode())
     except (UnicodeError, ValidationError):
         raise RequestError("bad_session_id", "a session id is 1 to 128 visible characters in UTF-8") from None
     if is_bug(session_id):

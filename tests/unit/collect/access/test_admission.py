@@ -261,3 +261,21 @@ def test_requests_of_every_kind_count_against_their_address(
             codes.append(error.code)
     assert set(codes[: codes.index("rate_limited")]) == before
     assert set(codes[codes.index("rate_limited") :]) == {"rate_limited"}
+
+
+# -- What a browser is told before it posts
+
+
+@pytest.mark.parametrize("origin", [None, SHOP])
+def test_a_browser_that_asks_first_is_told_methods_and_headers_and_how_long_that_holds(keys_file, origin):
+    response = admission(keys_file).preflight(request("OPTIONS", **({} if origin is None else {"Origin": origin})))
+    assert (response.status, response.body) == (204, b"")
+    assert dict(response.headers) == (
+        {}
+        if origin is None
+        else {
+            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Traceparent, X-Write-Key",
+            "Access-Control-Max-Age": "7200",
+        }
+    )

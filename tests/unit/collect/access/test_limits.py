@@ -247,6 +247,37 @@ def test_too_many_invalid_events_keep_an_address_waiting_for_a_while_and_not_for
     edge.limits.request(account)
 
 
+def test_invalid_events_never_shorten_the_wait_for_something_else(clock: Clock):
+    edge = Edge(collect_ip_events_per_second=100, collect_ip_invalid_per_second=4)
+    account = edge.limits.account(key(), "198.51.100.1")
+    assert edge.accepts(account, events=500)
+    assert not edge.accepts(account, events=300)
+    edge.limits.invalid(account, 1)
+    assert edge.limits.must_wait("198.51.100.1")
+    edge.limits.invalid(account, 4 * BURST)
+    clock.now += 2.5
+    with pytest.raises(RequestError, match="too many events"):
+        edge.limits.request(account)
+
+
+def test_a_services_invalid_events_are_its_own_matter():
+    edge = Edge(collect_ip_invalid_per_second=4)
+    service = edge.limits.account(key("service", origins=[]), "198.51.100.1")
+    for _ in range(100):
+        edge.limits.invalid(service, 500)
+    assert edge.accepts(service)
+
+
+def test_it_is_foretold_of_each_request_whether_it_will_be_refused(clock: Clock):
+    edge = Edge(collect_ip_requests_per_second=2)
+    account = edge.limits.account(None, "198.51.100.1")
+    for _ in range(50):
+        clock.now += 0.25
+        foretold = edge.limits.must_wait("198.51.100.1")
+        assert edge.accepts(account) == (not foretold)
+    assert edge.refused["address_requests"] > 0
+
+
 def test_who_would_be_refused_now_must_wait_and_asking_costs_nothing(clock: Clock):
     edge = Edge(collect_ip_requests_per_second=2)
     address, neighbour, other = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"

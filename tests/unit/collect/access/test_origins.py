@@ -22,6 +22,9 @@ def request(*headers: tuple[str, str]) -> Request:
         ([("Referer", "https://user@shop.example/")], "https://shop.example"),
         ([("Referer", "nonsense")], OPAQUE),
         ([("Referer", "http://[")], OPAQUE),
+        ([("Referer", "//shop.example/")], OPAQUE),
+        ([("Referer", "about:blank")], OPAQUE),
+        ([("Referer", "")], OPAQUE),
         ([("Sec-Fetch-Site", "cross-site")], OPAQUE),
         ([("Sec-Fetch-Site", "cross-site"), ("Referer", "https://evil.test/")], "https://evil.test"),
         ([("Sec-Fetch-Site", "same-origin")], None),
@@ -41,9 +44,32 @@ def test_a_header_that_comes_twice_is_refused(name):
 
 
 def test_without_keys_only_pages_of_this_machine_get_their_cookies():
-    verdicts = {origin: open_verdict(origin) for origin in ("http://localhost:3000", "https://evil.test", "null")}
-    assert verdicts == {"http://localhost:3000": "credentials", "https://evil.test": "plain", "null": "plain"}
-    assert open_verdict("http://localhost.evil.test") == "plain"
+    hosts = ("localhost", "localhost:3000", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8080")
+    assert {open_verdict(f"{scheme}://{host}") for host in hosts for scheme in ("http", "https")} == {"credentials"}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "localhost",
+        "https://evil.test",
+        "https://evil.test://localhost",
+        "http://localhost.evil.test",
+        "http://evil.test.localhost",
+        "http://localhost:3000.evil.test",
+        "http://localhost:evil",
+        "http://localhost:",
+        "http://127.0.0.10",
+        "http://127x0x0x1",
+        "http://[::1].evil.test",
+        "http://[::12]",
+        "http://[::]",
+    ],
+)
+def test_a_page_of_another_machine_gets_no_cookies_whatever_its_name_looks_like(origin):
+    assert open_verdict(origin) == "plain"
 
 
 def test_a_page_of_the_collector_itself_is_known_by_the_host():

@@ -39,6 +39,18 @@ def test_senders_do_not_share_an_entry_and_memory_is_bounded():
         assert len(senders) <= 10
 
 
+def test_a_sender_is_known_until_it_is_forgotten_and_asking_makes_no_entry():
+    senders = RecentSenders(object, max_senders=4)
+    assert (senders.known("a"), len(senders)) == (None, 0)
+    first = senders.entry("a")
+    for name in "bc":
+        senders.entry(name)
+        assert senders.known("a") is first
+    for name in "de":
+        senders.entry(name)
+    assert senders.known("a") is None
+
+
 def test_half_as_many_senders_as_may_be_remembered_are_never_forgotten():
     senders = RecentSenders(list, max_senders=10)
     for _ in range(3):

@@ -31,6 +31,13 @@ def test_the_cookie_names_the_visitor_beside_the_session():
     assert (found.session_id, found.visitor_id, found.keeps_visitor) == (SESSION, KNOWN, True)
 
 
+def test_a_cookie_in_the_second_line_of_the_header_is_found():
+    lines = CIMultiDictProxy(CIMultiDict([("Cookie", "a=b"), ("Cookie", f"{NAME}={KNOWN}")]))
+    given = Settings(_env_file=None, visitor_cookie_name=NAME)
+    asked = Request("POST", "/", "", lines, b"", "127.0.0.1")
+    assert Admission(given, None, CollectMetrics().access).sender(asked).visitor_id == KNOWN
+
+
 def test_a_visitor_without_the_cookie_may_be_given_one():
     assert known() == ("", True)
 
@@ -40,7 +47,12 @@ def test_without_a_name_the_cookie_is_neither_read_nor_set():
 
 
 def test_a_cookie_with_another_applications_value_stays_that_applications():
-    assert known(headers={"Cookie": f"{NAME}=someone"}) == ("", False)
+    metrics = CollectMetrics()
+    lines = CIMultiDictProxy(CIMultiDict({"Cookie": f"{NAME}=someone"}))
+    asked = Request("POST", "/", "", lines, b"", "127.0.0.1")
+    found = Admission(Settings(_env_file=None, visitor_cookie_name=NAME), None, metrics.access).sender(asked)
+    assert (found.visitor_id, found.keeps_visitor) == ("", False)
+    assert b"tracker_collect_foreign_cookies_total 1.0" in metrics.exposition()
 
 
 def test_who_objects_has_no_visitor():

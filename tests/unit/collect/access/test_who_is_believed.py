@@ -68,6 +68,7 @@ def test_proxies_in_a_row_are_passed_and_only_so_many_are_believed():
         ("10.0.0.9", "10.0.0.9"),  # nobody but proxies
         (f"{VISITOR}, nonsense", PROXY),
         (f"{VISITOR},nonsense,10.0.0.9", "10.0.0.9"),
+        (f"X{VISITOR}", PROXY),
         (f' "{VISITOR}" ', VISITOR),
         ('"[2001:db8::1]"', "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
@@ -83,6 +84,11 @@ def test_an_address_is_read_as_proxies_write_it_and_nothing_else_is_one(header, 
 
 def test_without_trusted_networks_nobody_is_believed():
     assert TrustedProxies([]).client(PROXY, VISITOR) == PROXY
+
+
+@pytest.mark.parametrize("peer", ["", "unix", "a socket", "10.0.0.256"])
+def test_what_is_no_address_is_no_proxy_of_ours(peer):
+    assert TrustedProxies(["0.0.0.0/0", "::/0"]).client(peer, VISITOR) == peer
 
 
 def test_a_network_may_be_given_by_one_of_its_addresses_and_several_by_commas_or_spaces():
@@ -111,6 +117,12 @@ def test_the_database_says_where_the_client_is_when_the_proxy_does_not(tmp_path)
     assert admission.sender(request(PROXY, X_Forwarded_For=VISITOR, **SAID)).place == Place("AT", "", "Wien")
     assert admission.sender(request(VISITOR, **SAID)).place == Place("NZ")
     admission.close()
+    assert admission.sender(request("198.51.100.2")).place == NOWHERE, "it has let go of the file"
+
+
+@pytest.mark.parametrize("settings", [{}, GEO_HEADERS])
+def test_without_a_database_there_is_nothing_to_close(settings):
+    admission_of(**settings).close()
 
 
 def test_a_service_is_nobodys_place(keys_file):
@@ -183,6 +195,7 @@ def test_only_a_write_key_writes(keys_file, asked, code):
     ("asked", "code"),
     [
         (request(), "unauthorized"),
+        (request(Authorization="Bearer unknown-key-unknown"), "unauthorized"),
         (request(Authorization=f"Bearer {WRITE_KEY}"), "forbidden"),
         (request(query=f"key={READ_KEY}"), "unauthorized"),  # addresses end up in logs
     ],

@@ -71,8 +71,8 @@ def test_only_minutes_of_the_day_count() -> None:
     assert found.events == {"shop": 20}
 
 
-@pytest.mark.parametrize("value", [b"", b"null", b"[]", b"{}", b'{"minute":7}', b'{"minute":"2026-01-01"}'])
-def test_what_is_no_row_is_an_error_that_the_reader_knows(value: bytes) -> None:
+@pytest.mark.parametrize("value", [None, b"", b"null", b"[]", b"{}", b'{"minute":7}', b'{"minute":"2026-01-01"}'])
+def test_what_is_no_row_is_an_error_that_the_reader_knows(value: bytes | None) -> None:
     broken = record(1)
     broken.value = value
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):

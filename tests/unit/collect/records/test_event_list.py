@@ -19,14 +19,38 @@ def test_a_bad_event_costs_its_neighbours_nothing():
     assert len({record.session_id for record in listed.records}) == 1
 
 
-@pytest.mark.parametrize("body", [{"batch": []}, {"batch": {}}, {"batch": [{}], "event_type": "click"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"batch": []},
+        {"batch": {}},
+        {"batch": {"event_type": "click"}},
+        {"batch": "click"},
+        {"batch": [{}], "event_type": "click"},
+    ],
+)
 def test_a_batch_of_another_form_is_refused_as_a_whole(body):
-    assert refused(body, events).status == 400
+    error = refused(body, events)
+    assert error.status == 400
+    assert error.reasons == ("batch: must be a list of events; only sent_at may stand next to it",)
 
 
 def test_a_batch_beyond_the_limit_is_refused_as_oversized():
     sent = [{"event_type": "click"} for _ in range(MAX_BATCH_EVENTS + 1)]
-    assert refused({"batch": sent}, events).status == 413
+    error = refused({"batch": sent}, events)
+    assert error.status == 413
+    assert error.reasons == (f"batch: {MAX_BATCH_EVENTS + 1} events; the limit is {MAX_BATCH_EVENTS}",)
+    assert len(events({"batch": sent[:MAX_BATCH_EVENTS]}).records) == MAX_BATCH_EVENTS
+
+
+def test_an_event_that_its_visitor_makes_too_large_leaves_the_visitor_to_the_next_of_its_session():
+    large = {"session_id": "s", "event_type": "click", "metadata": "\u0001" * 10_900}
+    listed = events(
+        {"batch": [large, {"session_id": "s", "event_type": "click"}]}, browser=b'"a":"' + b"x" * 500 + b'"'
+    )
+    error, record = listed.results
+    assert (error.code, error.message) == ("oversized", "this event is too large")
+    assert "visitor" in orjson.loads(record.value)
 
 
 def test_of_a_batch_the_first_accepted_event_of_each_session_names_the_visitor():

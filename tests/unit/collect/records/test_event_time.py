@@ -56,6 +56,19 @@ def test_times_of_other_zones_are_compared_as_times(hours):
     assert LIMITS.clamped(time.isoformat(), ms(time), NOW_MS) in ends
 
 
+@pytest.mark.parametrize("text", ["2026-01-01T03:04:05Z", "2026-01-02T03:09:05.999+00:00"])
+def test_a_time_at_the_end_of_the_range_is_kept_as_it_was_written(text):
+    assert LIMITS.clamped(text, parse_time(text), NOW_MS) is text
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "counted_ms"),
+    [(-1, 0), (-86_400_000, 0), (0, 0), (1, 1), (86_400_000, 86_400_000), (86_400_001, 86_400_000)],
+)
+def test_an_age_counts_from_none_to_the_limit(age_ms, counted_ms):
+    assert LIMITS.corrected(NOW_MS, NOW_MS + age_ms, NOW_MS) == iso_time(NOW_MS - counted_ms)
+
+
 def test_a_time_that_no_record_can_have_is_left_for_the_check():
     assert LIMITS.clamped("1999-12-31T23:59:59Z", parse_time("1999-12-31T23:59:59Z"), NOW_MS) == "1999-12-31T23:59:59Z"
 

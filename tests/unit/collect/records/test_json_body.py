@@ -1,12 +1,13 @@
 """Bodies are unpacked and parsed within limits, whatever they hold."""
 
+import base64
 import contextlib
 import gzip
 import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracker.collect.errors import RequestError
@@ -66,8 +67,15 @@ def test_base64url_has_its_own_two_characters():
 
 def test_base64url_comes_with_or_without_padding():
     assert from_base64url("eyJhIjoxfQ") == from_base64url("eyJhIjoxfQ==") == b'{"a":1}'
-    for text in (None, "", "e", "ä", "a b"):
+    for text in (None, "", "e", "ä", "a b", "eyJh IjoxfQ", "eyJhIjoxfQ\n", "eyJh=IjoxfQ"):
         assert code_of(from_base64url, text) == "bad_request"
+
+
+@given(body=st.binary(min_size=1, max_size=40))
+@example(b"\x01\x02\x17")  # ends with an X
+def test_any_bytes_come_back_from_base64url(body):
+    text = base64.urlsafe_b64encode(body).decode()
+    assert from_base64url(text) == from_base64url(text.rstrip("=")) == body
 
 
 @given(body=st.binary(max_size=200), encoding=st.sampled_from(["gzip", "deflate", "identity", ""]))
@@ -99,7 +107,15 @@ def test_json_that_is_no_object_is_refused(body):
 
 
 @pytest.mark.parametrize(
-    "content_type", [None, "application/json", "Application/JSON; charset=utf-8", "text/plain;charset=UTF-8"]
+    "content_type",
+    [
+        None,
+        "application/json",
+        "Application/JSON",
+        "Application/JSON; charset=utf-8",
+        "text/plain;charset=UTF-8",
+        "text/plain; charset=utf-8; format=flowed",
+    ],
 )
 def test_json_and_what_beacons_send_are_taken(content_type):
     check_media_type(content_type)

@@ -41,6 +41,7 @@ def test_what_is_accepted_here_is_decoded_there() -> None:
         ({"schema": "2-0-0"}, "schema: purchase has no version 2-0-0"),
         ({"event_type": "refund"}, "schema: there is no schema of the event type refund"),
         ({"event_type": ["purchase"]}, "event_type, schema: "),
+        ({"event_type": None}, "schema: event_type is missing"),
         ({"schema": None}, "schema: "),
         ({"metadata": "x"}, "metadata: an event of your own type has properties instead"),
         ({"form_id": 5}, "form_id: "),
@@ -68,3 +69,8 @@ def test_a_batch_takes_own_events_among_others_each_by_itself() -> None:
     wrong = {**BODY, "properties": {"total": "x"}}
     results = events({"batch": [click, BODY, wrong, click]}, rules=RULES).results
     assert [isinstance(result, EncodedRecord) for result in results] == [True, True, False, True]
+
+
+def test_an_event_that_names_a_schema_and_no_type_is_told_to_name_one() -> None:
+    body = {name: value for name, value in BODY.items() if name != "event_type"}
+    assert refused(body, rules=RULES).reasons == ("schema: event_type is missing, and a schema belongs to one",)

@@ -257,3 +257,25 @@ def test_no_text_takes_long(text):
     cleaned("page_url", text, given)
     assert time.process_time() - started < 2
     assert len(text) > MAX_URL_CHARS
+
+
+def test_what_is_only_hashed_drops_nothing_and_what_is_only_dropped_hashes_nothing():
+    page = f"{PAGE}?=x&a=1&john@shop.example=2"
+    assert cleaned("page_url", page, rules(hashed="email")) == page
+    assert cleaned("page_url", page, rules(dropped="email")) == page
+
+
+def test_e_mail_addresses_stay_where_only_parameters_are_to_go():
+    for given in (rules(dropped="phone"), rules(hashed="phone")):
+        assert cleaned("metadata", "of john@shop.example or 40", given) == "of john@shop.example or 40"
+        assert cleaned("user_id", "john%40shop.example", given) == "john%40shop.example"
+
+
+def test_parameters_go_from_names_and_from_lists_too():
+    given = {"pages": [f"{PAGE}?email=x", [f"{PAGE}?email=y"]], f"{PAGE}?email=z": 1}
+    assert cleaned("properties", given, rules(dropped="email")) == {"pages": [PAGE, [PAGE]], PAGE: 1}
+
+
+def test_a_name_that_begins_like_another_is_found_in_any_order():
+    for names in ("mail,mail_to", "mail_to,mail"):
+        assert cleaned("page_url", f"{PAGE}?mail=1&mail_to=2&mail_too=3", rules(dropped=names)) == f"{PAGE}?mail_too=3"

@@ -42,6 +42,7 @@ def test_what_browsers_and_services_usually_send_is_plain(changes, more):
         found = records(body, **changes)
         assert found is not None
         assert [(record.key, record.session_id) for record in found] == [(b"s", "s")] * len(body.get("batch", [event]))
+        assert plain_request(orjson.dumps(body), RecordRules()).is_batch is ("batch" in body)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,19 @@ def test_events_that_name_no_session_share_one_and_the_first_of_each_session_car
     ]  # fmt: skip
     assert ["visitor" in orjson.loads(record.value) for record in found] == [True, True, False, False]
     assert len({record.event_id for record in found}) == 4
+
+
+def test_a_key_without_a_project_lets_events_name_any():
+    [value] = values({**CLICK, "project_id": "p9"}, workspace_id="w1")
+    assert (value["workspace_id"], value["data"]["project_id"]) == ("w1", "p9")
+
+
+@pytest.mark.parametrize("referrer", [{}, {"referrer_url": None}, {"referrer_url": "https://search.example/?q=a"}])
+def test_the_visitor_is_told_by_the_page_and_its_referrer(referrer):
+    page = {"page_url": "https://shop.example/?utm_source=mail", **referrer}
+    [value] = values({**CLICK, **page}, browser=b'"browser":"Firefox"')
+    expected = {"browser": "Firefox", "utm_source": "mail"}
+    assert value["visitor"] == expected | ({"referrer_host": "search.example"} if referrer.get("referrer_url") else {})
 
 
 def test_the_envelope_has_what_the_key_the_cookie_and_the_clock_say():

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.collect.records.requests import NOW, context, event, events, refused, session
+from tests.unit.collect.records.requests import NOW, NOW_MS, context, event, events, refused, session
 from topics.codec import MAX_SOURCE_VALUE_BYTES, decode_source
 from topics.event import EVENT_TYPES, EventInput
 from topics.metadata import MAX_METADATA_CHARS
 from topics.session import SessionInput
 from tracker.collect.errors import RequestError
 from tracker.collect.records.json_body import parse_object
-from tracker.collect.records.source_records import event_record, session_record
+from tracker.collect.records.source_records import EncodedRecord, control_record, event_record, session_record
 
 CLICK = {"event_type": "click"}
 
@@ -65,7 +65,10 @@ def test_the_cookie_names_the_session_when_the_body_does_not():
         ({"event_type": "click", "session_id": ""}, "session_id"),
         ({"event_type": "click", "session_id": "a b"}, "session_id"),
         ({"event_type": "click", "session_id": "x" * 129}, "session_id"),
-        ({"event_type": "click", "timestamp": "yesterday"}, "timestamp"),
+        (
+            {"event_type": "click", "timestamp": "yesterday"},
+            "timestamp",
+        ),
         ({"event_type": "click", "timestamp": "1999-12-31T23:59:59Z"}, "timestamp"),
     ],
 )
@@ -73,6 +76,12 @@ def test_an_invalid_event_is_refused_with_the_field_as_the_client_knows_it(body,
     error = refused(body)
     assert (error.code, error.status) == ("invalid", 400)
     assert error.reasons[0].startswith(f"{place}: ")
+
+
+def test_the_reason_is_that_of_the_time_as_it_was_sent():
+    assert refused({**CLICK, "timestamp": "soon"}).reasons == (
+        "timestamp: Input should be a valid datetime, input is too short",
+    )
 
 
 def test_a_wrong_clock_is_corrected_by_when_the_request_was_sent_and_its_own_word_kept():
@@ -120,7 +129,10 @@ def test_the_keys_workspace_is_filled_in_and_can_be_repeated_but_not_contradicte
         assert (record["workspace_id"], "workspace_id" in record["data"]) == ("w1", False)
         assert record["data"]["project_id"] == "p1"
     error = refused({"event_type": "click", "workspace_id": "w2"}, **owned)
-    assert error.reasons == ("workspace_id: is not the write key's own",)
+    assert (error.message, error.reasons) == (
+        "this is not a valid event",
+        ("workspace_id: is not the write key's own",),
+    )
     assert refused({"event_type": "click", "project_id": "p2"}, **owned).code == "invalid"
 
 
@@ -155,7 +167,85 @@ def test_a_record_that_grows_too_large_by_its_visitor_is_refused():
             {"event_type": "click", "metadata": text, "event_id": "e"},
             context(browser=b'"a":"' + b"x" * 500 + b'"'),
         )
-    assert caught.value.code == "oversized"
+    assert (caught.value.code, caught.value.message) == ("oversized", "this event is too large")
+
+
+def test_a_record_with_its_visitor_may_be_as_large_as_the_topic_takes():
+    fields = {"event_type": "click", "event_id": "e", "session_id": "s"}
+    room = MAX_SOURCE_VALUE_BYTES - len(event_record(dict(fields), context(browser=b'"a":""')).value)
+    full = event_record(dict(fields), context(browser=b'"a":"' + b"x" * room + b'"'))
+    assert len(full.value) == MAX_SOURCE_VALUE_BYTES
+    with pytest.raises(RequestError) as caught:
+        event_record(dict(fields), context(browser=b'"a":"' + b"x" * (room + 1) + b'"'))
+    assert caught.value.reasons == (f"{MAX_SOURCE_VALUE_BYTES + 1} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}",)
+
+
+def test_of_whom_nothing_is_known_there_is_no_visitor():
+    assert "visitor" not in orjson.loads(event(CLICK, browser=b"").value)
+
+
+@pytest.mark.parametrize(
+    ("is_anonymous", "clicked"), [(False, {"click_id": "abc", "click_id_type": "gclid"}), (True, {})]
+)
+def test_an_anonymous_visitor_has_no_click_id(is_anonymous, clicked):
+    body = {**CLICK, "page_url": "https://shop.example/?gclid=abc&utm_source=mail"}
+    record = orjson.loads(event(body, browser=b'"browser":"Firefox"', is_anonymous=is_anonymous).value)
+    assert record["visitor"] == {"browser": "Firefox", "utm_source": "mail", **clicked}
+
+
+@pytest.mark.parametrize("page_url", [7, ["https://shop.example/"], {"a": "b"}])
+def test_a_page_that_is_no_text_is_refused_before_anything_is_read_from_it(page_url):
+    error = refused({**CLICK, "page_url": page_url}, browser=b'"browser":"Firefox"')
+    assert error.reasons == ("page_url: Input should be a valid string",)
+
+
+def test_an_object_as_metadata_becomes_its_canonical_text():
+    record = orjson.loads(event({**CLICK, "metadata": {"b": 1, "a": [True, None]}}).value)
+    assert record["data"]["metadata"] == '{"a":[true,null],"b":1}'
+
+
+@pytest.mark.parametrize("field", ["session_id", "user_id"])
+@pytest.mark.parametrize("mistake", ["undefined", "{{ id }}", "[object Object]"])
+def test_a_session_with_an_id_that_is_a_mistake_is_refused_by_its_name(field, mistake):
+    error = refused({"session_id": "s", field: mistake}, session)
+    assert (error.message, [reason.partition(": ")[0] for reason in error.reasons]) == (
+        "this is not a valid session",
+        [field],
+    )
+
+
+def test_a_session_that_grows_too_large_by_its_visitor_is_refused():
+    with pytest.raises(RequestError) as caught:
+        session_record({"page_url": "https://shop.example/"}, context(browser=b'"a":"' + b"x" * 70_000 + b'"'))
+    assert (caught.value.code, caught.value.message) == ("oversized", "this session is too large")
+
+
+def test_the_page_where_a_session_began_tells_of_its_visitor():
+    page = {"page_url": "https://shop.example/?utm_source=mail", "referrer_url": "https://search.example/"}
+    record = orjson.loads(session_record(page, context(browser=b'"browser":"Firefox"')).value)
+    assert record["visitor"] == {"browser": "Firefox", "utm_source": "mail", "referrer_host": "search.example"}
+
+
+@pytest.mark.parametrize("page", [{"page_url": 7}, {"page_url": ["https://shop.example/"], "referrer_url": {"a": 1}}])
+def test_a_page_that_is_no_text_tells_nothing(page):
+    record = orjson.loads(session_record(dict(page), context(browser=b'"browser":"Firefox"')).value)
+    assert (record["visitor"], record["data"]) == ({"browser": "Firefox"}, {})
+
+
+@pytest.mark.parametrize(("workspace_id", "owner"), [("", {}), ("w1", {"workspace_id": "w1"})])
+@pytest.mark.parametrize("type_", ["expire", "flush"])
+def test_the_end_and_the_flush_of_a_session_are_records_of_its_key(type_, workspace_id, owner):
+    record = control_record(type_, "sé", NOW_MS, workspace_id)
+    expected = {"type": type_, "session_id": "sé", "timestamp": NOW, **owner}
+    assert orjson.loads(record.value) == expected
+    assert record == EncodedRecord("sé".encode(), record.value, "sé", None, sets_cookie=False)
+    assert decode_source(record.key, record.value)["type"] == type_
+
+
+def test_each_fault_is_a_reason_of_its_own():
+    error = refused({**CLICK, "viewport_width": "wide", "scroll_percentage": 101})
+    assert error.message == "this is not a valid event"
+    assert [reason.partition(": ")[0] for reason in error.reasons] == ["scroll_percentage", "viewport_width"]
 
 
 def test_reasons_do_not_repeat_values():
@@ -178,7 +268,7 @@ def test_a_record_larger_than_the_topic_takes_is_refused_as_oversized():
     text = "\u0001" * MAX_METADATA_CHARS
     assert len(orjson.dumps(text)) > MAX_SOURCE_VALUE_BYTES
     error = refused({"event_type": "click", "metadata": text})
-    assert (error.code, error.status) == ("oversized", 413)
+    assert (error.code, error.status, error.message) == ("oversized", 413, "this event is too large")
     (reason,) = error.reasons
     assert str(MAX_SOURCE_VALUE_BYTES) in reason
 
@@ -280,6 +370,10 @@ def test_every_event_of_a_batch_has_its_visitor():
     assert [orjson.loads(record.value)["visitor_id"] for record in listed.records] == ["cookie", "v1"]
 
 
+def test_who_is_not_known_has_no_id():
+    assert "visitor_id" not in orjson.loads(event({**CLICK, "visitor_id": ""}).value)
+
+
 def test_an_anonymous_visitor_has_no_id():
     record = orjson.loads(event({**CLICK, "visitor_id": "v1"}, is_anonymous=True).value)
     assert "visitor_id" not in record
@@ -288,5 +382,5 @@ def test_an_anonymous_visitor_has_no_id():
 @pytest.mark.parametrize("wrong", ["undefined", "[object Object]", "{{ visitor }}", None, 7, "v" * 129])
 def test_a_visitor_id_that_is_none_is_refused_by_its_name(wrong):
     error = refused({**CLICK, "visitor_id": wrong})
-    assert error.code == "invalid"
+    assert (error.code, error.message) == ("invalid", "this is not a valid event")
     assert error.reasons[0].startswith("visitor_id: ")
