@@ -59,14 +59,25 @@ class EventMemory:
     ``begin_chunk`` was given, by their keys.
     """
 
-    __slots__ = ("_at", "_changed", "_older", "_older_events", "_page_bytes", "_read_pages", "_window_ms")
+    __slots__ = (
+        "_at", "_changed", "_max_older_events", "_older", "_older_events", "_page_bytes", "_read_pages", "_window_ms",
+    )  # fmt: skip
 
-    def __init__(self, at: At, read_pages: ReadPages, *, window_ms: int, page_events: int) -> None:
+    def __init__(
+        self,
+        at: At,
+        read_pages: ReadPages,
+        *,
+        window_ms: int,
+        page_events: int,
+        max_older_events: int = MAX_OLDER_EVENTS,
+    ) -> None:
         #: Pages are numbered from the offset of their session's first one on.
         self._at = at
         self._read_pages = read_pages
         self._window_ms = window_ms
         self._page_bytes = page_events * ENTRY_BYTES
+        self._max_older_events = max_older_events
         self._changed: MutableMapping[bytes, ChangedPage] = {}
         #: The pages of the sessions that asked last.
         self._older: OrderedDict[bytes, _Older] = OrderedDict()
@@ -149,7 +160,7 @@ class EventMemory:
         for content in self._pages(row, pages):
             self._older_events += _add(older, content)
         self._older[row] = older
-        while self._older_events > MAX_OLDER_EVENTS and len(self._older) > 1:
+        while self._older_events > self._max_older_events and len(self._older) > 1:
             self.forget((next(iter(self._older)),))
         return older
 

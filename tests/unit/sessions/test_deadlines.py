@@ -100,6 +100,30 @@ def test_keys_that_are_added_at_once_are_not_looked_through_again_for_the_next_o
     assert index.take_passed(BUCKET_MS + 2) == [*keys, b"another"]
 
 
+def test_a_bucket_is_looked_through_only_once_it_has_grown_beyond_a_size():
+    entry_bytes = ENTRY_HEAD_BYTES + len(b"a")
+    for begin in (Deadlines.load, Deadlines.add):
+        index = Deadlines(compact_bytes=2 * entry_bytes)
+        begin(index, [(b"a", BUCKET_MS), (b"b", BUCKET_MS)])
+        assert index.distant_bytes == 2 * entry_bytes
+        index.arm(b"a", BUCKET_MS)
+        assert index.distant_bytes == 2 * entry_bytes
+    index = Deadlines()
+    index.load([(b"a", BUCKET_MS)])
+    for _ in range(20):
+        index.arm(b"a", BUCKET_MS)
+    assert index.distant_bytes == 21 * entry_bytes
+
+
+def test_keys_that_are_added_to_buckets_that_have_begun_come_up_in_time():
+    index = armed((b"a", BUCKET_MS + 1))
+    assert index.take_passed(BUCKET_MS + 2) == [b"a"]
+    index.add([(b"c", BUCKET_MS + 9), (b"b", BUCKET_MS + 3), (b"d", 7 * BUCKET_MS)])
+    assert index.next_ms == BUCKET_MS + 3
+    assert index.take_passed(BUCKET_MS + 10) == [b"b", b"c"]
+    assert index.next_ms == 7 * BUCKET_MS
+
+
 def test_a_session_that_is_prolonged_over_and_over_keeps_its_one_entry():
     log = Log(Rules())
     for minute in range(20):

@@ -15,7 +15,7 @@ from tracker.sessions.layouts import (
     offset_of,
 )
 from tracker.sessions.rules import Rules
-from tracker.sessions.state import SessionState, Watermark
+from tracker.sessions.state import FORGOTTEN, SessionState, Watermark, forgotten
 
 KEY = "visitor-1"
 #: As 0.1.0 wrote it: eight bytes of the offset, and an array of session id, ordinal, times, number, end, context,
@@ -34,6 +34,40 @@ def test_a_state_of_the_release_before_is_read_whole():
     assert (state.visitor, state.remembered_ms) == ({"country": "DE"}, 2_000)
     assert decode_lifetime(WRITTEN_BY_0_1_0).deadline_ms(Rules()) == state.deadline_ms(Rules())
     assert decode_watermark(WATERMARK_OF_0_1_0) == Watermark(stream_time_ms=5_000, layout=2, forwarded={3: 4})
+
+
+@pytest.mark.parametrize("hashes", [EVENT_ID_HASHES, b""])
+def test_a_closed_session_of_the_release_before_comes_up_when_its_event_ids_are_out_of_the_window(hashes: bytes):
+    """The ids are not read for the deadline alone: there may be some, and a deadline may be early but never late."""
+    closed = [KEY, 1, 1_000, 2_000, 1_800_000, 2, 5_000, "expired", {}, hashes, {}]
+    value = (7).to_bytes(8, "big") + msgspec.msgpack.encode(closed)
+    rules = Rules()
+    forgets_ids_ms, goes_ms = 2_000 + rules.memory_ms, 5_000 + rules.closed_stub_retention_ms
+    assert decode_lifetime(value).deadline_ms(rules) == forgets_ids_ms
+    assert decode_state(value).deadline_ms(rules) == (forgets_ids_ms if hashes else goes_ms)
+
+
+def test_beside_workers_of_the_release_before_only_a_session_that_may_go_on_keeps_its_visitor_for_the_next():
+    log = Log(Rules(layout=2, max_events=2))
+    for key in ("capped", "expired"):
+        log.event(key, visitor={"country": "DE"})
+    log.event("capped")
+    log.expire("expired")
+    log.fold()
+    held = {key: decode_state(encode_state(0, row.state, layout=2)).visitor for key, row in log.table.items()}
+    assert held == {b"capped": {"country": "DE"}, b"expired": {}}
+
+
+def test_what_is_left_of_a_forgotten_key_says_when_and_nothing_of_its_session():
+    said = {name: value for name, value in msgspec.structs.asdict(forgotten(START_MS)).items() if value}
+    assert said == {"closed_ms": START_MS, "close_reason": FORGOTTEN}
+
+
+@pytest.mark.parametrize("body", [b"\x90", b"\x03\x90", b"\x03", b"\x03\xc1"])
+@pytest.mark.parametrize("decode", [decode_state, decode_lifetime, decode_watermark])
+def test_bytes_that_are_no_state_are_told_from_those_of_a_later_release(decode, body: bytes):
+    with pytest.raises(msgspec.DecodeError):
+        decode((7).to_bytes(8, "big") + body)
 
 
 def test_what_is_written_in_the_layout_of_the_release_before_is_byte_for_byte_its_own():
@@ -55,7 +89,10 @@ def test_a_state_goes_through_the_newest_layout_unchanged():
 @pytest.mark.parametrize("decode", [decode_state, decode_lifetime, decode_watermark])
 def test_what_a_later_release_has_written_is_refused_with_what_to_do(decode):
     value = (7).to_bytes(8, "big") + b"\x04" + msgspec.msgpack.encode([KEY])
-    with pytest.raises(UnknownLayoutError, match=r"layout 4, written by a later release.*run that later release"):
+    with pytest.raises(
+        UnknownLayoutError,
+        match=r"layout 4, written by a later release; this one reads 2 and 3: run that later release",
+    ):
         decode(value)
 
 

@@ -4,6 +4,8 @@ import orjson
 import pytest
 
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
+from topics.fields import MAX_ID_CHARS
+from topics.headers import SourcePosition, read_position
 from tracker.sessions.layouts import decode_usage, encode_usage
 from tracker.sessions.outputs import FoldResult, Output
 from tracker.sessions.rules import Rules
@@ -51,15 +53,52 @@ def test_each_minute_gives_one_row_a_workspace_by_the_first_record_after_it():
     }
 
 
+def test_a_row_of_usage_has_its_workspace_as_the_key_and_the_place_of_the_record_that_put_it_out():
+    log = Log(RULES)
+    for workspace in ("shop", "", "lab"):
+        log.event(f"of {workspace}", workspace_id=workspace)
+    log.tick(START_MS + MINUTE_MS)
+    found = log.fold().usage
+    assert [output.key for output in found] == [None, b"lab", b"shop"]
+    assert [read_position(output.headers) for output in found] == [SourcePosition(3, nth) for nth in range(3)]
+
+
+def test_counts_add_up_within_their_minute_whenever_in_it_they_begin():
+    log = Log(RULES)
+    for second in (7, 20, 59):
+        log.event("s", START_MS + second * 1_000, workspace_id="shop")
+        log.session("s", START_MS + second * 1_000, user_id="u")
+    log.event("s", START_MS + MINUTE_MS, workspace_id="shop")
+    log.tick(START_MS + 2 * MINUTE_MS - 1)
+    result = log.fold()
+    assert counts(result.usage) == {("shop", "00:00"): (3, 1, sizes(log, *range(6)), 0, 0)}
+    log.tick(START_MS + 2 * MINUTE_MS)
+    assert counts(log.fold().usage) == {("shop", "00:01"): (1, 0, sizes(log, 6), 0, 0)}
+
+
+def test_minutes_in_which_no_record_comes_give_no_rows():
+    log = Log(RULES)
+    log.event("s", workspace_id="shop")
+    for minute in (1, 2, 3):
+        log.tick(START_MS + minute * MINUTE_MS)
+    assert counts(log.fold().usage) == {("shop", "00:00"): (1, 1, sizes(log, 0), 0, 0)}
+
+
 def test_a_rejected_record_counts_for_the_workspace_that_it_names():
     log = Log(RULES)
+    log.raw(b"a", orjson.dumps({"type": "dance", "workspace_id": "y" * MAX_ID_CHARS}))
+    log.raw(b"a", None)
     log.raw(b"a", b'{"type":"dance","workspace_id":"shop"}')
     log.raw(b"a", b'{"type":"dance","data":{"workspace_id":"shop"}}')
-    log.raw(b"a", orjson.dumps({"type": "dance", "workspace_id": "x" * 129}))
+    log.raw(b"a", orjson.dumps({"type": "dance", "workspace_id": "x" * (MAX_ID_CHARS + 1)}))
     log.raw(b"a", b'{"workspace_id":7}')
     log.raw(b"a", b"\xff")
     log.tick(START_MS + MINUTE_MS)
-    assert counts(log.fold().usage) == {("shop", "00:00"): (0, 0, 0, 2, 0), ("", "00:00"): (0, 0, 0, 3, 0)}
+    assert counts(log.fold().usage) == {
+        ("shop", "00:00"): (0, 0, 0, 2, 0),
+        ("y" * MAX_ID_CHARS, "00:00"): (0, 0, 0, 1, 0),
+        ("", "00:00"): (0, 0, 0, 4, 0),
+    }
 
 
 @pytest.mark.parametrize("step", [1, 2, 5])
@@ -77,12 +116,16 @@ def resumed(log: Log, result: FoldResult) -> None:
     log.partition.usage.resume(result.usage_offset, decode_usage(written))
 
 
+@pytest.mark.parametrize("are_states_written", [True, False])
 @pytest.mark.parametrize("killed_after", range(1, 12))
-def test_a_record_that_is_folded_again_after_a_kill_is_not_counted_again(killed_after: int):
+def test_a_record_that_is_folded_again_after_a_kill_is_not_counted_again(killed_after: int, are_states_written: bool):
+    """Counts are written in front of the states, and the watermark behind them."""
     whole, log = visited(), visited()
     before = log.partition.mark
     first = log.fold(upto=killed_after)
-    log.recover(before)  # the states were written, the watermark was not
+    if not are_states_written:
+        log.table.clear()
+    log.recover(before)
     log.partition.usage.resume(first.usage_offset, decode_usage(encode_usage(0, first.usage_mark)))
     log.go_back_to(0)
     assert first.usage + log.fold().usage == whole.fold().usage
