@@ -30,7 +30,8 @@ EVENT_DEFAULTS = EventData.__required_keys__ - {"timestamp", "id", "event_type",
 
 def event_row(record: Any, session: dict[str, Any], event_id: str) -> dict[str, Any]:
     """An event with its number; context that it lacks is the session's."""
-    row = dict.fromkeys(EVENT_DEFAULTS, "") | record["data"]
+    data = {field: value for field, value in record["data"].items() if value or field not in CONTEXT_FIELDS}
+    row = dict.fromkeys(EVENT_DEFAULTS, "") | data
     row["workspace_id"] = row["workspace_id"] or record.get("workspace_id", "")
     row |= {
         field: session["context"][field] for field in session["context"].keys() & EVENT_FIELDS if not row.get(field)

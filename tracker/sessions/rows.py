@@ -26,6 +26,8 @@ _ALWAYS: Final = (
     "page_url",
 )
 _FILLED: Final = (*_IF_KNOWN, *_ALWAYS)
+#: A field that is there and says nothing.
+_EMPTY: Final = frozenset({"", None})
 #: Sessions of a partition whose part of a row is kept, 1 to 2 KB each; all are rendered anew once there are more.
 MAX_RENDERED_SESSIONS: Final = 2_000
 #: One record may open a session, close it, and count a late event: each of the rows needs another version.
@@ -67,7 +69,7 @@ class EventRows:
         details = event.details
         data: Any = event.record.data  # its struct has the fields of the TypedDict
         lacking = event.workspace_id, _lacks(data)
-        if (data.ab_test_id is not UNSET or data.ab_test_variant_id is not UNSET) and _has_empty(data):
+        if data.ab_test_id in _EMPTY or data.ab_test_variant_id in _EMPTY:
             details = _without_empty(event.record)
         rendered = self._rendered.get(key)
         if rendered is None or rendered.context is not state.context:
@@ -124,12 +126,6 @@ def _filling(state: SessionState, lacking: _Lacking) -> bytes:
         if is_absent and (known or name in _ALWAYS):
             filling[name] = known
     return orjson.dumps(filling)[1:-1] + b","
-
-
-def _has_empty(data: Any) -> bool:
-    """Return whether an event has one of ``_IF_KNOWN`` and says nothing in it."""
-    first, second = data.ab_test_id, data.ab_test_variant_id
-    return (not first and first is not UNSET) or (not second and second is not UNSET)
 
 
 def _without_empty(event: Event) -> bytes:

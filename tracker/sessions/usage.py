@@ -85,7 +85,7 @@ class Usage:
 
     def rejected(self, source: SourceInput) -> None:
         """Count a record that can't be taken, for the workspace that it names, if that can be read."""
-        if self.interval_ms and (count := self._of(_named(source.value))) is not None:
+        if (count := self._of(_named(source.value))) is not None:
             count.rejected += 1
 
     def put_out(self) -> None:

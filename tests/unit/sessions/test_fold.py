@@ -238,6 +238,23 @@ def test_a_session_keeps_the_visitor_of_the_first_record_that_carries_one():
     assert [r["session_event_sequence"] for r in rows(result.events)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("kind", ["event", "session"])
+def test_a_session_says_at_once_what_it_learns_of_its_visitor_and_nothing_when_it_learns_nothing(kind: str):
+    log = Log()
+    log.event(KEY)
+    for visitor in (
+        {},
+        {"city": ""},
+        {"city": "Bonn"},
+        {"city": "Bonn"},
+        {"utm_source": "mail"},
+        {"utm_source": "mail"},
+    ):
+        getattr(log, kind)(KEY, visitor=visitor)
+    found = [(row["city"], row["touches"].count("mail")) for row in rows(log.fold().sessions)]
+    assert found == [("", 0), ("Bonn", 0), ("Bonn", 1)]
+
+
 def test_a_renewed_session_has_a_visitor_of_its_own():
     log = Log()
     log.session(KEY, visitor={"country": "DE", "is_bot": True})

@@ -43,12 +43,18 @@ def test_a_record_whose_key_belongs_elsewhere_is_forwarded_as_it_came_and_not_fo
     assert (result.counts.forwarded, len(result.events), list(result.changed)) == (1, 1, [b"own"])
 
 
-def test_headers_without_end_do_not_go_with_it():
+@pytest.mark.parametrize("are_too_many", [False, True])
+def test_headers_go_with_it_up_to_a_size_and_beyond_it_none_do(are_too_many: bool):
     log = wrong_partition()
     log.event("h")
-    log.records[0] = log.records[0]._replace(headers=[("x", b"x" * MAX_CARRIED_HEADERS_BYTES)])
+    headers = [("none", None), ("empty", b""), ("rest", b"")]
+    room = MAX_CARRIED_HEADERS_BYTES - sum(len(name) for name, _ in headers)
+    headers[-1] = ("rest", b"x" * (room + are_too_many))
+    log.records[0] = log.records[0]._replace(headers=headers)
     (forward,) = log.fold().forwards
-    assert [name for name, _ in forward.headers] == [FORWARDED_FROM, FORWARD_SEAL]
+    carried = [] if are_too_many else headers
+    assert forward.headers[:-2] == carried
+    assert [name for name, _ in forward.headers[-2:]] == [FORWARDED_FROM, FORWARD_SEAL]
 
 
 @pytest.mark.parametrize("kind", ["event", "session", "expire", "flush"])
@@ -180,6 +186,11 @@ def test_a_seal_is_for_one_place_one_key_and_one_value_and_of_one_secret():
     assert not seal.holds(headers, place, b"key", b"value2")
     assert not ForwardSeal("other").holds(headers, place, b"key", b"value")
     assert not seal.holds([], place, b"key", b"value")
+
+
+def test_a_seal_is_what_it_was_in_every_release_that_has_made_one():
+    assert ForwardSeal("s3cret").of(LogPlace(3, 17), b"key", b"value").hex() == "2fc847bc5c1e30247c6b89a30ea611d8"
+    assert ForwardSeal().of(LogPlace(3, 17), b"key", None) == ForwardSeal().of(LogPlace(3, 17), b"key", b"")
 
 
 def test_as_long_as_workers_of_the_release_before_are_in_the_group_their_markers_count():

@@ -58,6 +58,17 @@ def test_beside_workers_of_the_release_before_only_a_session_that_may_go_on_keep
     assert held == {b"capped": {"country": "DE"}, b"expired": {}}
 
 
+@pytest.mark.parametrize("named", [{"workspace_id": "w1"}, {"envelope": {"workspace_id": "w1"}}])
+def test_beside_workers_of_the_release_before_a_session_record_names_the_workspace_of_an_open_session(named):
+    log = Log(Rules(layout=2))
+    log.event(KEY)
+    log.session(KEY, **named)
+    log.event(KEY)
+    result = log.fold()
+    assert [(row["workspace_id"], row["close_reason"]) for row in rows(result.sessions)] == [("", ""), ("w1", "")]
+    assert [(row["workspace_id"], row["session_event_sequence"]) for row in rows(result.events)] == [("", 1), ("w1", 2)]
+
+
 def test_what_is_left_of_a_forgotten_key_says_when_and_nothing_of_its_session():
     said = {name: value for name, value in msgspec.structs.asdict(forgotten(START_MS)).items() if value}
     assert said == {"closed_ms": START_MS, "close_reason": FORGOTTEN}

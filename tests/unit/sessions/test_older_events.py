@@ -86,6 +86,13 @@ def test_the_pages_of_a_session_are_read_together_and_once():
     assert [sessions.judge(b"a", f"a{number}") for number in range(7)] == ["duplicate"] * 6 + ["new"]
 
 
+def test_an_event_in_a_page_is_found_though_its_id_has_come_again_with_another_content():
+    sessions = with_pages(b"a")
+    sessions.memory.remember(b"a", sessions.states[b"a"], identity_of("a0", b"another content"), START_MS)
+    sessions.memory.forget([b"a"])
+    assert [sessions.judge(b"a", each) for each in ("a0", "a1")] == ["duplicate", "duplicate"]
+
+
 def test_only_the_pages_that_the_state_names_are_read():
     sessions = with_pages(b"a", pages=4)
     sessions.states[b"a"].pages = Pages(began_ms=START_MS, first=101, current=101, end=103)

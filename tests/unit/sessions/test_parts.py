@@ -7,7 +7,7 @@ import pytest
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from tracker.sessions.memory import ENTRY_BYTES, EventMemory
 from tracker.sessions.rules import SECOND_MS, Rules
-from tracker.sessions.state import SessionState
+from tracker.sessions.state import Pages, SessionState
 from tracker.sessions.working_table import At
 
 WINDOW_MS = 60 * MINUTE_MS
@@ -32,11 +32,23 @@ def entry(event_id: bytes, content: bytes, seconds: int = 0) -> bytes:
         (entry(b"xxxxxxxx", b"yyyyyA", 0x42434445) + entry(b"FGHzzzzz", b"123456"), "new"),
         (entry(b"xxABCDEF", b"GHyyyy") + entry(b"ABCDEFGH", b"123456"), "duplicate"),
         (entry(b"ABCDEFGH", b"654321") + entry(b"ABCDEFGH", b"123456"), "duplicate"),
+        # Another event's content and time, read one byte too late, look like this event's.
+        (entry(b"ABCDEFGH", b"712345", 0x36000000) + entry(b"ABCDEFGH", b"654321"), "reused"),
     ],
 )
-def test_an_event_is_found_where_an_entry_begins_and_nowhere_else(recent: bytes, verdict: str):
+@pytest.mark.parametrize("is_in_a_page", [False, True])
+def test_an_event_is_found_where_an_entry_begins_and_nowhere_else(recent: bytes, verdict: str, is_in_a_page: bool):
+    state, read_pages = new_state(b"" if is_in_a_page else recent), lambda _: [recent]
+    if is_in_a_page:
+        state.pages = Pages(began_ms=1, first=0, current=0, end=1)
+    memory = EventMemory(At(), read_pages, window_ms=WINDOW_MS, page_events=64)
+    assert memory.judge(b"s", state, b"ABCDEFGH123456", 0) == verdict
+
+
+def test_an_id_that_begins_where_the_entry_before_it_ends_is_found():
+    recent = entry(b"xxxxxxxx", b"yyyyyy", 0x41) + entry(b"AAAAAAAA", b"123456")
     memory = EventMemory(At(), lambda _: [], window_ms=WINDOW_MS, page_events=64)
-    assert memory.judge(b"s", new_state(recent), b"ABCDEFGH123456", 0) == verdict
+    assert memory.judge(b"s", new_state(recent), b"AAAAAAAA123456", 0) == "duplicate"
 
 
 @pytest.mark.parametrize(("later_ms", "is_taken"), [(499, False), (998, False), (999, True)])

@@ -105,6 +105,28 @@ def test_a_passive_event_is_dropped_and_counted_where_its_workspace_has_no_sessi
     assert [row["event_id"] for row in rows(result.events)] == (["a"] if workspace == "w2" else [])
 
 
+@pytest.mark.parametrize("workspace", ["w1", ""])
+def test_a_passive_event_of_no_workspace_is_numbered_in_the_closed_session_of_home(workspace: str):
+    log = Log()
+    log.event(KEY, event_id="a", workspace_id=workspace)
+    log.expire(KEY)
+    passive(log, "leave", START_MS)
+    assert [(row["event_id"], row["workspace_id"]) for row in rows(log.fold().events)] == [
+        ("a", workspace),
+        ("leave", workspace),
+    ]
+
+
+@pytest.mark.parametrize("workspace", ["w1", ""])
+def test_a_passive_event_that_names_the_first_workspace_is_not_taken_by_a_session_of_none(workspace: str):
+    log = Log()
+    log.event(KEY, event_id="a")
+    passive(log, "leave", START_MS, workspace_id=workspace)
+    result = log.fold()
+    assert len(result.events) + result.counts.passive == 2
+    assert result.counts.passive == (1 if workspace else 0)
+
+
 def test_passive_events_do_not_carry_a_closed_session_beyond_its_cap():
     log = Log(Rules(max_events=2))
     log.event(KEY, event_id="a")
