@@ -40,7 +40,7 @@ class TrustedProxies:
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
         """Return the address of the last machine before our proxies. ``forwarded_for`` has all lines of the header."""
-        if not forwarded_for or not self._networks or not self.trusts(peer):
+        if not forwarded_for or not self.trusts(peer):
             return peer
         return self._client(peer, forwarded_for)
 

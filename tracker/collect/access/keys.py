@@ -166,7 +166,7 @@ class KeyRing:
         return _find(self._read, presented)
 
     def write_key_of(self, key_sha256: str) -> WriteKey | None:
-        """Return the write key that has this hash, if there is one."""
+        """Return the write key that has this hash, if there is one; none has an empty hash."""
         return self._write.get(bytes.fromhex(key_sha256))
 
     def any_verdict(self, origin: str) -> OriginVerdict:

@@ -37,7 +37,7 @@ def page_origin(request: Request) -> str | None:
 
 def is_same_origin(origin: str, host: str | None) -> bool:
     """Return whether a page posts to the host that it comes from. Browsers name the origin then, too."""
-    return host is not None and origin.partition("://")[2] == host
+    return bool(host) and origin.partition("://")[2] == host
 
 
 def open_verdict(origin: str) -> OriginVerdict:

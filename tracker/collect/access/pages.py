@@ -41,5 +41,5 @@ class Pages:
             return "credentials"
         if self._keys is None:
             return open_verdict(origin)
-        key = self._keys.write_key_of(key_sha256) if key_sha256 else None
+        key = self._keys.write_key_of(key_sha256)
         return self._keys.any_verdict(origin) if key is None else key.origin_verdict(origin)

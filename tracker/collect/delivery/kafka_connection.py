@@ -57,7 +57,7 @@ class KafkaConnection:
         self._topics = topics
         self._on_trouble = on_trouble
         self._sender: BatchSender | None = None
-        #: Why there is no sender.
+        #: Why events can't be accepted: there is no sender, or it gets no answers.
         self.reason = "not connected to Kafka yet"
 
     async def sender(self) -> BatchSender:
@@ -140,6 +140,7 @@ class KafkaConnection:
             await _end_producer(producer)
             raise
         log.info("Kafka connected", topics=list(self._topics))
+        self.reason = "Kafka did not acknowledge in time"
         return sender
 
     async def _count_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:

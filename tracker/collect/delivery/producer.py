@@ -141,7 +141,7 @@ class SourceProducer:
             wait = SPILL_FULL_RETRY_AFTER_SECONDS
             message = "Kafka is away, and the disk space for waiting events is full; repeat it with the same event_id"
             return RequestError("spill_full", message, retry_after_seconds=wait)
-        reason = self._connection.reason if self._sender is None else "Kafka did not acknowledge in time"
+        reason = self._connection.reason
         message = f"can't accept events now: {reason}; it may still arrive, repeat it with the same event_id"
         return RequestError("kafka_unavailable", message)
 

@@ -79,12 +79,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
-    # Counting brackets is enough for nearly all bodies. The events of a batch are not nested in each other.
+    # Counting brackets is enough for nearly all bodies. The events of a batch are not nested in each other, so all of
+    # them together are one level.
     brackets = body.count(b"{") + body.count(b"[")
     if brackets <= MAX_JSON_DEPTH:
         return
     batch = fields.get("batch")
-    if isinstance(batch, list) and brackets - len(batch) <= MAX_JSON_DEPTH:
+    if isinstance(batch, list) and brackets - sum(isinstance(event, dict) for event in batch) < MAX_JSON_DEPTH:
         return
     level: list[Any] = [fields]
     for _ in range(MAX_JSON_DEPTH):

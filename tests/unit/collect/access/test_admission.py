@@ -279,3 +279,11 @@ def test_a_browser_that_asks_first_is_told_methods_and_headers_and_how_long_that
             "Access-Control-Max-Age": "7200",
         }
     )
+
+
+def test_cookies_of_other_applications_are_counted(keys_file):
+    metrics = CollectMetrics()
+    admit = Admission(Settings(_env_file=None), None, metrics.access)
+    for value in ("login-of-another", MINTED, "undefined", "login-of-another"):
+        admit.sender(request(Cookie=f"tracker_session={value}"))
+    assert b"tracker_collect_foreign_cookies_total 2.0" in metrics.exposition()

@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from tracker.collect.access.keys import KeyRing, KeysFile, WriteKey, digest, everybody_may_read, read_keys
+from tracker.collect.access.keys import (
+    MAX_KEY_CHARS,
+    MAX_ORIGINS,
+    MIN_KEY_CHARS,
+    KeyRing,
+    KeysFile,
+    WriteKey,
+    digest,
+    everybody_may_read,
+    read_keys,
+)
 from tracker.errors import ConfigurationError
 
 SECRET = "a-key-of-some-length"
@@ -91,6 +101,7 @@ def test_a_bad_file_is_one_line_without_its_values(name, file, text, tmp_path):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigurationError) as caught:
         read_keys(path)
+    assert str(caught.value).startswith("the keys file (TRACKER_KEYS_FILE)")
     assert str(path) in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "0123456789abcdef" not in str(caught.value)
@@ -123,3 +134,71 @@ def test_a_key_with_origins_is_public_unless_it_says_otherwise(fields, is_public
     key = {"name": "a", "key_sha256": digest(SECRET).hex(), "workspace_id": "w1", **fields}
     (tmp_path / "k.json").write_text(json.dumps({"write_keys": [key]}))
     assert read_keys(tmp_path / "k.json").write_key(SECRET).is_public == is_public
+
+
+def test_before_a_page_names_its_key_it_may_do_what_any_of_them_lets_it():
+    keys = [
+        {"name": name, "key": f"{name}-key-0123456789", "workspace_id": "w1", "origins": origins}
+        for name, origins in (("anybody", ["*"]), ("service", []), ("shop", ["https://shop.example"]))
+    ]
+    everybody, services = (KeyRing(KeysFile.model_validate({"write_keys": some})) for some in (keys, keys[1:]))
+    assert (
+        everybody.any_verdict("https://shop.example") == services.any_verdict("https://shop.example") == "credentials"
+    )
+    assert everybody.any_verdict("https://evil.test") == "plain"
+    assert services.any_verdict("https://evil.test") == "refused"
+
+
+def test_a_ring_has_as_many_keys_as_its_file_of_both_kinds():
+    read = [{"name": f"bi{number}", "key": f"read-key-of-length-{number}", "workspace_id": "w1"} for number in range(2)]
+    assert len(KeyRing(KeysFile.model_validate({"write_keys": [write_key().model_dump()], "read_keys": read}))) == 3
+    assert len(KeyRing(KeysFile())) == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "is_taken"),
+    [(MIN_KEY_CHARS - 1, False), (MIN_KEY_CHARS, True), (MAX_KEY_CHARS, True), (MAX_KEY_CHARS + 1, False)],
+)
+def test_a_key_is_as_long_as_it_must_be_and_no_longer_than_it_may_be(length, is_taken):
+    if is_taken:
+        assert write_key(key="k" * length).key_sha256 == digest("k" * length).hex()
+    else:
+        with pytest.raises(ValueError, match=f"{MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters"):
+            write_key(key="k" * length)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mistake"),
+    [
+        ({"key": 12}, "must be a text"),
+        ({"key": None}, "either key_sha256 or key"),
+        ({"key": None, "key_sha256": "A" * 64}, "key_sha256"),
+        ({"key_sha256": "a" * 64}, "either key_sha256 or key"),
+        ({"name": "a shop"}, "name"),
+        ({"workspace_id": ""}, "workspace_id"),
+        ({"scope": "all"}, "scope"),
+        ({"events_per_second": 0}, "events_per_second"),
+        ({"origins": ["https://shop.example/path"]}, "origins"),
+        ({"origins": ["https://*"]}, "origins"),
+        ({"origins": ["https://a*.shop.example"]}, "origins"),
+        ({"origins": ["https://shop.example:443443"]}, "origins"),
+        ({"origins": ["https://shop.example\n"]}, "origins"),
+        ({"origins": ["*"] * (MAX_ORIGINS + 1)}, "origins"),
+    ],
+)
+def test_a_key_that_says_something_else_than_it_can_mean_is_refused(fields, mistake):
+    with pytest.raises(ValueError, match=mistake):
+        write_key(**fields)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("write_keys", "write_keys"), ("read_keys", "read_keys"), ("write_keys", "read_keys")]
+)
+@pytest.mark.parametrize("what", ["key", "name"])
+def test_no_two_keys_are_the_same_or_have_one_name(kinds, what):
+    file: dict[str, list[dict[str, str]]] = {"write_keys": [], "read_keys": []}
+    for number, kind in enumerate(kinds):
+        fields = {"name": f"name{number}", "key": f"key-of-some-length-{number}", "workspace_id": "w1"}
+        file[kind].append(fields | {"name": {"name": "the-same"}, "key": {"key": SECRET}}[what])
+    with pytest.raises(ValueError, match=f"two keys have the same {what}"):
+        KeysFile.model_validate(file)

@@ -162,6 +162,14 @@ def test_a_collector_that_only_this_machine_reaches_has_no_limits_by_address():
     for _ in range(100):
         limits.request(account)
         limits.accept(account, 1, ("s",))
+        limits.request(limits.stranger("127.0.0.1"))
+
+
+def test_strangers_are_told_apart_by_their_addresses_and_are_those_that_have_no_key():
+    edge = Edge(collect_ip_requests_per_second=2)
+    assert edge.how_many(edge.limits.stranger("198.51.100.1")) == 2 * BURST
+    assert not edge.accepts(edge.limits.account(None, "198.51.100.1"))
+    assert edge.accepts(edge.limits.stranger("198.51.100.2"))
 
 
 @pytest.mark.parametrize(("processes", "share"), [(0, 1), (1, 1), (4, 4)])
@@ -191,6 +199,7 @@ def test_recent_sessions_are_bounded_and_those_in_use_stay():
         assert sessions.new_ones("k", ["used"]) == []
         assert len(sessions) <= 11
     assert sessions.new_ones("k", ["s1"])
+    assert len(sessions.new_ones("k", ["used", "new", "used too"])) == 2, "behind one that is known"
     assert sessions.new_ones("another key", ["used"])
 
 
@@ -228,8 +237,32 @@ def test_the_wait_that_is_told_is_long_enough_and_a_second_less_is_not(limit: st
     assert edge.refused == {limit: 1}
     clock.now += wait_seconds - 1
     assert wait_after(edge, account, number) is not None
+    assert edge.refused == {limit: 2}, "who has to wait is told why, as before"
     clock.now += 1
     assert wait_after(edge, account, number) is None
+
+
+def test_of_each_address_only_so_many_keys_are_remembered_and_known_ones_push_none_out():
+    edge = Edge(collect_ip_events_per_second=1_000_000, collect_ip_requests_per_second=1_000_000)
+    accounts = [edge.limits.account(key(f"k{number}"), "198.51.100.1") for number in range(limits.MAX_SHARES + 5)]
+    assert accounts[0].address is not None
+    shares = accounts[0].address.shares
+    for account in accounts[: limits.MAX_SHARES]:
+        assert edge.accepts(account)
+    known = set(shares)
+    for account in accounts[: limits.MAX_SHARES]:
+        assert edge.accepts(account)
+    assert (set(shares), len(shares)) == (known, limits.MAX_SHARES)
+    for account in accounts[limits.MAX_SHARES :]:
+        assert edge.accepts(account)
+        assert len(shares) == limits.MAX_SHARES
+
+
+def test_a_session_of_one_key_is_new_to_another():
+    edge = Edge(collect_key_new_sessions_per_second=1)
+    for name in ("one", "other"):
+        service = edge.limits.account(key(name, origins=[]), "198.51.100.1")
+        assert sum(edge.accepts(service, sessions=(f"s{number}",)) for number in range(10)) == BURST
 
 
 def test_too_many_invalid_events_keep_an_address_waiting_for_a_while_and_not_for_ever(clock: Clock):

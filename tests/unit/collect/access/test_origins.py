@@ -75,4 +75,6 @@ def test_a_page_of_another_machine_gets_no_cookies_whatever_its_name_looks_like(
 def test_a_page_of_the_collector_itself_is_known_by_the_host():
     assert is_same_origin("https://collect.example", "collect.example")
     assert not is_same_origin("https://collect.example.evil.test", "collect.example")
-    assert not is_same_origin("null", None)
+    assert not is_same_origin("https://evil.test://collect.example", "collect.example")
+    for host in (None, "", "null"):
+        assert not is_same_origin("null", host)

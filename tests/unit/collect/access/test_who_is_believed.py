@@ -156,6 +156,7 @@ def test_a_page_of_a_look_alike_domain_gets_nothing(keys_file, origin, may):
         sender = admission.sender(asked)
         assert ("Access-Control-Allow-Origin", origin) in sender.cors_headers
         assert ("Access-Control-Allow-Credentials", "true") in sender.cors_headers
+        assert ("Vary", "Origin") in sender.cors_headers, "a cache must not give one page the answer to another"
         assert admission.cors_headers(asked) == sender.cors_headers
         assert admission.preflight(asked).status == 204
     else:
@@ -165,6 +166,42 @@ def test_a_page_of_a_look_alike_domain_gets_nothing(keys_file, origin, may):
         assert "Access-Control-Allow-Credentials" not in dict(admission.cors_headers(asked))
         with pytest.raises(RequestError):
             admission.preflight(request(Origin=origin))
+
+
+def test_a_page_of_the_collector_itself_needs_no_leave_and_is_no_other_origin(keys_file):
+    """The browser lets it read the response anyway."""
+    admission = admission_of(keys_file)
+    for key in (SERVICE_KEY, WRITE_KEY):
+        own = request(Origin="https://collect.example:8443", Host="collect.example:8443", X_Write_Key=key)
+        sender = admission.sender(own)
+        assert (sender.keeps_cookie, sender.cors_headers, admission.cors_headers(own)) == (True, (), ())
+        look_alike = request(
+            Origin="https://collect.example:8443.evil.test", Host="collect.example:8443", X_Write_Key=key
+        )
+        with pytest.raises(RequestError, match="may not be used from this page"):
+            admission.sender(look_alike)
+        assert ("Access-Control-Allow-Origin", "*") in admission.cors_headers(look_alike)
+    assert admission.preflight(request(Origin="https://collect.example", Host="collect.example")).status == 204
+
+
+def test_a_page_that_one_key_lets_in_gets_nothing_of_another_keys_responses(tmp_path):
+    path = tmp_path / "keys.json"
+    keys = [
+        {"name": name, "key": key, "workspace_id": "w1", "origins": [f"https://{name}.example"]}
+        for name, key in (("one", WRITE_KEY), ("two", SERVICE_KEY))
+    ]
+    path.write_bytes(orjson.dumps({"write_keys": keys}))
+    admission = admission_of(path)
+    for key, origin, may in ((WRITE_KEY, "one", True), (SERVICE_KEY, "one", False), (SERVICE_KEY, "two", True)):
+        headers = admission.cors_headers(request(Origin=f"https://{origin}.example", X_Write_Key=key))
+        assert (("Access-Control-Allow-Credentials", "true") in headers) == may
+
+
+def test_a_collector_without_keys_asks_nobody_for_one():
+    admission = admission_of()
+    asked = request(Origin="https://any.example", X_Write_Key=WRITE_KEY)
+    assert admission.sender(asked).key is None
+    assert ("Access-Control-Allow-Origin", "*") in admission.cors_headers(asked)
 
 
 def test_a_service_needs_no_origin_and_a_page_may_not_use_its_key(keys_file):

@@ -6,7 +6,7 @@ however often it is repeated; a producer that has been closed sends nothing more
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @dataclass(eq=False)
 class SentBatch:
+    topic: str
     partition: int
     records: list[tuple[bytes, bytes]]
+    #: Of each record.
+    headers: list[list[object]]
     ack: "asyncio.Future[None]"
     is_on_the_wire: bool
     is_appended: bool = False
@@ -89,12 +92,14 @@ class FaultyKafka:
 @dataclass(eq=False)
 class Builder:
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[list[object]] = field(default_factory=list)
     #: A batch that was sent takes no further record.
     is_closed: bool = False
 
-    def append(self, *, timestamp: None, key: bytes, value: bytes, headers: object) -> object | None:
+    def append(self, *, timestamp: None, key: bytes, value: bytes, headers: Sequence[object]) -> object | None:
         if self.is_closed or len(self.records) == BATCH_RECORDS:
             return None
+        self.headers.append(list(headers))
         self.records.append((key, value))
         return object()
 
@@ -153,13 +158,14 @@ class FaultyProducer:
     def create_batch(self) -> Builder:
         return Builder()
 
-    async def send_batch(self, builder: Builder, _: str, *, partition: int) -> "asyncio.Future[None]":
+    async def send_batch(self, builder: Builder, topic: str, *, partition: int) -> "asyncio.Future[None]":
         await asyncio.sleep(self.kafka.rng.random() ** 4 * self.kafka.max_latency_seconds)
         if self.is_closed:
             raise ProducerClosed
         builder.is_closed = True
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        batch = SentBatch(partition, builder.records, ack, is_on_the_wire=self.kafka.rng.random() < 0.5)
+        is_on_the_wire = self.kafka.rng.random() < 0.5
+        batch = SentBatch(topic, partition, builder.records, builder.headers, ack, is_on_the_wire)
         self.mine.append(batch)
         self.kafka.take(batch)
         return asyncio.shield(ack)

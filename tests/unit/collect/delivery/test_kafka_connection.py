@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, FaultyProducer
 from tracker.collect.delivery import kafka_connection as connection_module
 from tracker.collect.delivery.kafka_connection import KafkaConnection
 from tracker.collect.metrics import CollectMetrics
+from tracker.kafka import access
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
@@ -27,10 +30,18 @@ class Kafka(FaultyKafka):
         super().__init__(random.Random(1))
         self.topics = {TOPIC, OTHER}
         self.made: list[FaultyProducer] = []
+        #: It takes questions and never answers.
+        self.hangs = False
+
+    async def force_metadata_update(self) -> bool:
+        if self.hangs:
+            await asyncio.Event().wait()
+        return not self.is_silent
 
     def make_producer(self, *_: Any) -> FaultyProducer:
         producer = FaultyProducer(self)
         producer.topics = lambda: self.topics  # type: ignore[method-assign]
+        producer.force_metadata_update = self.force_metadata_update  # type: ignore[method-assign]
         self.made.append(producer)
         return producer
 
@@ -40,9 +51,9 @@ def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "RECONNECT_DELAY_SECONDS", 0.001)
 
 
-def connection_to(kafka: Kafka) -> KafkaConnection:
+def connection_to(kafka: Kafka, port: int | None = None, **settings: Any) -> KafkaConnection:
     return KafkaConnection(
-        Settings(kafka_bootstrap=f"{LOOPBACK}:{free_port()}"),  # nobody is there to ask why
+        Settings(kafka_bootstrap=f"{LOOPBACK}:{port or free_port()}", **settings),  # nobody is there to ask why
         CollectMetrics().delivery,
         SupervisedTasks(),
         topics=[TOPIC, OTHER],
@@ -75,6 +86,7 @@ async def test_a_topic_that_is_missing_is_named_once_and_waited_for():
         await asyncio.wait_for(connecting, PATIENCE_SECONDS)
     said = [log["reason"] for log in logs if log["event"] == "Kafka is not available"]
     assert said == [f"topic {OTHER} does not exist; run: tracker topics create"]
+    assert {log["log_level"] for log in logs if log["event"] == "Kafka is not available"} == {"warning"}
     assert [producer.is_closed for producer in kafka.made] == [True] * (len(kafka.made) - 1) + [False]
     await connection.close()
 
@@ -116,3 +128,57 @@ async def test_a_topic_that_goes_away_and_a_broker_that_is_silent_are_reasons():
     kafka.is_silent, kafka.topics = False, {TOPIC, OTHER}
     assert await connection.unready_reason() is None
     await connection.close()
+
+
+@asynccontextmanager
+async def server_that_says(words: bytes) -> AsyncIterator[int]:
+    """A server that speaks no TLS; without words it never says anything. Yields its port."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+        await writer.drain()
+
+    server = await asyncio.start_server(answer, LOOPBACK, 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def test_a_broker_that_refuses_us_is_a_reason_that_is_told_each_time_and_logged_once():
+    kafka = Kafka()
+    async with server_that_says(b"HTTP/1.1 400 Bad Request") as port:
+        connection = connection_to(kafka, port, kafka_security_protocol="SSL")
+        await connection.sender()
+        kafka.is_silent = True
+        with capture_logs() as logs:
+            reasons = [await connection.unready_reason() for _ in range(2)]
+        await connection.close()
+    assert reasons[0] == reasons[1]
+    assert f"Kafka at {LOOPBACK}:{port} does not speak TLS" in reasons[0]
+    said = [(log["log_level"], log["reason"]) for log in logs if log["event"] == "Kafka is not available"]
+    assert said == [("error", reasons[0])]
+
+
+async def test_a_broker_that_is_away_is_named_with_what_happened():
+    kafka = Kafka()
+    kafka.is_silent = True
+    connection = connection_to(kafka)
+    connecting = asyncio.ensure_future(connection.sender())
+    await until(lambda: connection.reason.startswith("can't reach Kafka"))
+    where = connection._settings.kafka_bootstrap
+    assert connection.reason == f"can't reach Kafka at {where} (KafkaConnectionError)"
+    kafka.is_silent = False
+    await asyncio.wait_for(connecting, PATIENCE_SECONDS)
+    await connection.close()
+
+
+async def test_a_probe_waits_only_so_long_for_the_broker_and_for_why_it_does_not_answer(monkeypatch):
+    monkeypatch.setattr(connection_module, "PROBE_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(access, "LOOK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    kafka = Kafka()
+    async with server_that_says(b"") as port:
+        connection = connection_to(kafka, port, kafka_security_protocol="SSL")
+        await connection.sender()
+        kafka.hangs = True
+        reason = await asyncio.wait_for(connection.unready_reason(), PATIENCE_SECONDS)
+        await connection.close()
+    assert reason == f"Kafka at {LOOPBACK}:{port} does not answer"

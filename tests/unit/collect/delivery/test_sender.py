@@ -1,7 +1,9 @@
 """The sender: what it hands to the Kafka producer and when, and what becomes of a batch that is refused."""
 
 import asyncio
+import gc
 import random
+import time
 
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -91,6 +93,30 @@ async def test_records_that_come_together_share_a_batch_and_one_future():
     assert sorted(len(batch.records) for batch in setup.producer.mine) == [1, 3]
 
 
+async def test_records_of_one_session_go_to_the_topics_that_they_name():
+    """As in a migration, which sends some of them twice."""
+    setup = Setup()
+    setup.sender.learn("test.other", PARTITIONS)
+    key = key_of(1).encode()
+    topics = [TOPIC, "test.other", TOPIC, "test.other"]
+    await end(*setup.add(*((topic, key, b"%d" % number) for number, topic in enumerate(topics))))
+    assert {batch.topic: [value for _, value in batch.records] for batch in setup.producer.mine} == {
+        TOPIC: [b"0", b"2"],
+        "test.other": [b"1", b"3"],
+    }
+    assert {batch.partition for batch in setup.producer.mine} == {1}
+
+
+async def test_headers_go_with_each_record_of_their_request():
+    setup = Setup()
+    headers = [("traceparent", b"00-1")]
+    batches = setup.sender.add([record("a"), record("b")], headers)
+    assert setup.sender.add([record("c")], NO_HEADERS) == batches
+    await end(*batches)
+    (sent,) = setup.producer.mine
+    assert sent.headers == [headers, headers, []]
+
+
 async def test_each_moment_has_its_own_batch():
     setup = Setup()
     await end(*setup.add(record("a")))
@@ -147,10 +173,11 @@ async def test_it_is_full_at_its_limit_of_records_and_of_bytes_until_kafka_has_a
 
 
 async def test_what_is_acknowledged_in_time_is_counted_and_timed():
+    began = time.monotonic()
     setup = Setup()
     await end(*setup.add(record("a"), record("b")))
     assert setup.metrics.records_acked._value.get() == 2
-    assert setup.metrics.produce_seconds._sum.get() > 0
+    assert 0 < setup.metrics.produce_seconds._sum.get() <= time.monotonic() - began
 
 
 async def test_while_it_holds_it_gathers_and_sends_nothing_until_it_is_released():
@@ -237,6 +264,18 @@ async def test_a_refused_batch_is_the_first_again_and_nothing_more_is_sent():
     assert setup.unsettled == 0
 
 
+async def test_who_takes_everything_back_when_kafka_refuses_gets_the_refused_batch_once():
+    setup = Setup()
+    taken: list[PendingBatch] = []
+    setup.sender._on_trouble = lambda _: taken.extend(setup.sender.take_back())
+    await setup.add_unanswered(record("a"), record("other", partition=1))
+    setup.add(record("b"))
+    setup.kafka.pending[0].ack.set_exception(MessageSizeTooLargeError())
+    await until(lambda: bool(taken))
+    assert sorted(batch.records[0][2] for batch in taken) == [b"a", b"b", b"other"]
+    assert not setup.tasks.failed.done()
+
+
 async def test_a_batch_that_is_on_disk_when_kafka_refuses_it_is_not_sent_again():
     setup = Setup()
     await setup.add_unanswered(record("a"))
@@ -292,6 +331,21 @@ async def test_of_the_spills_records_as_many_go_as_fit_a_batch_of_each_partition
     assert setup.logged(1) == []
 
 
+async def test_a_page_of_the_spill_that_is_refused_in_part_is_told_when_all_of_it_is_answered():
+    setup = Setup()
+    setup.kafka.is_silent = True
+    sending = asyncio.ensure_future(setup.sender.send([spilled("a"), spilled("b", partition=1)]))
+    await setup.handed_over(2)
+    first, second = setup.kafka.pending
+    first.ack.set_exception(MessageSizeTooLargeError())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not sending.done()
+    second.ack.set_result(None)
+    with pytest.raises(MessageSizeTooLargeError):
+        await asyncio.wait_for(sending, PATIENCE_SECONDS)
+
+
 async def test_a_page_of_the_spill_that_kafka_refuses_breaks_the_sender():
     setup = Setup()
     setup.kafka.refusals_left = 1
@@ -329,3 +383,73 @@ async def test_a_pending_batch_holds_its_records_and_their_size():
     batch.apply(BatchEvent.NO_ROOM, OSError("full"))
     assert isinstance(batch.safe.exception(), OSError)
     assert timer.cancelled()
+
+
+def pending(deadline: float = LONG_SECONDS) -> PendingBatch:
+    batch = PendingBatch(Builder(), asyncio.get_running_loop().call_later(deadline, lambda: None))
+    assert batch.add((TOPIC, b"key", b"value"), NO_HEADERS)
+    return batch
+
+
+async def test_what_has_arrived_has_no_deadline_any_more():
+    batch = pending()
+    batch.apply(BatchEvent.HANDED_OVER)
+    assert not batch.deadline.cancelled()
+    batch.apply(BatchEvent.ACKED)
+    assert (batch.deadline.cancelled(), batch.safe.result()) == (True, None)
+
+
+@pytest.mark.parametrize("events", [[BatchEvent.NO_ROOM], [BatchEvent.HANDED_OVER, BatchEvent.ACKED]])
+async def test_a_batch_whose_requests_have_gone_ends_without_a_word(events):
+    """Neither their absence nor a failure that nobody sees is a bug."""
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about))
+    gone, unseen = pending(), pending()
+    gone.safe.cancel()
+    for batch in (gone, unseen):
+        for each in events:
+            batch.apply(each, OSError("full"))
+    await asyncio.sleep(0)  # the callbacks have run
+    del gone, unseen, batch
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
+
+
+class Place:
+    """A place in the spill that counts how often its records were deleted from there."""
+
+    deletions = 0
+
+    def arrived(self) -> None:
+        self.deletions += 1
+
+
+E = BatchEvent
+
+
+@pytest.mark.parametrize(
+    ("events", "is_accepted", "deletions"),
+    [
+        ([E.TAKEN_BACK, E.WRITTEN], True, 0),
+        ([E.TAKEN_BACK, E.NOT_WRITTEN], False, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK], None, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.WRITTEN], True, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.WRITTEN, E.REFUSED], True, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.NOT_WRITTEN, E.ACKED], False, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.REFUSED, E.WRITTEN], True, 0),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.WRITTEN, E.ACKED], True, 1),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.ACKED], True, 1),
+        ([E.HANDED_OVER, E.TAKEN_BACK, E.ACKED, E.WRITTEN], True, 1),
+    ],
+    ids=lambda value: "-".join(event.name for event in value) if isinstance(value, list) else None,
+)
+async def test_what_is_on_disk_is_deleted_from_there_only_once_kafka_has_it(events, is_accepted, deletions):
+    batch, place = pending(), Place()
+    batch.ticket = place
+    for event in events:
+        batch.apply(event, OSError("full") if event is E.NOT_WRITTEN else None)
+    assert place.deletions == deletions
+    assert batch.safe.done() == (is_accepted is not None)
+    if batch.safe.done():
+        assert (batch.safe.exception() is None) == is_accepted

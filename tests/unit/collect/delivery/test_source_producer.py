@@ -6,13 +6,15 @@ from collections.abc import Awaitable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, key_of, until
+from tests.unit.collect.spill.refusing_disk import disk  # noqa: F401 - a fixture
 from tracker.collect.delivery import producer as producer_module
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import Mode
-from tracker.collect.delivery.producer import SPILL_FULL_RETRY_AFTER_SECONDS, SourceProducer
+from tracker.collect.delivery.producer import SPILL_FULL_RETRY_AFTER_SECONDS, Delivery, SourceProducer
 from tracker.collect.delivery.topic_router import TopicRouter
 from tracker.collect.errors import RequestError
 from tracker.collect.metrics import CollectMetrics
@@ -133,8 +135,12 @@ async def test_a_sender_that_is_full_is_relieved_by_the_spill(tmp_path, monkeypa
         monkeypatch.setattr(sender_module, "MAX_UNSETTLED_RECORDS", 1)
         first = producer.deliver([record("a")])
         assert producer.mode is Mode.DIRECT
-        await safe(producer, record("b"))
+        with capture_logs() as logs:
+            await safe(producer, record("b"))
         assert setup.metrics.spill.records_spilled._value.get() == 2
+        assert [(log["reason"], log["records"]) for log in logs if log["event"] == "events go to the spill"] == [
+            ("the sender holds as many records as it may", 1)
+        ]
         await asyncio.wait_for(first.ended, PATIENCE_SECONDS)
         first.check()
         setup.kafka.wake()
@@ -150,6 +156,23 @@ async def test_a_full_spill_is_told_with_a_time_to_wait_and_counted(tmp_path):
         assert refused.retry_after_seconds == SPILL_FULL_RETRY_AFTER_SECONDS
         assert str(refused).startswith("Kafka is away, and the disk space for waiting events is full; repeat it")
         assert setup.metrics.spill.refusals._value.get() == 1
+
+
+async def test_a_batch_that_finds_no_room_when_it_is_taken_back_is_told_the_same(tmp_path):
+    setup = Setup(tmp_path, spill_max_bytes=100)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        sent = asyncio.ensure_future(refusal_of(safe(producer, record("a" * 200))))
+        await until(lambda: len(setup.kafka.pending) == 1)
+        producer.trouble("Kafka does not acknowledge")
+        assert (await sent).code == "spill_full"
+
+
+async def test_a_bug_is_never_taken_for_an_accepted_record(tmp_path):
+    failed = asyncio.get_running_loop().create_future()
+    failed.set_exception(ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        Delivery(failed, [failed], Setup(tmp_path).producer).check()
 
 
 async def test_without_a_spill_the_reason_is_that_kafka_is_away(tmp_path):
@@ -170,7 +193,7 @@ async def test_without_a_spill_a_batch_that_kafka_does_not_acknowledge_may_still
         producer.trouble("Kafka does not acknowledge")  # as its timer does, which on a busy machine may be too early
         refused = await sent
         assert refused.code == "kafka_unavailable"
-        assert "may still arrive" in str(refused)
+        assert "Kafka did not acknowledge in time; it may still arrive" in str(refused)
         setup.kafka.wake()
         await until(lambda: producer.mode is Mode.DIRECT)
     assert setup.values == [b"a"]
@@ -211,6 +234,43 @@ async def test_a_collector_that_knows_kafka_is_ready_while_kafka_is_away_and_the
         assert refused.code == "spill_full"
 
 
+async def test_what_neither_kafka_nor_the_disk_has_is_not_accepted(tmp_path, disk):  # noqa: F811
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        sent = asyncio.ensure_future(refusal_of(safe(producer, record("a"))))
+        await until(lambda: len(setup.kafka.pending) == 1)
+        disk.refuses = True
+        producer.trouble("Kafka does not acknowledge")
+        refused = await sent
+        assert disk.refused_writes == 1
+        assert (refused.code, setup.metrics.spill.refusals._value.get()) == ("kafka_unavailable", 1)
+
+
+async def test_a_collector_whose_disk_refuses_is_not_ready_while_kafka_is_away(tmp_path, disk):  # noqa: F811
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        setup.kafka.is_silent = True
+        await producer.readiness()
+        disk.refuses = True
+        producer.trouble("Kafka does not acknowledge")
+        assert (await refusal_of(safe(producer, record("a")))).code == "kafka_unavailable"
+        assert disk.refused_writes == 1
+        refused = await refusal_of(producer.readiness())
+        assert (refused.code, "the spill takes nothing more" in str(refused)) == ("spill_full", True)
+        setup.kafka.is_silent = False
+        assert (await producer.readiness())["kafka"] == "ok"
+
+
+async def test_ready_says_that_the_spill_is_drained_while_kafka_takes_records(tmp_path):
+    setup = Setup(tmp_path)
+    async with setup.running() as producer:
+        await producer._spills.own.append([("test.events", b"key", b"value")]).written
+        assert (await producer.readiness())["spill"]["draining"] is True
+        setup.kafka.is_silent = True
+        assert (await producer.readiness())["spill"]["draining"] is False
+
+
 async def test_the_metrics_say_that_the_spill_is_drained_only_while_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(producer_module, "WATCH_INTERVAL_SECONDS", 0.001)
     setup = Setup(tmp_path)
@@ -248,7 +308,10 @@ async def test_what_waits_at_the_end_is_sent_by_the_next_process(tmp_path):
     async with first.running(Mode.SPILLING) as producer:
         await safe(producer, record("a"), record("b"))
     assert first.values == []
-    second = Setup(tmp_path)
-    async with second.running() as producer:
-        await safe(producer, record("c"))
-    assert second.values == [b"a", b"b", b"c"]
+    for values, drained in (([b"a", b"b", b"c"], [2]), ([b"c"], [])):
+        setup = Setup(tmp_path)
+        with capture_logs() as logs:
+            async with setup.running() as producer:
+                await safe(producer, record("c"))
+        assert setup.values == values
+        assert [log["records"] for log in logs if log["event"] == "the spill is drained"] == drained

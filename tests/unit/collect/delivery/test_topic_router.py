@@ -1,6 +1,7 @@
 """Records take the lanes that the flags say, in the queue's own words, and flags change while the collector runs."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -148,3 +149,22 @@ def test_a_record_at_the_edge_of_the_range_is_looked_for_beyond_it(tmp_path):
     comparison.take("tracker", first[2], 1_999)
     comparison.take("legacy", second[2], 2_001)
     assert comparison.differences() == []
+
+
+def test_a_workspace_may_take_a_lane_of_its_own(tmp_path):
+    rules = {"lane": "tracker", "workspaces": {"w1": {"lane": "legacy"}}}
+    write(tmp_path / "flags.json", {"from": "2026-01-01T00:00:00Z", **rules})
+    router = router_of(tmp_path / "flags.json")
+    other = encoded(**{**CLICK, "workspace_id": "w2"})
+    assert [routed[0] for routed in router.route([encoded(**CLICK), other])] == ["t.events.legacy", "t.events"]
+
+
+@pytest.mark.parametrize(("ago", "is_allowed"), [(timedelta(days=3), True), (timedelta(hours=1), False)])
+def test_a_step_may_go_once_no_session_can_be_left_that_it_has_decided(tmp_path, ago, is_allowed):
+    later = (datetime.now(UTC) - ago).isoformat()
+    steps = [{"from": "2020-01-01T00:00:00Z", "lane": "legacy"}, {"from": later, "lane": "tracker"}]
+    write(tmp_path / "flags.json", *steps)
+    router = router_of(tmp_path / "flags.json")
+    assert router.flags is not None
+    without = router.flags.model_copy(update={"steps": router.flags.steps[1:]})
+    assert (router.why_not(router.flags, without) is None) == is_allowed

@@ -72,6 +72,14 @@ def test_the_day_ends_at_midnight_though_nothing_new_was_read() -> None:
     assert found.headers(SERVICE, START_MS + DAY_MS) == ()
 
 
+def test_a_workspace_that_has_sent_nothing_yet_may_send_its_first_event() -> None:
+    metrics = CollectMetrics()
+    found = quotas({}, metrics.access, events_per_day=1)
+    assert refusal(found) is None
+    assert found.headers(SERVICE, NOON_MS) == ()
+    assert b'tracker_collect_quota_used_events{workspace="shop"} 0.0' in metrics.exposition()
+
+
 def test_other_workspaces_and_collectors_without_keys_are_not_touched() -> None:
     found = quotas({"shop": 100, "lab": 10_000}, events_per_day=100)
     assert refusal(found, PAGE) is not None
@@ -109,6 +117,17 @@ def test_a_service_is_told_from_80_percent_on(used: int, is_warned: bool) -> Non
     headers = quotas({"shop": used}, events_per_day=100).headers(SERVICE, NOON_MS)
     told = (("X-Quota-Limit", "100"), ("X-Quota-Used", str(used)), ("X-Quota-Reset", MIDNIGHT))
     assert headers == (told if is_warned else ())
+
+
+@pytest.mark.parametrize(("used", "is_warned"), [(800, False), (801, True)])
+def test_80_percent_are_rounded_up(used: int, is_warned: bool) -> None:
+    assert bool(quotas({"shop": used}, events_per_day=1_001).headers(SERVICE, NOON_MS)) == is_warned
+
+
+def test_before_the_keys_file_is_read_there_are_no_quotas() -> None:
+    found = Quotas(CollectMetrics().access)
+    found.note({"shop": 1_000}, DAY)
+    assert (dict(found.by_workspace), refusal(found), found.headers(SERVICE, NOON_MS)) == ({}, None, ())
 
 
 def test_a_page_is_told_nothing() -> None:

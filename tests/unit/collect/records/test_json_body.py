@@ -6,12 +6,13 @@ import gzip
 import tracemalloc
 import zlib
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracker.collect.errors import RequestError
-from tracker.collect.records.json_body import check_media_type, from_base64url, parse_object, unpack
+from tracker.collect.records.json_body import MAX_JSON_DEPTH, check_media_type, from_base64url, parse_object, unpack
 
 LIMIT_BYTES = 262_144
 
@@ -26,6 +27,16 @@ def code_of(call, *arguments) -> str:
 def test_what_is_packed_is_unpacked(pack):
     encoding = "gzip" if pack is gzip.compress else " Deflate"
     assert unpack(pack(b"{}"), encoding, LIMIT_BYTES) == b"{}"
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+def test_what_is_not_packed_stays_as_it_is(encoding):
+    assert unpack(b"{}", encoding, LIMIT_BYTES) == b"{}"
+
+
+def test_what_is_packed_may_be_as_large_as_the_limit():
+    assert len(unpack(gzip.compress(b" " * 100), "gzip", 100)) == 100
+    assert code_of(unpack, gzip.compress(b" " * 101), "gzip", 100) == "oversized"
 
 
 def test_a_bomb_is_refused_after_the_limit_and_not_after_its_end():
@@ -54,6 +65,25 @@ def test_an_encoding_that_nobody_knows_is_refused():
 )
 def test_deep_json_is_refused(body):
     assert code_of(parse_object, body) == "invalid"
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1])
+@pytest.mark.parametrize(("around", "levels"), [(b'{"a":%s}', 1), (b'{"batch":[%s]}', 2), (b'{"batch":[1,%s,{}]}', 2)])
+def test_json_is_refused_from_the_first_level_beyond_the_limit_on(around, levels, depth):
+    inside: object = 1
+    for level in range(depth - levels):
+        inside = [inside] if level % 2 else {"a": inside}
+    body = around % orjson.dumps(inside)
+    if depth > MAX_JSON_DEPTH:
+        assert code_of(parse_object, body) == "invalid"
+    else:
+        assert parse_object(body)
+
+
+def test_a_deep_event_does_not_hide_among_many_that_are_none():
+    deep = b"[" * 200 + b"]" * 200
+    assert code_of(parse_object, b'{"batch":[' + b"1," * 400 + deep + b"]}") == "invalid"
+    assert code_of(parse_object, b'{"batch":[' + b"{}," * 400 + deep + b"]}") == "invalid"
 
 
 def test_brackets_in_texts_and_beside_each_other_are_no_depth():
