@@ -4,7 +4,7 @@ A standby is the same reading, never ending: its store is handed over warm when 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -87,7 +87,7 @@ class SessionRecovery:
                 if rebuilds > MAX_REBUILDS:
                     raise
                 log.warning("local state is damaged; it is rebuilt from the changelog", error=str(error))
-                self._rebuild_damaged(behind)
+                self._close(set(behind))
             except DiskFullError as error:
                 log.error("the disk is full; recovery waits", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -159,7 +159,7 @@ class SessionRecovery:
                 log.warning("the changelog can't be followed; trying again", error=repr(error))
             except StateDamagedError as error:
                 log.warning("a standby's state is damaged; it is rebuilt from the changelog", error=str(error))
-                self._rebuild_damaged(dict.fromkeys(numbers))
+                self._close(set(numbers))
             except DiskFullError as error:
                 log.error("the disk is full; standbys wait", error=str(error))
                 self._close(set(numbers))
@@ -189,12 +189,9 @@ class SessionRecovery:
         self._close(set(self._stores))
 
     def _close(self, numbers: set[int]) -> None:
+        """Close the open stores of these partitions. A damaged one has left a mark: its next opening begins anew."""
         for number in numbers & self._stores.keys():
             self._stores.pop(number).close()
-
-    def _rebuild_damaged(self, behind: Collection[int]) -> None:
-        """Close the open stores of these partitions. A damaged one has left a mark: its next opening begins anew."""
-        self._close(set(behind))
 
     def _store(self, number: int) -> SessionStore:
         if number not in self._stores:

@@ -159,7 +159,7 @@ class Pipeline:
             except TimeoutError:
                 log.info("handed over with rows under way; their next owner sends them", datasource=self.datasource)
         # Drop waiting batches first: otherwise they would be shipped as soon as a cancelled request makes room.
-        self._batcher.close("flush")
+        self._batcher = Batcher(self._policy.limits)
         self._ready.clear()
         tasks = list(self._shipping)
         for task in tasks:

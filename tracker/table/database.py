@@ -19,6 +19,9 @@ WRITE_BUFFERS_BYTES: Final = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 BLOOM_BITS_PER_KEY: Final = 10
 
+#: RocksDB's name of the one that all rows are in.
+_COLUMN_FAMILY: Final = "default"
+
 #: Marks a database that was found damaged while it was read: the next opening begins anew.
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -62,7 +65,7 @@ class RocksDatabase:
             log.warning("local state was damaged; it is rebuilt from the changelog", path=path.name)
             self._delete_files()
         try:
-            self._db = Rdict(str(path), _options())
+            self._db = _open(path)
         except Exception as error:
             if _is_locked(error):
                 raise
@@ -70,7 +73,7 @@ class RocksDatabase:
                 raise DiskFullError(str(error)) from error
             log.warning("local state is damaged; it is rebuilt from the changelog", path=path.name, error=str(error))
             self._delete_files()
-            self._db = Rdict(str(path), _options())
+            self._db = _open(path)
 
     def get(self, key: bytes) -> bytes | None:
         """Return a key's value, if it has one. A few us."""
@@ -176,10 +179,9 @@ def _memory() -> tuple[Cache, WriteBufferManager]:
     return blocks, WriteBufferManager.new_write_buffer_manager_with_cache(WRITE_BUFFERS_BYTES, may_stall, blocks)
 
 
-def _options() -> Options:
+def _open(path: Path) -> Rdict:
     blocks, write_buffers = _memory()
     options = Options(raw_mode=True)
-    options.create_if_missing(True)  # noqa: FBT003 - RocksDB's name and signature
     options.set_write_buffer_manager(write_buffers)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_keep_log_file_num(2)
@@ -188,4 +190,5 @@ def _options() -> Options:
     table.set_cache_index_and_filter_blocks(True)
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)  # noqa: FBT003
     options.set_block_based_table_factory(table)
-    return options
+    # Given for the column family too: otherwise one that is there already is opened without shared cache and filter.
+    return Rdict(str(path), options, {_COLUMN_FAMILY: options})

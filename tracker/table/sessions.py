@@ -31,8 +31,7 @@ def find_session(store: SessionStore, name: SessionName) -> FoundSession | None:
     Raises:
         StateDamagedError: the store can't be read.
     """
-    keys = [name.key] if not name.workspace_id else [name.key, row_key(name.key, name.workspace_id)]
-    for raw in store.get_many(keys):
+    for raw in store.get_many([name.key, row_key(name.key, name.workspace_id)]):
         if raw is None:
             continue
         state = decode_state(raw)
@@ -71,10 +70,9 @@ class SessionTable:
                 self._cache.pop(key, None)
             else:
                 self._cache[key] = row
-        excess = len(self._cache) - self._cache_max_sessions
-        if excess > 0:
-            for key in list(itertools.islice(self._cache, excess)):
-                del self._cache[key]
+        excess = max(0, len(self._cache) - self._cache_max_sessions)
+        for key in list(itertools.islice(self._cache, excess)):
+            del self._cache[key]
 
     def cached(self, key: bytes) -> Row | None:
         """Return a session's decoded state if it is in use."""

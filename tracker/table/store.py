@@ -84,13 +84,16 @@ class SessionStore:
     def _read_position(self) -> int:
         try:
             raw = self._db.get(_POSITION_KEY)
+            if raw is None:
+                return 0
+            position = msgspec.msgpack.decode(raw, type=Position)
+            misfit = self._misfit(position)
         except StateDamagedError as error:
-            return self._rebuild("local state is damaged; it is rebuilt from the changelog", error=str(error))
-        if raw is None:
+            misfit = f"is damaged ({error})"
+        if misfit is not None:
+            log.warning("local state is rebuilt from the changelog", why=f"it {misfit}", path=self._path.name)
+            self.clear()
             return 0
-        position = msgspec.msgpack.decode(raw, type=Position)
-        if (misfit := self._misfit(position)) is not None:
-            return self._rebuild(f"local state {misfit}; it is rebuilt from the changelog")
         self.overwritten = set(position.overwritten)
         return position.next_offset
 
@@ -106,11 +109,6 @@ class SessionStore:
         if away_ms > MAX_AWAY_MS:
             return f"was away for {away_ms // 3_600_000} hours, which is too long"
         return None
-
-    def _rebuild(self, message: str, **details: object) -> int:
-        log.warning(message, path=self._path.name, **details)
-        self.clear()
-        return 0
 
     def clear(self) -> None:
         """Forget everything: the next recovery begins at the start of the changelog."""

@@ -77,6 +77,22 @@ async def test_rows_that_wait_for_their_window_are_let_go_of_too(running):
 
 
 @pipeline_test()
+async def test_rows_that_found_no_place_are_let_go_of_too_and_are_not_sent_with_later_ones(running):
+    running.api.faults = deque([_never, _never])
+    gone, back = lease(), lease()
+    for first in (0, 100):
+        await running.pipeline.take(chunk(gone, rows(100, first_offset=first)))
+    await until(lambda: running.api.under_way == 2)
+    await running.pipeline.take(chunk(gone, rows(3, first_offset=200)))
+    await running.pipeline.hand_over(GRACE_SECONDS)
+    assert running.pipeline.health().held_bytes == 0
+    await running.pipeline.take(chunk(back, rows(2)))
+    await running.pipeline.flush()
+    assert running.api.written == [record.value for record in rows(2)]
+    assert [offset for offset, _ in running.commits] == [2]
+
+
+@pipeline_test()
 async def test_a_flush_returns_once_its_rows_are_committed_and_not_only_written(running):
     running.commit_seconds = 5
     await running.pipeline.take(chunk(lease(), rows(5)))

@@ -49,6 +49,14 @@ async def test_batches_wait_less_and_stay_small_while_all_is_well(running):
     assert figure("batch_target_bytes") == 1_000
 
 
+@pipeline_test(replace(LIMITS, max_rows=5))
+async def test_a_batch_was_behind_if_another_was_ready_or_it_took_the_last_place(running):
+    await ship(running, rows(10))
+    assert [len(sent) for sent in running.api.requests] == [5, 5]
+    assert figure("batch_target_bytes") == 4_000
+    assert figure("batch_window_seconds") == WINDOW_SECONDS
+
+
 @pytest.mark.parametrize(("paced_seconds", "window_seconds"), [(4, WINDOW_SECONDS / 3), (6, WINDOW_SECONDS)])
 def test_a_batch_was_throttled_if_it_waited_for_the_rate_limit_longer_than_for_its_window(
     paced_seconds: int, window_seconds: float

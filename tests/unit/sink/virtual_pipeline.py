@@ -47,6 +47,7 @@ class Running:
         self.letters: list[tuple[int, str]] = []
         self.commits: list[tuple[int, float]] = []
         self.commit_seconds = 0.0
+        self.reject_seconds = 0.0
         self.pipeline: Pipeline
 
     async def _commit(self, covers: Sequence[Covered]) -> None:
@@ -54,6 +55,7 @@ class Running:
         self.commits += [(covered.next_offset, self.now) for covered in covers]
 
     async def _reject(self, record: ConsumerRecord, reason: str, _: str) -> None:
+        await asyncio.sleep(self.reject_seconds)
         self.letters.append((record.offset, reason))
 
     @property

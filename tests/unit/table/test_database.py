@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rocksdict import Cache
 
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.table import database as database_module
@@ -128,13 +129,32 @@ def test_a_database_that_can_not_be_opened_is_made_anew(path, monkeypatch, messa
     again = RocksDatabase(path)
     assert opening.messages == []
     assert again.get(b"a") is None
+    again.write({b"b": b"2"})
     again.close()
+    once_more = RocksDatabase(path)
+    assert list(once_more.items()) == [(b"b", b"2")]
+    once_more.close()
 
 
 def test_what_was_destroyed_is_gone(path):
     database = RocksDatabase(path)
     database.write({b"a": b"1"})
     database.destroy()
+    assert not path.exists()
+
+
+def test_files_are_there_until_the_database_that_writes_them_is_closed(path):
+    closed_with: list[bool] = []
+
+    class Closing:
+        def close(self) -> None:
+            closed_with.append(path.exists())
+
+    database = RocksDatabase(path)
+    database.close()
+    database._db = Closing()
+    database.destroy()
+    assert closed_with == [True]
     assert not path.exists()
 
 
@@ -169,15 +189,25 @@ def test_a_note_of_damage_without_a_database_is_no_hindrance(path):
         "create_if_missing=true",
     ],
 )
-def test_rocksdb_is_told_how_much_it_may_use(path, said):
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_rocksdb_is_told_how_much_it_may_use_also_after_a_restart(path, said, restarts):
+    for _ in range(restarts):
+        RocksDatabase(path).close()
     database = RocksDatabase(path)
-    (options,) = path.glob("OPTIONS-*")
-    assert said in {line.strip() for line in options.read_text().splitlines()}
+    newest = max(path.glob("OPTIONS-*"))
+    assert said in {line.strip() for line in newest.read_text().splitlines()}
     database.close()
 
 
-def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path):
-    blocks, _ = database_module._memory()
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> Cache:
+    """The shared budget, without what the databases of other tests still hold or give back meanwhile."""
+    memory = database_module._memory.__wrapped__()
+    monkeypatch.setattr(database_module, "_memory", lambda: memory)
+    return memory[0]
+
+
+def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path, blocks):
     before = blocks.get_usage()
     database = RocksDatabase(path)
     database.write({b"%d" % n: bytes(10_000) for n in range(100)})
@@ -190,16 +220,21 @@ def test_blocks_and_write_buffers_are_taken_from_the_shared_budget(path):
 
 
 def test_all_partitions_of_a_process_share_one_budget_of_memory(path):
+    for _ in range(2):
+        database = RocksDatabase(path)
+        assert database._db.property_value("rocksdb.block-cache-capacity") == str(database_module.MEMORY_BYTES)
+        database.close()
     assert database_module._memory() is database_module._memory()
     _, write_buffers = database_module._memory()
     assert write_buffers.get_buffer_size() == database_module.WRITE_BUFFERS_BYTES < database_module.MEMORY_BYTES
 
 
-def test_reading_everything_leaves_the_shared_cache_as_it_is(path):
-    blocks, _ = database_module._memory()
+def test_reading_everything_leaves_the_shared_cache_as_it_is(path, blocks):
     database = RocksDatabase(path)
     database.write({b"%05d" % n: bytes(1_000) for n in range(1_000)})
     database._db.flush()
+    database.close()  # the write buffer that was flushed is given back at some time
+    database = RocksDatabase(path)
     before = blocks.get_usage()
     assert len(list(database.items())) == 1_000
     assert blocks.get_usage() < before + 100_000

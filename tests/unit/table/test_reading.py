@@ -177,10 +177,19 @@ async def test_a_removal_carries_its_source_offset_in_its_headers(world):
 
 @world_test
 async def test_a_removal_without_a_source_offset_removes_nothing_that_came_later(world):
-    world.broker.log(CHANGELOG_TOPIC, 0).append([(b"a", value(0), ()), (b"b", value(3), ())], 0)
+    world.broker.log(CHANGELOG_TOPIC, 0).append([(b"a", value(0), ()), (b"b", value(1), ())], 0)
     world.broker.log(CHANGELOG_TOPIC, 0).append([(b"a", None, ()), (b"b", None, ())], 0)
     await read(world)
-    assert contents(world, 0) == {b"b": value(3)}
+    assert contents(world, 0) == {b"b": value(1)}
+
+
+@world_test
+async def test_headers_of_others_say_nothing_about_where_a_removal_came_from(world):
+    world.broker.log(CHANGELOG_TOPIC, 0).append([(b"a", value(0), ()), (b"b", value(1), ())], 0)
+    headers = (("traceparent", b"00-1"),)
+    world.broker.log(CHANGELOG_TOPIC, 0).append([(b"a", None, headers), (b"b", None, headers)], 0)
+    await read(world)
+    assert contents(world, 0) == {b"b": value(1)}
 
 
 @world_test

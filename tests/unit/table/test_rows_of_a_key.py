@@ -75,6 +75,11 @@ def test_a_key_that_is_not_known_or_forgotten_has_none(store):
     assert found(store, "k", "w2") == "w2 at 7"
 
 
+def test_a_workspaces_session_is_found_though_the_row_of_the_keys_home_is_gone(store):
+    write(store, k_w2=state("w2"))
+    assert [found(store, "k", workspace) for workspace in ("w2", "w1", "")] == ["w2 at 7", None, None]
+
+
 def test_a_closed_session_can_still_be_asked_for(store):
     write(store, k=state("w1", close_reason="timeout"))
     assert found(store, "k", "w1") == "w1 at 7"

@@ -40,6 +40,14 @@ def test_a_state_is_read_once_and_then_from_memory(store):
     assert store._db.reads == 1
 
 
+def test_only_what_is_in_use_is_cached(store):
+    table = SessionTable(store, 10)
+    assert table.cached(b"a") is None
+    row = table.lookup(b"a")
+    assert table.cached(b"a") is row
+    assert table.cached(b"b") is None
+
+
 def test_a_key_that_is_not_known_is_none_and_asked_for_again(store):
     table = SessionTable(store, 10)
     assert table.lookup(b"b") is None

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
+from tests.simulation.disk import Disk, MemoryDatabase
 from tracker.errors import DiskFullError, StateDamagedError
 from tracker.sessions.layouts import USAGE_KEY, WATERMARK_KEY, encode_state, encode_usage, encode_watermark
 from tracker.sessions.state import SessionState, UsageMark, Watermark
@@ -101,6 +103,58 @@ def test_state_of_a_changelog_that_was_deleted_is_rebuilt_and_where_that_is_not_
     store.close()
     again = SessionStore(path, topic_id=now)
     assert (again.position, len(dict(again.states()))) == (position, 1 if position else 0)
+    again.close()
+
+
+def test_a_store_that_is_not_told_its_cluster_and_topic_is_of_none(path):
+    store = SessionStore(path)
+    store.write(rows(5), position=7)
+    store.close()
+    again = SessionStore(path, cluster_id="", topic_id="any")
+    assert again.position == 7
+    again.close()
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("position", "why"),
+    [
+        (Position(7, layout=99), "has another layout (99)"),
+        (Position(7, cluster_id="one"), "is of another cluster (one, not two)"),
+        (Position(7, cluster_id="two", topic_id="old"), "is of a changelog that was deleted"),
+        (Position(7, cluster_id="two"), "was away for 50 hours, which is too long"),
+        (None, "is damaged (block checksum mismatch)"),
+    ],
+)
+def test_it_is_said_why_state_is_rebuilt_and_of_which_partition(path, position: Position | None, why: str):
+    class Found(MemoryDatabase):
+        def get(self, key: bytes) -> bytes | None:
+            if position is None:
+                raise StateDamagedError("block checksum mismatch")
+            return msgspec.msgpack.encode(position)
+
+    with capture_logs() as logs:
+        store = SessionStore(
+            path,
+            lambda path: Found(path, Disk()),
+            cluster_id="two",
+            topic_id="new",
+            now_ms=lambda: 51 * HOUR_MS - 1,
+        )
+    assert store.position == 0
+    (line,) = logs
+    assert (line["why"], line["path"]) == (f"it {why}", "partition-0")
+
+
+def test_what_is_removed_has_to_be_told_to_the_changelog_after_a_restart_too(path):
+    store = SessionStore(path)
+    store.write([(b"page", 5, b"-------5")], position=7)
+    store.remove([b"page"])
+    store.close()
+    again = SessionStore(path)
+    assert (again.get(b"page"), again.overwritten, again.position) == (None, {b"page"}, 7)
     again.close()
 
 

@@ -70,9 +70,16 @@ def test_what_the_operator_has_to_fix_is_said(status: int, advice: str):
         read_answer(status, None, "")
 
 
-@pytest.mark.parametrize("error", [TinybirdUnavailable("no answer", 7), RowsRefused("line 7"), RowsTooLarge("413")])
-def test_an_error_says_why(error: Exception):
-    assert str(error) == error.args[0] != ""
+def test_an_error_says_why_and_nothing_else():
+    errors = (TinybirdUnavailable("no answer", 7), RowsRefused("line 7"), RowsTooLarge("413"))
+    assert [str(error) for error in errors] == ["no answer", "line 7", "413"]
+
+
+@pytest.mark.parametrize(("status", "is_throttling"), [(429, True), (408, False), (425, False), (500, False)])
+def test_only_too_many_requests_mean_that_we_are_too_fast(status: int, is_throttling: bool):
+    with pytest.raises(TinybirdUnavailable) as raised:
+        read_answer(status, None, "")
+    assert raised.value.is_throttling is is_throttling
 
 
 @pytest.mark.parametrize(

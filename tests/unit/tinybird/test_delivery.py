@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 import pytest
+import tenacity
 
 from tests.simulation.environment import Environment
 from tests.unit.tinybird.events_api_double import (
@@ -12,12 +13,13 @@ from tests.unit.tinybird.events_api_double import (
     ApiDouble,
     strict_double,
 )
-from tests.virtual_time import new_environment, run_virtually, virtual_monotonic
+from tests.virtual_time import new_environment, run_virtually, until, virtual_monotonic
 from tracker.errors import ConfigurationError
 from tracker.tinybird import delivery as delivery_module
 from tracker.tinybird import metrics
 from tracker.tinybird import pacing as pacing_module
 from tracker.tinybird.answers import IngestResult, RowsRefused, RowsTooLarge, TinybirdUnavailable
+from tracker.tinybird.circuit import STATES
 from tracker.tinybird.delivery import Delivery, Outcome, TurnedAway
 from tracker.tinybird.events_api import RETRY_FIRST_WAIT_SECONDS, RETRY_MAX_WAIT_SECONDS
 from tracker.tinybird.pacing import ApiLimits
@@ -77,6 +79,10 @@ ROWS = [b'{"n":%d}' % n for n in range(7)]
 
 def refuse(*bad: bytes, error: type[Exception] = RowsRefused, **options):
     return lambda rows: error("no", **options) if any(row in bad for row in rows) else None
+
+
+def states() -> dict[str, float]:
+    return {state: metrics.CIRCUIT.labels(DATASOURCE, state)._value.get() for state in STATES}
 
 
 def value(metric) -> float:
@@ -214,6 +220,44 @@ async def test_what_passes_is_tried_again_with_the_same_bytes_and_growing_waits(
 
 
 @delivery_test()
+async def test_after_the_first_failure_it_is_not_tried_again_at_once(sending):
+    for _ in range(60):  # a random time is added to the wait
+        sending.api.faults = deque([TinybirdUnavailable("no answer")])
+        began = sending.env.loop.time()
+        await sending.delivery.send(ROWS[:1])
+        assert not sending.api.faults
+        assert sending.env.loop.time() - began >= RETRY_FIRST_WAIT_SECONDS
+
+
+@delivery_test()
+async def test_the_circuit_says_what_the_last_failure_was(sending):
+    sending.api.faults = deque([TinybirdUnavailable("no answer"), TinybirdUnavailable("429", 50.0, is_throttling=True)])
+    send = asyncio.ensure_future(sending.delivery.send(ROWS))
+    await asyncio.sleep(0.01)
+    assert sending.delivery.circuit.state == "open"
+    assert states() == {"closed": 0, "throttled": 0, "open": 1}
+    await until(lambda: not sending.api.faults)
+    assert sending.delivery.circuit.state == "throttled"
+    await send
+    assert states() == {"closed": 1, "throttled": 0, "open": 0}
+
+
+@delivery_test()
+async def test_the_circuit_says_what_the_last_failure_was_whichever_request_met_it(sending):
+    async def too_fast_in_a_moment(_) -> IngestResult:
+        await asyncio.sleep(0.1)
+        raise TinybirdUnavailable("429", is_throttling=True)
+
+    sending.api.faults = deque([too_fast_in_a_moment, TinybirdUnavailable("no answer", 50.0)])
+    sends = [asyncio.ensure_future(sending.delivery.send([row])) for row in ROWS[:2]]
+    await until(lambda: not sending.api.faults)
+    assert sending.delivery.circuit.state == "open"
+    await asyncio.sleep(0.2)
+    assert sending.delivery.circuit.state == "throttled"
+    await asyncio.gather(*sends)
+
+
+@delivery_test()
 async def test_a_wait_that_tinybird_asks_for_is_kept(sending):
     sending.api.faults = deque([TinybirdUnavailable("429", 50.0, is_throttling=True)])
     began = sending.env.loop.time()
@@ -344,11 +388,37 @@ async def test_requests_under_way_are_taken_off_what_the_headers_leave(sending):
 
 
 @delivery_test()
+async def test_requests_that_have_ended_are_not_under_way_any_more(sending):
+    for row in ROWS[:3]:
+        await sending.delivery.send([row])
+    sending.api.answer_headers = {"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "30"}
+    await sending.delivery.send([ROWS[3]])
+    sending.api.answer_headers = {}
+    began = sending.env.loop.time()
+    times = []
+    for row in ROWS[4:6]:
+        await sending.delivery.send([row])
+        times.append(round(sending.env.loop.time() - began))
+    assert times == [0, 30]
+
+
+@delivery_test(ApiLimits(10, 10**9, 10**6))
+async def test_the_waits_of_all_requests_of_a_search_are_added_up(sending):
+    sending.api.is_refused = refuse(ROWS[0], ROWS[3], ROWS[6])
+    began = sending.env.loop.time()
+    outcome = await sending.delivery.send(ROWS)
+    took = sending.env.loop.time() - began
+    assert took > 0.5
+    assert outcome.paced_seconds == pytest.approx(took, abs=0.01)
+
+
+@delivery_test()
 async def test_a_row_is_looked_for_from_the_time_on_that_its_request_began(sending):
     async def slow(rows) -> IngestResult:
         await asyncio.sleep(7)
         return IngestResult(len(rows) - 1, 1)
 
+    await asyncio.sleep(100)
     sending.api.faults = deque([slow])
     await sending.delivery.send(ROWS)
     ((_, _, since_seconds),) = sending.lookup.asked
@@ -367,10 +437,11 @@ async def test_quarantined_rows_of_all_parts_are_added_up(sending):
 async def test_it_is_tried_without_end_soon_at_first_and_then_now_and_then(sending):
     sending.api.faults = deque([TinybirdUnavailable("no answer")] * 60)
     began = sending.env.loop.time()
-    send = asyncio.ensure_future(sending.delivery.send(ROWS))
-    await asyncio.sleep(2 * RETRY_FIRST_WAIT_SECONDS + 1)
-    assert len(sending.api.requests) > 1
-    await send
+    with virtual_monotonic(sending.env, tenacity.time):
+        send = asyncio.ensure_future(sending.delivery.send(ROWS))
+        await asyncio.sleep(2 * RETRY_FIRST_WAIT_SECONDS + 1)
+        assert len(sending.api.requests) > 1
+        await send
     assert 0.8 < (sending.env.loop.time() - began) / (60 * RETRY_MAX_WAIT_SECONDS) < 1
     assert sending.api.written == ROWS
 

@@ -45,6 +45,8 @@ class Worker(OnePartition):
         self.log_starts: dict[TopicPartition, int] = {}
         self.database: type[MemoryDatabase] = MemoryDatabase
         self.log_id = LogId()
+        #: Further arguments of the recovery.
+        self.more: dict[str, Any] = {}
         self.recovery = self.new_recovery()
 
     def new_recovery(self) -> SessionRecovery:
@@ -58,6 +60,7 @@ class Worker(OnePartition):
             open_store=self.open,
             standbys=lambda: self.standby_numbers,
             log_id=self.log_id,
+            **self.more,
         )
 
     def open(self, path: Path) -> SessionStore:
