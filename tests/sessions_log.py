@@ -132,7 +132,8 @@ class Log:
 
     def encoded_table(self) -> dict[bytes, bytes]:
         """The table as it lies in the changelog."""
-        return {key: encode_state(stored.offset, stored.state) for key, stored in self.table.items()}
+        layout = self.rules.layout
+        return {key: encode_state(stored.offset, stored.state, layout) for key, stored in self.table.items()}
 
     def recover(self, mark: Watermark | None = None) -> None:
         """Another worker takes over from what was written down; ``mark``: with an older watermark than the states."""

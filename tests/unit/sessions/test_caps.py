@@ -67,3 +67,16 @@ def test_a_session_that_follows_a_cap_begins_with_the_visitor_of_the_last_one():
     found = [(r["city"], r["utm_source"], r["close_reason"]) for r in rows(log.fold().sessions)]
     told = [("Köln", "mail", ""), ("Köln", "mail", "cap")]
     assert found == [*told, *told, ("Bonn", "", "")]
+
+
+def test_a_session_that_is_beyond_a_cap_which_was_lowered_is_closed_by_the_next_record_that_tells_it_something():
+    log = Log()
+    log.session(KEY, user_id="12345")
+    log.fold()
+    log.rules = Rules(max_context_bytes=4)
+    log.recover()
+    log.session(KEY, user_id="12345")
+    log.event(KEY)
+    assert [r["close_reason"] for r in rows(log.fold().sessions)] == []
+    log.session(KEY, user_id="54321")
+    assert [r["close_reason"] for r in rows(log.fold().sessions)] == ["", "cap"]

@@ -132,6 +132,14 @@ def test_a_session_that_is_prolonged_over_and_over_keeps_its_one_entry():
     assert log.partition.deadlines.distant_bytes == ENTRY_HEAD_BYTES + len(b"s")
 
 
+def test_an_open_session_keeps_its_one_entry_when_it_takes_its_first_event_with_an_id():
+    log = Log(Rules())
+    log.session("s")
+    log.event("s", event_id="a")
+    log.fold()
+    assert log.partition.deadlines.distant_bytes == ENTRY_HEAD_BYTES + len(b"s")
+
+
 def test_a_session_whose_timeout_becomes_shorter_closes_at_the_sooner_deadline():
     log = Log(Rules())
     log.session("s", START_MS, timeout_seconds=3_600)

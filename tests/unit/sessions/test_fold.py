@@ -384,6 +384,38 @@ def test_a_state_that_has_had_a_record_ignores_it():
     assert again.counts.already_applied == 2
 
 
+def test_a_record_that_a_session_has_had_does_not_end_it_though_the_rules_are_stricter_since():
+    """After a kill between two batches of the changelog, and a restart with a shorter maximum length."""
+    log = Log()
+    before = log.partition.mark
+    for minute in (0, 10, 20):
+        log.event(KEY, START_MS + minute * MINUTE_MS)
+    log.fold()
+    log.rules = Rules(max_length_ms=MINUTE_MS)
+    log.recover(before)
+    log.go_back_to(0)
+    log.tick(START_MS + 21 * MINUTE_MS)
+    result = log.fold()
+    assert (result.counts.already_applied, result.events, result.counts.closed) == (3, [], {"max_length": 1})
+    assert log.table[KEY.encode()].state.sequence == 3
+
+
+def test_every_row_that_changes_is_there_to_be_written_at_the_record_that_changed_it_last():
+    log = Log()
+    for key in ("ended", "passed", "lasting"):
+        log.event(key)
+    log.fold()
+    log.event("lasting", START_MS + 20 * MINUTE_MS)
+    log.expire("ended", START_MS + 20 * MINUTE_MS)
+    log.tick(START_MS + 31 * MINUTE_MS)
+    changed = log.fold().changed
+    assert {key: (row.offset, row.state.close_reason) for key, row in changed.items()} == {
+        b"lasting": (3, ""),
+        b"ended": (4, "expired"),
+        b"passed": (5, "timeout"),
+    }
+
+
 def test_the_log_of_the_tests_holds_valid_records():
     log = Log()
     log.session(KEY, user_id="u")

@@ -69,6 +69,18 @@ def test_beside_workers_of_the_release_before_a_session_record_names_the_workspa
     assert [(row["workspace_id"], row["session_event_sequence"]) for row in rows(result.events)] == [("", 1), ("w1", 2)]
 
 
+@pytest.mark.parametrize("kind", ["event", "session"])
+def test_beside_workers_of_the_release_before_no_session_has_touches(kind: str):
+    log = Log(Rules(layout=2))
+    for source in ("mail", "ads"):
+        getattr(log, kind)(KEY, visitor={"utm_source": source})
+    log.expire(KEY)
+    assert [(row["utm_source"], row["touches"]) for row in rows(log.fold().sessions)] == [
+        ("mail", "[]"),
+        ("mail", "[]"),
+    ]
+
+
 def test_what_is_left_of_a_forgotten_key_says_when_and_nothing_of_its_session():
     said = {name: value for name, value in msgspec.structs.asdict(forgotten(START_MS)).items() if value}
     assert said == {"closed_ms": START_MS, "close_reason": FORGOTTEN}

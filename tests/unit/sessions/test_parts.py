@@ -64,6 +64,24 @@ def test_a_page_stays_until_the_last_of_its_events_is_out_of_the_window(later_ms
     assert len(rows(log.fold().events)) == 4 + is_taken
 
 
+def test_an_event_is_a_duplicate_to_the_end_of_its_window_however_often_pages_turn():
+    window_seconds, step_ms = 10, 450
+    log = Log(Rules(page_events=1, duplicate_window_ms=window_seconds * SECOND_MS))
+    times = [START_MS + number * step_ms for number in range(200)]
+    for at in times:
+        log.event("s", at, event_id=str(at))
+        oldest = min(time for time in times if at // SECOND_MS - time // SECOND_MS <= window_seconds)
+        log.event("s", at, event_id=str(oldest))
+    written: set[bytes] = set()
+    for upto in range(1, len(log.records) + 1):
+        result = log.fold(upto)
+        removed = {key for key, page in result.pages.items() if page.content is None}
+        assert removed <= written
+        written = (written | result.pages.keys()) - removed
+        assert result.counts.duplicates == (upto - 1) % 2
+    assert len(written) < len(times) / 2
+
+
 def test_activity_never_moves_backwards():
     state = new_state()
     state.touch(START_MS)

@@ -46,6 +46,14 @@ def test_an_empty_id_says_nothing():
     assert ids(log) == ["", "v1"]
 
 
+@pytest.mark.parametrize("visitor", [{}, {"city": ""}])
+def test_an_id_is_told_at_once_beside_a_visitor_of_whom_nothing_is_known(visitor: dict[str, str]):
+    log = Log()
+    log.event(KEY)
+    log.event(KEY, envelope=FIRST, visitor=visitor)
+    assert ids(log) == ["", "v1"]
+
+
 def test_an_id_is_told_beside_what_else_a_record_tells_of_its_visitor():
     log = Log()
     log.event(KEY)
