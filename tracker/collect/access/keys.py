@@ -178,7 +178,7 @@ class KeyRing:
 
 def digest(key: str) -> bytes:
     """Return the hash of a key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
 def read_keys(path: Path) -> KeyRing:

@@ -287,3 +287,55 @@ def test_cookies_of_other_applications_are_counted(keys_file):
     for value in ("login-of-another", MINTED, "undefined", "login-of-another"):
         admit.sender(request(Cookie=f"tracker_session={value}"))
     assert b"tracker_collect_foreign_cookies_total 2.0" in metrics.exposition()
+
+
+# -- What follows from the key, and from what the browser says
+
+
+def test_what_a_request_costs_is_counted_against_its_key_and_a_pages_against_its_address_too(keys_file):
+    admit = admission(keys_file)
+    page, service = (admit.sender(request(X_Write_Key=key)) for key in (KEY, SERVICE_KEY))
+    assert (page.account.key, service.account.key) == (page.key, service.key)
+    assert (page.account.address is None, service.account.address is None) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "signal"),
+    [
+        ({"DNT": "1"}, ("anonymous", "dnt")),
+        ({"Sec_GPC": "1"}, ("drop", "gpc")),
+        ({"DNT": "0"}, ("ignore", "gpc")),
+        ({}, ("ignore", "gpc")),
+    ],
+)
+def test_a_visitor_is_treated_as_the_signal_says_that_is_told(headers, signal):
+    sender = admission(dnt_policy="anonymous", gpc_policy="drop").sender(request(**headers))
+    assert (sender.policy, sender.signal) == signal
+
+
+def test_the_visitors_cookie_is_not_looked_for_in_what_a_service_sends(tmp_path):
+    path = tmp_path / "keys.json"
+    keys = [
+        {"name": name, "key": key, "workspace_id": "w1", "enrich": name == "page"}
+        for name, key in (("page", KEY), ("service", SERVICE_KEY))
+    ]
+    path.write_bytes(orjson.dumps({"write_keys": keys}))
+    admit = admission(path, visitor_cookie_name="tracker_visitor")
+    page, service = (
+        admit.sender(request(X_Write_Key=key, Cookie=f"tracker_visitor={MINTED}")) for key in (KEY, SERVICE_KEY)
+    )
+    assert (page.visitor_id, page.keeps_visitor) == (MINTED, True)
+    assert (service.visitor_id, service.keeps_visitor) == ("", False)
+
+
+def test_only_who_sends_an_origin_is_told_who_may_read_the_response(keys_file):
+    admit = admission(keys_file)
+    assert admit.sender(request("GET", X_Write_Key=KEY, Referer=f"{SHOP}/a")).cors_headers == ()
+    assert dict(admit.sender(request(X_Write_Key=KEY, Origin=SHOP)).cors_headers)["Access-Control-Allow-Origin"] == SHOP
+
+
+def test_who_has_no_key_is_told_how_to_send_one(keys_file):
+    with pytest.raises(
+        RequestError, match=r"in the header X-Write-Key, as Authorization: Bearer KEY, or as \?key=KEY$"
+    ):
+        admission(keys_file).sender(request())

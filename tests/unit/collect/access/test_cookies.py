@@ -42,6 +42,12 @@ def test_the_first_of_several_counts():
     assert cookie_value('sid="abc"; sid=def', "sid") == "abc"
 
 
+def test_a_value_may_have_an_equals_sign_and_a_name_without_a_value_is_no_cookie():
+    assert cookie_value("sid=a=b", "sid") == "a=b"
+    assert cookie_value("sid; sid=abc", "sid") == "abc"
+    assert cookie_value("sid", "sid") is None
+
+
 def test_other_cookies_are_not_looked_at():
     assert cookie_value("other=abc; xsid=abc", "sid") is None
 

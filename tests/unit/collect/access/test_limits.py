@@ -203,6 +203,16 @@ def test_recent_sessions_are_bounded_and_those_in_use_stay():
     assert sessions.new_ones("another key", ["used"])
 
 
+@pytest.mark.parametrize("max_sessions", [2, 3, 9, 10])
+def test_as_many_sessions_are_remembered_as_may_be_and_half_of_them_for_certain(max_sessions: int):
+    sessions = RecentSessions(max_sessions)
+    for number in range(5 * max_sessions):
+        sessions.add(sessions.new_ones("k", [f"s{number}"]))
+        assert len(sessions) <= max_sessions
+        lately = [f"s{each}" for each in range(max(0, number + 1 - max_sessions // 2), number + 1)]
+        assert [each for each in lately if RecentSessions.new_ones(sessions, "k", [each])] == []
+
+
 # What those who are refused are told, and who has to wait before anything is read
 
 

@@ -1,5 +1,6 @@
 """Token buckets hold for each sender, in bounded memory."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,14 @@ def test_a_sender_is_known_until_it_is_forgotten_and_asking_makes_no_entry():
     for name in "de":
         senders.entry(name)
     assert senders.known("a") is None
+
+
+@pytest.mark.parametrize("max_senders", [2, 3, 5])
+def test_there_are_never_more_senders_than_may_be_remembered(max_senders: int):
+    senders = RecentSenders(object, max_senders)
+    for number in range(20):
+        senders.entry(str(number))
+        assert len(senders) <= max_senders
 
 
 def test_half_as_many_senders_as_may_be_remembered_are_never_forgotten():

@@ -1,5 +1,6 @@
 """What a request says of itself is believed only where a proxy of ours, or an origin that is allowed, stands for it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -9,7 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from tests.geo_file import write_geo_file
 from tracker.collect.access.admission import Admission
 from tracker.collect.access.client_address import MAX_HOPS, TrustedProxies
-from tracker.collect.access.geo import NOWHERE, Place
+from tracker.collect.access.geo import NOWHERE, Place, open_geo
 from tracker.collect.access.keys import read_keys
 from tracker.collect.errors import RequestError
 from tracker.collect.http.messages import Request
@@ -123,6 +124,21 @@ def test_the_database_says_where_the_client_is_when_the_proxy_does_not(tmp_path)
 @pytest.mark.parametrize("settings", [{}, GEO_HEADERS])
 def test_without_a_database_there_is_nothing_to_close(settings):
     admission_of(**settings).close()
+
+
+def test_a_database_alone_says_where_the_client_is_and_without_any_source_nobody_asks(tmp_path):
+    file = tmp_path / "city.mmdb"
+    write_geo_file(file, "198.51.100.0/24", {"country": {"iso_code": "NZ"}})
+    admission = admission_of(geo_database=file)
+    assert admission.sender(request(VISITOR)).place == Place("NZ")
+    admission.close()
+    assert open_geo(Settings(_env_file=None)) is None
+
+
+def test_each_part_of_a_place_has_a_header_of_its_own():
+    names = {"geo_country_header": "X-Country", "geo_region_header": "X-Region", "geo_city_header": "X-City"}
+    asked = request(PROXY, X_Country="at", X_Region=" Tirol ", X_City="Innsbruck")
+    assert admission_of(**names).sender(asked).place == Place("AT", "Tirol", "Innsbruck")
 
 
 def test_a_service_is_nobodys_place(keys_file):
@@ -275,6 +291,22 @@ def test_who_sends_too_much_is_told_when_to_come_back_and_others_are_not():
     assert refused.value.code == "rate_limited"
     assert refused.value.retry_after_seconds == 2
     admission.sender(request(STRANGER))
+
+
+def test_each_refusal_is_counted_by_its_limit():
+    metrics = CollectMetrics()
+    settings = Settings(_env_file=None, collect_open=True, collect_ip_requests_per_second=0.5, collect_burst_seconds=2)
+    admission = Admission(settings, None, metrics.access)
+    for _ in range(3):
+        with suppress(RequestError):
+            admission.sender(request(VISITOR))
+    assert b'tracker_collect_rate_limited_total{limit="address_requests"} 2.0' in metrics.exposition()
+
+
+def test_what_is_remembered_of_strangers_has_a_limit(keys_file):
+    admission = admission_of(keys_file)
+    caches = (admission.proxies.trusts, admission.proxies._client, admission._pages._cached)
+    assert [cache.cache_info().maxsize for cache in caches] == [8_192] * 3
 
 
 def test_behind_a_proxy_each_client_has_a_limit_of_its_own():

@@ -136,8 +136,11 @@ class FaultyProducer:
             if not batch.is_on_the_wire and batch in self.kafka.pending:
                 self.kafka.pending.remove(batch)
 
-    def fail_all(self, _: Exception) -> None:
-        pass
+    def fail_all(self, error: Exception) -> None:
+        for batch in self.mine:
+            if not batch.ack.done():
+                batch.ack.set_exception(error)
+                batch.ack.exception()  # there may be no caller any more
 
     async def fetch_all_metadata(self) -> "FaultyProducer":
         return self

@@ -14,6 +14,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, FaultyProducer, until
 from tracker.collect.delivery import kafka_connection as connection_module
 from tracker.collect.delivery.kafka_connection import KafkaConnection
+from tracker.collect.delivery.record_batch import NO_HEADERS
 from tracker.collect.metrics import CollectMetrics
 from tracker.kafka import access
 from tracker.local.ports import LOOPBACK, free_port
@@ -30,6 +31,7 @@ class Kafka(FaultyKafka):
         super().__init__(random.Random(1))
         self.topics = {TOPIC, OTHER}
         self.made: list[FaultyProducer] = []
+        self.troubles: list[str] = []
         #: It takes questions and never answers.
         self.hangs = False
 
@@ -57,7 +59,7 @@ def connection_to(kafka: Kafka, port: int | None = None, **settings: Any) -> Kaf
         CollectMetrics().delivery,
         SupervisedTasks(),
         topics=[TOPIC, OTHER],
-        on_trouble=lambda _: None,
+        on_trouble=kafka.troubles.append,
         make_producer=kafka.make_producer,
     )
 
@@ -104,6 +106,38 @@ async def test_a_sender_that_has_broken_is_closed_before_another_is_made():
     assert [producer.is_closed for producer in kafka.made] == [True, False]
     await connection.close()
     assert kafka.made[1].is_closed
+
+
+async def unanswered(connection: KafkaConnection, kafka: Kafka) -> None:
+    """Send a record that is not answered."""
+    sender = await connection.sender()
+    kafka.is_silent = True
+    sender.add([(TOPIC, b"key", b"value")], NO_HEADERS)
+    await until(lambda: len(kafka.pending) == 1)
+
+
+async def test_a_close_waits_for_kafkas_answers():
+    kafka = Kafka()
+    connection = connection_to(kafka)
+    await unanswered(connection, kafka)
+    closing = asyncio.ensure_future(connection.close())
+    await until(lambda: connection.reason == "the collector is stopping")
+    assert not kafka.made[0].is_closed
+    kafka.wake()
+    await asyncio.wait_for(closing, PATIENCE_SECONDS)
+    assert (kafka.made[0].is_closed, [value for log in kafka.log for _, value in log]) == (True, [b"value"])
+
+
+async def test_a_close_does_not_wait_for_ever_and_what_is_not_answered_then_is_no_trouble(monkeypatch):
+    monkeypatch.setattr(connection_module, "FLUSH_TIMEOUT_SECONDS", 0.01)
+    kafka = Kafka()
+    connection = connection_to(kafka)
+    await unanswered(connection, kafka)
+    with capture_logs() as logs:
+        await asyncio.wait_for(connection.close(), PATIENCE_SECONDS)
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["the producer could not be flushed"]
+    await asyncio.sleep(0)  # the sender's tasks have had their turn
+    assert (kafka.made[0].is_closed, kafka.troubles) == (True, [])
 
 
 async def test_what_was_never_connected_can_be_replaced_and_closed():

@@ -1,7 +1,6 @@
 """The sender: what it hands to the Kafka producer and when, and what becomes of a batch that is refused."""
 
 import asyncio
-import gc
 import random
 import time
 
@@ -189,9 +188,12 @@ async def test_while_it_holds_it_gathers_and_sends_nothing_until_it_is_released(
     assert setup.sender.take_back()[0].records == [record("a")]
 
     batches = setup.add(record("b"), record("c", partition=1))
+    await until(lambda: setup.unsettled == 2)
     setup.sender.release()
     await end(*batches)
     assert (setup.logged(), setup.logged(1)) == ([b"b"], [b"c"])
+    await end(*setup.add(record("d")))
+    assert setup.logged() == [b"b", b"d"]
 
 
 async def test_a_hold_leaves_the_batches_behind_the_one_under_way_where_they_are():
@@ -411,7 +413,6 @@ async def test_a_batch_whose_requests_have_gone_ends_without_a_word(events):
             batch.apply(each, OSError("full"))
     await asyncio.sleep(0)  # the callbacks have run
     del gone, unseen, batch
-    gc.collect()
     await asyncio.sleep(0)
     assert said == []
 

@@ -166,6 +166,20 @@ async def test_a_batch_that_finds_no_room_when_it_is_taken_back_is_told_the_same
         await until(lambda: len(setup.kafka.pending) == 1)
         producer.trouble("Kafka does not acknowledge")
         assert (await sent).code == "spill_full"
+        setup.kafka.wake()
+
+
+async def test_a_bug_in_the_sender_ends_the_collector(tmp_path):
+    setup = Setup(tmp_path)
+    await setup.producer.start(setup.tasks)
+    await until(lambda: setup.producer.mode is Mode.DIRECT)
+    setup.kafka.is_silent = True
+    setup.producer.deliver([record("a")])
+    await until(lambda: len(setup.kafka.pending) == 1)
+    setup.kafka.pending.pop().ack.set_exception(ValueError("a bug"))
+    await asyncio.wait([setup.tasks.failed], timeout=PATIENCE_SECONDS)
+    assert repr(setup.tasks.failed.exception()) == "ValueError('a bug')"
+    await setup.producer.stop()
 
 
 async def test_a_bug_is_never_taken_for_an_accepted_record(tmp_path):
@@ -245,6 +259,7 @@ async def test_what_neither_kafka_nor_the_disk_has_is_not_accepted(tmp_path, dis
         refused = await sent
         assert disk.refused_writes == 1
         assert (refused.code, setup.metrics.spill.refusals._value.get()) == ("kafka_unavailable", 1)
+        setup.kafka.wake()
 
 
 async def test_a_collector_whose_disk_refuses_is_not_ready_while_kafka_is_away(tmp_path, disk):  # noqa: F811
