@@ -117,6 +117,17 @@ async def test_a_commit_that_fails_is_tried_again_with_what_is_newest_by_then(co
 
 
 @committing
+async def test_a_commit_that_fails_is_tried_again_although_nothing_new_comes(committer, group):
+    of = lease()
+    group.errors = [KafkaTimeoutError(), KafkaTimeoutError()]
+    committer.add([covered(of, 1)])
+    await committer.wait_until_idle()
+    assert group.errors == []
+    assert group.commits == [{0: 1}] * 3
+    assert of.committed_offset == 1
+
+
+@committing
 async def test_a_lease_that_has_ended_is_not_committed(committer, group):
     dead, live = lease(0), lease(1)
     dead.alive = False

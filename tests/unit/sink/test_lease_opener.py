@@ -3,11 +3,12 @@
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
+from structlog.testing import capture_logs
 
 from topics.headers import SourcePosition
 from tracker.sink import metrics
 from tracker.sink.lease import SinkLease, SinkLeaseOpener
-from tracker.sink.positions import NOTHING_SEEN
+from tracker.sink.positions import NOTHING_SEEN, Committed, read_committed
 
 ONE, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
 FIRST_ID, SECOND_ID = "a" * 32, "b" * 32
@@ -47,6 +48,19 @@ async def test_what_retention_has_deleted_is_skipped_and_counted():
     assert lost.get() - before == 4
     assert (one.next_offset, one.seen.last) == (9, SourcePosition(41, 2))
     assert (other.next_offset, other.committed_offset) == (3, 3)
+
+
+async def test_where_retention_has_deleted_up_to_what_was_committed_nothing_is_lost():
+    with capture_logs() as logs:
+        one, _ = await opened({ONE: OffsetAndMetadata(5, "41:2")}, {ONE: 5})
+    assert (one.next_offset, one.seen.last) == (5, SourcePosition(41, 2))
+    assert logs == []
+
+
+@pytest.mark.parametrize("topic_id", ["", FIRST_ID])
+async def test_what_a_lease_commits_says_what_was_seen_and_of_which_topic(topic_id: str):
+    one, _ = await opened({}, topic_id=topic_id)
+    assert read_committed(one.metadata(SourcePosition(7, 1))) == Committed(SourcePosition(7, 1), topic_id)
 
 
 async def test_an_operator_may_have_committed_without_metadata():

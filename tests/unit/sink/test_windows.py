@@ -3,6 +3,8 @@
 import asyncio
 from collections import deque
 
+import pytest
+
 from tests.unit.sink.sink_records import chunk, lease, output, rows
 from tests.unit.sink.virtual_pipeline import pipeline_test
 from tests.virtual_time import until
@@ -62,6 +64,16 @@ async def test_a_marker_that_comes_while_as_many_batches_as_may_be_are_under_way
     release.set()
     await until(lambda: [offset for offset, _ in running.commits][-1:] == [11])
     assert running.now < WINDOW_SECONDS
+
+
+@pipeline_test(LIMITS)
+async def test_of_two_bugs_at_a_time_the_first_ends_the_pipeline(running):
+    running.api.faults = deque([ZeroDivisionError("first"), ZeroDivisionError("second")])
+    await running.pipeline.take(chunk(lease(), rows(10)))
+    with pytest.raises(ZeroDivisionError, match="first"):
+        await running.task
+    assert not running.api.faults
+    assert running.commits == []
 
 
 @pipeline_test(LIMITS)

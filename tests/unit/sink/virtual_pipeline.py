@@ -49,6 +49,7 @@ class Running:
         self.commit_seconds = 0.0
         self.reject_seconds = 0.0
         self.pipeline: Pipeline
+        self.task: asyncio.Task[None]
 
     async def _commit(self, covers: Sequence[Covered]) -> None:
         await asyncio.sleep(self.commit_seconds)
@@ -87,9 +88,9 @@ def pipeline_test(limits: Limits = ENDLESS_WINDOW) -> Callable[[Callable[[Runnin
             running = Running(limits)
 
             async def started() -> None:
-                task = await running.start()
+                running.task = await running.start()
                 await test(running)
-                task.cancel()
+                running.task.cancel()
 
             with virtual_monotonic(running.env, pipeline_module, delivery_module, pacing_module):
                 run_virtually(running.env, started)
