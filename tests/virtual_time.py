@@ -21,13 +21,14 @@ def new_environment() -> Environment:
 
 
 def run_virtually(environment: Environment, test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test to its end, or fail if it has none."""
+    """Run a test to its end, or fail if it has none, or if a callback raised what nothing caught."""
 
     async def limited() -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await test()
 
     environment.loop.run(limited())
+    assert environment.loop.errors == []
 
 
 async def until(condition: Callable[[], bool]) -> None:

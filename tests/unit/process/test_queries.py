@@ -55,6 +55,8 @@ class Worker:
     def __init__(self) -> None:
         self.leases = LeaseBook()
         self.owner: Any = None
+        #: The one that is asked for.
+        self.key = KEY
         self.workers: list[str] = []
         self.stores: dict[int, SessionStore] = {}
         self.lag: int | None = 3
@@ -99,7 +101,7 @@ class Worker:
     _url = ""
 
     def _key_store(self, table: str, key: bytes) -> str:
-        assert (table, key) == (TABLE, KEY.encode())
+        assert (table, key) == (TABLE, self.key.encode())
         if isinstance(self.owner, Exception):
             raise self.owner
         return str(self.owner)
@@ -184,6 +186,13 @@ async def test_who_is_not_the_owner_asks_the_owner_and_hands_its_answer_on(worke
     assert (status, found["from"]) == (200, "owner")
     assert other.asked == [(KEY, "asked=owner&workspace=w1")]
     assert other.secrets == [f"Bearer {SECRET}"]
+
+
+@pytest.mark.parametrize("key", ["..", ".", "a/../b", "50%25", "a b?c#d", "\N{SNOWMAN}"])
+async def test_the_owner_is_asked_for_the_very_key(worker, other, key):
+    worker.key, worker.owner = key, other.url
+    await worker.get(key)
+    assert (other.asked, other.strangers) == ([(key, "asked=owner&workspace=")], [])
 
 
 async def test_the_owners_no_is_handed_on_too(worker, other):

@@ -1,5 +1,6 @@
 """How the pipeline adapts to what Tinybird says, and what it tells of its batches: metrics, and traces."""
 
+import asyncio
 from collections import deque
 from dataclasses import replace
 
@@ -94,6 +95,7 @@ async def test_a_batch_is_counted_with_its_rows_its_bytes_and_the_time_that_it_t
         return [figure(name, **({"closed_by": "flush"} if name == "batches_total" else {})) for name in names]
 
     before = figures()
+    await asyncio.sleep(1_000)
     running.api.faults = deque([TinybirdUnavailable("429", 50.0, is_throttling=True)])
     await ship(running, rows(5))
     batches, row_count, size_bytes, writes, seconds = (now - then for now, then in zip(figures(), before, strict=True))
