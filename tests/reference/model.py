@@ -15,6 +15,7 @@ from tests.reference.rows import (
     derived_id,
     event_row,
     inherited,
+    is_repeated,
     is_split,
     judged,
     learns,
@@ -97,8 +98,7 @@ class Model:
             self.taken[origin.partition] = origin.offset
         match record["type"]:
             case "event":
-                place = origin or (self.partition, source.offset)
-                self._event(row, workspace, record, place, dict(source.headers))
+                self._event(row, workspace, record, origin or (self.partition, source.offset), dict(source.headers))
             case "session":
                 self._session(row, workspace, record)
             case "expire":
@@ -115,7 +115,7 @@ class Model:
 
     def _event(self, row: Row, workspace: str, record: Any, place: tuple[int, int], headers: Any) -> None:
         data, session = record["data"], self.sessions.get(row)
-        if session and self._is_repeated(data, session):
+        if session and is_repeated(data, session, self.now, self.rules):
             self.usage.note(workspace or owner_of(session), "duplicates")
             return
         event_id = data.get("event_id") or row_id("event_id", record["session_id"], *place)
@@ -136,14 +136,6 @@ class Model:
         if session["reason"]:
             self._session_row(row, session, stage=2)
         self._close_if_full(row, session)
-
-    def _is_repeated(self, data: Any, session: dict[str, Any]) -> bool:
-        """Whether the session has had this event within the window, which is told in whole seconds."""
-        window = self.rules.duplicate_window_ms // 1000
-        data = content_of(data)
-        return bool(data.get("event_id")) and any(
-            data == seen and self.now // 1000 - came <= window for seen, came in session["remembered"]
-        )
 
     def _session(self, row: Row, workspace: str, record: Any) -> None:
         session = self.sessions.get(row)

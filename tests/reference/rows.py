@@ -73,6 +73,14 @@ def content_of(data: Any) -> dict[str, Any]:
     }
 
 
+def is_repeated(data: Any, session: dict[str, Any], now: int, rules: Any) -> bool:
+    """Whether a session has had this event within the window, which is told in whole seconds."""
+    data, window = content_of(data), rules.duplicate_window_ms // 1000
+    return bool(data.get("event_id")) and any(
+        data == seen and now // 1000 - came <= window for seen, came in session["remembered"]
+    )
+
+
 def told_of(record: Any, headers: Any) -> dict[str, bytes]:
     """What a numbered event's headers tell of its record."""
     told = {}

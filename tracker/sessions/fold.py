@@ -219,7 +219,7 @@ class PartitionFold:
         counts = self._result.counts
         counts.events += 1
         if self.usage.interval_ms:
-            self.usage.event(event.workspace_id or state.workspace_id, event.source)
+            self.usage.event(state.workspace_id, event.source)
         state.sequence += 1
         if not event.record.passive:
             state.touch(self.stream_time_ms)
@@ -260,8 +260,8 @@ class PartitionFold:
         rules, stub, now = self._rules, row.session, self.stream_time_ms
         inherited: dict[str, str] = {}
         if stub is not None:
-            if stub.is_open:
-                self._close(row, stub, ended_by(stub, workspace_id, record, rules) or "claimed", now)
+            if stub.is_open and (reason := ended_by(stub, workspace_id, record, rules)):
+                self._close(row, stub, reason, now)
             inherited = stub.inherited(rules.renewal_context, rules.max_context_bytes)
         context = {**inherited, **first_context(record, workspace_id, rules)}
         visitor = visitor_of(record) or (stub.passed_on() if stub else {})

@@ -1,6 +1,6 @@
 """Turns states and records into the fold's output: rows of ``events_v1`` and ``session_v1``, and dead letters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -37,8 +37,6 @@ _NOTHING_KNOWN: Final = {**dict.fromkeys(("visitor_id", *CONTEXT_FIELDS, *SESSIO
 
 #: The workspace that an event names, and which of ``_FILLED`` it lacks.
 _Lacking = tuple[str, tuple[bool, ...]]
-#: No event lacks this.
-_NOTHING_ASKED: Final[_Lacking] = ("", ())
 
 
 @dataclass(slots=True)
@@ -48,9 +46,9 @@ class _Rendered:
     context: dict[str, str]
     id_prefix: str
     #: What the session's last event lacked, and what was filled in: the next one mostly lacks the same.
-    lacking: _Lacking
-    filling: bytes
-    fillings: dict[_Lacking, bytes]
+    lacking: _Lacking | None = None
+    filling: bytes = b""
+    fillings: dict[_Lacking, bytes] = field(default_factory=dict)
 
 
 class EventRows:
@@ -88,7 +86,7 @@ class EventRows:
         if len(self._rendered) >= MAX_RENDERED_SESSIONS:
             self._rendered.clear()
         prefix = event_row_prefix(state.workspace_id, state.session_id, state.created_ms)
-        rendered = self._rendered[key] = _Rendered(state.context, prefix, _NOTHING_ASKED, b"", {})
+        rendered = self._rendered[key] = _Rendered(state.context, prefix)
         return rendered
 
 
@@ -136,7 +134,7 @@ def _without_empty(event: Event) -> bytes:
     return details_of(event)
 
 
-def session_row(key: str, state: SessionState, offset: int, *, is_late: bool = False) -> bytes:
+def session_row(key: str, state: SessionState, offset: int, *, is_late: bool) -> bytes:
     """Return the session as a row of ``session_v1``, versioned by the source offset that made it so.
 
     ``is_late``: it was closed before, and has taken a passive event since.

@@ -219,6 +219,28 @@ def test_a_key_older_than_any_stub_is_treated_as_used():
     assert row["session_id"] != old
 
 
+BORN_MS, KEPT_MS = 0x0190_B5E0_1234, Rules().closed_stub_retention_ms
+
+
+@pytest.mark.parametrize(
+    ("key", "at_ms", "is_used"),
+    [
+        ("0190b5e0-1234-7000-8000-000000000000", BORN_MS, False),
+        ("0190b5e0-1234-7000-8000-000000000000", BORN_MS + KEPT_MS, False),
+        ("0190b5e0-1234-7000-8000-000000000000", BORN_MS + KEPT_MS + 1, True),
+        ("0190B5E0-1234-7FFF-BFFF-FFFFFFFFFFFF", BORN_MS + KEPT_MS + 1, True),
+        ("0190b5e0-1234-4000-8000-000000000000", BORN_MS + KEPT_MS + 1, False),  # of another version: no time is in it
+        ("0190b5e0-1234-7000-8000-00000000000", BORN_MS + KEPT_MS + 1, False),  # a character is missing
+        ("visitors-1234-7000-8000-000000000000", BORN_MS + KEPT_MS + 1, False),
+    ],
+)
+def test_only_a_uuid7_says_how_old_its_key_is(key: str, at_ms: int, is_used: bool):
+    log = Log()
+    log.event(key, at_ms)
+    (row,) = rows(log.fold().events)
+    assert (row["session_id"] != key) is is_used
+
+
 def test_a_session_keeps_the_visitor_of_the_first_record_that_carries_one():
     log = Log()
     log.event(KEY)

@@ -70,15 +70,22 @@ def test_beside_workers_of_the_release_before_a_session_record_names_the_workspa
 
 
 @pytest.mark.parametrize("kind", ["event", "session"])
-def test_beside_workers_of_the_release_before_no_session_has_touches(kind: str):
-    log = Log(Rules(layout=2))
+@pytest.mark.parametrize("policy", ["keep", "split"])
+def test_beside_workers_of_the_release_before_no_session_has_touches_or_ends_by_a_campaign(kind: str, policy: str):
+    log = Log(Rules(layout=2, campaign_change=policy))
     for source in ("mail", "ads"):
         getattr(log, kind)(KEY, visitor={"utm_source": source})
     log.expire(KEY)
-    assert [(row["utm_source"], row["touches"]) for row in rows(log.fold().sessions)] == [
-        ("mail", "[]"),
-        ("mail", "[]"),
-    ]
+    found = [(row["utm_source"], row["touches"], row["close_reason"]) for row in rows(log.fold().sessions)]
+    assert found == [("mail", "[]", ""), ("mail", "[]", "expired")]
+
+
+def test_beside_workers_of_the_release_before_an_event_keeps_the_workspace_that_it_names():
+    log = Log(Rules(layout=2))
+    for named in ({"workspace_id": "w1"}, {"workspace_id": "w2"}, {}, {"envelope": {"workspace_id": "w3"}}):
+        log.event(KEY, **named)
+    found = [(row["workspace_id"], row["session_event_sequence"]) for row in rows(log.fold().events)]
+    assert found == [("w1", 1), ("w2", 2), ("w1", 3), ("w3", 4)]
 
 
 def test_what_is_left_of_a_forgotten_key_says_when_and_nothing_of_its_session():

@@ -3,7 +3,7 @@
 import pytest
 from msgspec import UNSET
 
-from tests.sessions_log import Log, rows
+from tests.sessions_log import START_MS, Log, rows
 from topics.records import EVENT, Keyed, decode_record
 from topics.session import CONTEXT_FIELDS
 from tracker.sessions.keys import event_row_id, event_row_prefix
@@ -56,6 +56,29 @@ def test_the_bytes_of_rows_are_what_they_were_in_every_release_of_this_layout():
     ]  # fmt: skip
 
 
+def test_the_bytes_of_a_session_are_what_they_were_in_every_release_of_this_layout():
+    log = Log()
+    log.event("s", workspace_id="w", user_id="u", visitor={"city": "Köln", "is_bot": True, "utm_source": "mail"})
+    log.expire("s", at=START_MS + 1)
+    says = (
+        b'{"visitor_id":"","user_id":"u","campaign_id":"","workspace_id":"w","project_id":"","attribution_id":"",'
+        b'"landing_page_id":"","ab_test_id":"","ab_test_variant_id":"","environment":"","campaign_environment":"",'
+        b'"user_traits":"","consent_analytics":"","consent_marketing":"","user_agent":"","browser":"",'
+        b'"browser_version":"","os":"","os_version":"","device_type":"","is_bot":true,"language":"","country":"",'
+        b'"region":"","city":"K\xc3\xb6ln","referrer_host":"","utm_source":"mail","utm_medium":"","utm_campaign":"",'
+        b'"utm_term":"","utm_content":"","click_id":"","click_id_type":"","ip":"",'
+        b'"touches":"[{\\"at\\":\\"2026-01-01T00:00:00Z\\",\\"utm_source\\":\\"mail\\"}]","session_id":"s",'
+        b'"session_key":"s","created_at":"2026-01-01T00:00:00Z","last_activity_at":"2026-01-01T00:00:00Z",'
+    )
+    is_open = b'"closed_at":null,"close_reason":"","is_expired":false,"event_count":0,'
+    is_closed = b'"closed_at":"2026-01-01T00:00:00.001000Z","close_reason":"expired","is_expired":true,"event_count":1,'
+    assert [output.value for output in log.fold().sessions] == [
+        says + is_open + b'"session_timeout_seconds":1800,"version":0}',
+        says + is_closed + b'"session_timeout_seconds":1800,"version":5}',
+        None,  # a session that is ended on purpose is shipped at once
+    ]
+
+
 def test_the_id_of_a_row_is_what_it_was_in_every_release_of_this_layout():
     assert event_row_id(event_row_prefix("w", "s", 1), 2, "é") == "6ccd7db3-90e0-8db4-b3fa-1b061775ad47"
 
@@ -99,3 +122,20 @@ def test_parts_of_rows_are_kept_for_so_many_sessions_and_made_again_after_that()
     found = rows(log.fold().events)
     assert len(kept) == 2
     assert [row["user_id"] for row in found] == ["", "user 0"]
+
+
+def test_a_session_s_part_of_its_rows_is_rendered_once_for_all_events_that_lack_the_same():
+    log = Log()
+
+    def parts() -> list[object]:
+        log.event("s")
+        log.event("s", environment="test")
+        log.fold()
+        rendered = log.partition._outbox._rows._rendered[b"s"]
+        return [rendered, *rendered.fillings.values()]
+
+    first, again = parts(), parts()
+    assert len(first) == 3
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    log.session("s", user_id="u")
+    assert parts()[0] is not first[0]

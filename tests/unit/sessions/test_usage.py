@@ -76,6 +76,15 @@ def test_counts_add_up_within_their_minute_whenever_in_it_they_begin():
     assert counts(log.fold().usage) == {("shop", "00:01"): (1, 0, sizes(log, 6), 0, 0)}
 
 
+def test_a_duplicate_counts_for_the_workspace_that_it_names():
+    log = Log(RULES)
+    for workspace in ("", "shop", ""):
+        log.event("s", event_id="a", envelope={"workspace_id": workspace})
+    log.tick(START_MS + MINUTE_MS)
+    found = {workspace: count[-1] for (workspace, _), count in counts(log.fold().usage).items()}
+    assert found == {"": 1, "shop": 1}
+
+
 def test_minutes_in_which_no_record_comes_give_no_rows():
     log = Log(RULES)
     log.event("s", workspace_id="shop")
