@@ -111,6 +111,8 @@ class FaultyProducer:
         self.kafka = kafka
         self.is_closed = False
         self.mine: list[SentBatch] = []
+        #: How it was closed.
+        self.steps: list[str] = []
         self.client = self
         self._sender = self
         self._message_accumulator = self
@@ -122,9 +124,11 @@ class FaultyProducer:
         self.kafka.producers += 1
 
     async def stop(self) -> None:
+        self.steps.append("stop")
         self.die()
 
     async def close(self) -> None:
+        self.steps.append("end the sender")
         self.die()
 
     def die(self) -> None:
@@ -137,6 +141,7 @@ class FaultyProducer:
                 self.kafka.pending.remove(batch)
 
     def fail_all(self, error: Exception) -> None:
+        self.steps.append("fail what was not sent")
         for batch in self.mine:
             if not batch.ack.done():
                 batch.ack.set_exception(error)

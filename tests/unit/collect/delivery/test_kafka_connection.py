@@ -31,21 +31,44 @@ class Kafka(FaultyKafka):
         super().__init__(random.Random(1))
         self.topics = {TOPIC, OTHER}
         self.made: list[FaultyProducer] = []
+        self.made_with: list[tuple[Any, ...]] = []
         self.troubles: list[str] = []
         #: It takes questions and never answers.
         self.hangs = False
 
     async def force_metadata_update(self) -> bool:
-        if self.hangs:
-            await asyncio.Event().wait()
+        await self.answer()
         return not self.is_silent
 
-    def make_producer(self, *_: Any) -> FaultyProducer:
-        producer = FaultyProducer(self)
+    async def answer(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+
+    def make_producer(self, *made_with: Any) -> FaultyProducer:
+        producer = _Producer(self)
+        self.made_with.append(made_with)
         producer.topics = lambda: self.topics  # type: ignore[method-assign]
         producer.force_metadata_update = self.force_metadata_update  # type: ignore[method-assign]
         self.made.append(producer)
         return producer
+
+
+class _Producer(FaultyProducer):
+    """Hangs while its Kafka does."""
+
+    kafka: Kafka
+
+    async def start(self) -> None:
+        await self.kafka.answer()
+        await super().start()
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self.kafka.answer()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.kafka.answer()
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +93,8 @@ async def test_one_sender_is_made_that_knows_every_topic():
     sender = await connection.sender()
     assert await connection.sender() is sender
     assert (sender.knows(TOPIC), sender.knows(OTHER), len(kafka.made)) == (True, True, 1)
+    assert kafka.made_with == [(connection._settings, "tracker-collect")]
+    assert sender._ack_timeout_seconds * 1_000 == connection._settings.collect_ack_timeout_ms
     assert await connection.unready_reason() is None
     await connection.close()
 
@@ -138,6 +163,45 @@ async def test_a_close_does_not_wait_for_ever_and_what_is_not_answered_then_is_n
     assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["the producer could not be flushed"]
     await asyncio.sleep(0)  # the sender's tasks have had their turn
     assert (kafka.made[0].is_closed, kafka.troubles) == (True, [])
+
+
+async def test_between_two_attempts_to_connect_there_is_a_pause_and_the_reason_is_known_meanwhile(monkeypatch):
+    monkeypatch.setattr(connection_module, "RECONNECT_DELAY_SECONDS", PATIENCE_SECONDS)
+    kafka = Kafka()
+    kafka.topics = set()
+    connection = connection_to(kafka)
+    connecting = asyncio.ensure_future(connection.sender())
+    await until(lambda: TOPIC in connection.reason)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (len(kafka.made), connecting.done()) == (1, False)
+    connecting.cancel()
+
+
+async def test_a_broker_that_does_not_let_us_in_is_told_at_the_first_attempt():
+    kafka = Kafka()
+    kafka.is_silent = True
+    async with server_that_says(b"HTTP/1.1 400 Bad Request") as port:
+        connection = connection_to(kafka, port, kafka_security_protocol="SSL")
+        connecting = asyncio.ensure_future(connection.sender())
+        await until(lambda: f"Kafka at {LOOPBACK}:{port} does not speak TLS" in connection.reason)
+        connecting.cancel()
+
+
+async def test_neither_a_start_nor_an_end_waits_for_ever_for_a_broker_that_hangs(monkeypatch):
+    for name in ("CONNECT_TIMEOUT_SECONDS", "CLOSE_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(connection_module, name, 0.01)
+    kafka = Kafka()
+    kafka.hangs = True
+    connection = connection_to(kafka)
+    connecting = asyncio.ensure_future(connection.sender())
+    await until(lambda: "(TimeoutError)" in connection.reason)
+    kafka.hangs = False
+    await asyncio.wait_for(connecting, PATIENCE_SECONDS)
+    kafka.hangs = True
+    await asyncio.wait_for(connection.close(), PATIENCE_SECONDS)
+    steps = ["end the sender", "fail what was not sent", "stop"]
+    assert [producer.steps for producer in kafka.made] == [steps] * len(kafka.made)
 
 
 async def test_what_was_never_connected_can_be_replaced_and_closed():
@@ -214,5 +278,6 @@ async def test_a_probe_waits_only_so_long_for_the_broker_and_for_why_it_does_not
         await connection.sender()
         kafka.hangs = True
         reason = await asyncio.wait_for(connection.unready_reason(), PATIENCE_SECONDS)
+        kafka.hangs = False
         await connection.close()
     assert reason == f"Kafka at {LOOPBACK}:{port} does not answer"

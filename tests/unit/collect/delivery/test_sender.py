@@ -104,6 +104,9 @@ async def test_records_of_one_session_go_to_the_topics_that_they_name():
         "test.other": [b"1", b"3"],
     }
     assert {batch.partition for batch in setup.producer.mine} == {1}
+    setup.sender.hold()
+    setup.add((TOPIC, key, b"4"), ("test.other", key, b"5"))
+    assert [batch.records[0][2] for batch in setup.sender.take_back()] == [b"4", b"5"]
 
 
 async def test_headers_go_with_each_record_of_their_request():

@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.patience import PATIENCE_SECONDS
-from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, key_of, until
+from tests.unit.collect.delivery.faulty_kafka import FaultyKafka, FaultyProducer, key_of, until
 from tests.unit.collect.spill.refusing_disk import disk  # noqa: F401 - a fixture
+from tracker.collect.delivery import kafka_connection as connection_module
 from tracker.collect.delivery import producer as producer_module
 from tracker.collect.delivery import sender as sender_module
 from tracker.collect.delivery.handover import Mode
@@ -20,6 +21,7 @@ from tracker.collect.errors import RequestError
 from tracker.collect.metrics import CollectMetrics
 from tracker.collect.records.source_records import EncodedRecord
 from tracker.collect.spill.directories import SpillDirectories
+from tracker.collect.spill.store import SpilledRecord, SpillStore
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
@@ -330,3 +332,92 @@ async def test_what_waits_at_the_end_is_sent_by_the_next_process(tmp_path):
                 await safe(producer, record("c"))
         assert setup.values == values
         assert [log["records"] for log in logs if log["event"] == "the spill is drained"] == drained
+
+
+@pytest.fixture
+def short_flush(monkeypatch):
+    """A stop does not wait long for a broker that is silent."""
+    for module in (producer_module, connection_module):
+        monkeypatch.setattr(module, "FLUSH_TIMEOUT_SECONDS", 0.01)
+
+
+async def values_of_the_next_process(tmp_path) -> list[bytes]:
+    setup = Setup(tmp_path)
+    async with setup.running():
+        pass
+    return setup.values
+
+
+@pytest.mark.usefixtures("short_flush")
+async def test_what_kafka_has_not_answered_at_the_end_is_left_to_the_next_process(tmp_path):
+    setup = Setup(tmp_path)
+    with capture_logs() as logs:
+        async with setup.running() as producer:
+            setup.kafka.is_silent = True
+            producer.deliver([record("a")])
+            await until(lambda: len(setup.kafka.pending) == 1)
+    assert [log["reason"] for log in logs if log["event"] == "events go to the spill"] == ["the collector is stopping"]
+    assert all(loop.done() for loop in producer._loops)
+    assert await values_of_the_next_process(tmp_path) == [b"a"]
+
+
+async def test_what_kafka_answers_while_the_collector_stops_is_not_sent_again(tmp_path):
+    setup = Setup(tmp_path)
+    await setup.producer.start(setup.tasks)
+    await until(lambda: setup.producer.mode is Mode.DIRECT)
+    setup.kafka.is_silent = True
+    setup.producer.deliver([record("a")])
+    await until(lambda: len(setup.kafka.pending) == 1)
+    stopping = asyncio.ensure_future(setup.producer.stop())
+    await until(lambda: setup.producer._connection.reason == "the collector is stopping")
+    setup.kafka.wake()
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)
+    assert setup.values == [b"a"]
+    assert await values_of_the_next_process(tmp_path) == []
+
+
+async def test_the_answer_to_the_last_page_of_the_spill_is_waited_for(tmp_path):
+    first = Setup(tmp_path)
+    async with first.running(Mode.SPILLING) as producer:
+        await safe(producer, record("a"))
+    setup = Setup(tmp_path)
+
+    def falls_silent(*_: object) -> FaultyProducer:
+        producer = setup.kafka.make_producer()
+        start = producer.start
+
+        async def start_and_fall_silent() -> None:
+            await start()
+            setup.kafka.is_silent = True
+
+        producer.start = start_and_fall_silent  # type: ignore[method-assign]
+        return producer
+
+    setup.producer._make_producer = falls_silent  # type: ignore[assignment]
+    await setup.producer.start(setup.tasks)
+    await until(lambda: len(setup.kafka.pending) == 1)
+    stopping = asyncio.ensure_future(setup.producer.stop())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not setup.kafka.pending[0].ack.done()
+    setup.kafka.wake()
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)
+    assert setup.values == [b"a"]
+    assert await values_of_the_next_process(tmp_path) == []
+
+
+async def test_what_another_process_leaves_meanwhile_is_found_and_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(producer_module, "WATCH_INTERVAL_SECONDS", 0.001)
+    setup = Setup(tmp_path)
+    with capture_logs() as logs:
+        async with setup.running():
+            other = SpillDirectories(tmp_path / "collect")
+            path = other.claim()
+            store = SpillStore(path)
+            store.append([SpilledRecord("test.events", 1, b"key", b"left")])
+            store.close()
+            other.release()
+            await until(lambda: setup.values == [b"left"])
+            await until(lambda: setup.producer.mode is Mode.DIRECT)
+    reasons = [log["reason"] for log in logs if log["event"] == "events go to the spill"]
+    assert f"{path.name} was left behind by another process" in reasons

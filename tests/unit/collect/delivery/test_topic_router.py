@@ -12,6 +12,7 @@ from tracker.collect.app import watched_flags
 from tracker.collect.delivery.topic_router import TopicRouter
 from tracker.collect.records.source_records import EncodedRecord
 from tracker.errors import ConfigurationError
+from tracker.migration.flags import read_flags
 from tracker.migration.report import Comparison
 from tracker.settings import Settings
 
@@ -40,6 +41,13 @@ def test_without_flags_everything_goes_to_the_source_topic():
     assert router.topics == ["t.events"]
     click = encoded(**CLICK)
     assert router.route([click]) == [("t.events", b"s1", click.value)]
+
+
+def test_the_flags_that_it_is_made_with_count_at_once(tmp_path):
+    write(tmp_path / "flags.json", {"from": "2026-01-01T00:00:00Z", "lane": "legacy"})
+    flags = read_flags(tmp_path / "flags.json")
+    router = TopicRouter(Settings(topic_prefix="t."), flags)
+    assert [routed[0] for routed in router.route([encoded(**CLICK)])] == ["t.events.legacy"]
 
 
 def test_shadow_sends_each_record_to_both_topics_under_the_same_key(tmp_path):
@@ -159,7 +167,7 @@ def test_a_workspace_may_take_a_lane_of_its_own(tmp_path):
     assert [routed[0] for routed in router.route([encoded(**CLICK), other])] == ["t.events.legacy", "t.events"]
 
 
-@pytest.mark.parametrize(("ago", "is_allowed"), [(timedelta(days=3), True), (timedelta(hours=1), False)])
+@pytest.mark.parametrize(("ago", "is_allowed"), [(timedelta(days=1, seconds=40), True), (timedelta(hours=1), False)])
 def test_a_step_may_go_once_no_session_can_be_left_that_it_has_decided(tmp_path, ago, is_allowed):
     later = (datetime.now(UTC) - ago).isoformat()
     steps = [{"from": "2020-01-01T00:00:00Z", "lane": "legacy"}, {"from": later, "lane": "tracker"}]
