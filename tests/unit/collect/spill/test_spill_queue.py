@@ -215,6 +215,19 @@ async def test_a_deletion_that_the_disk_refuses_is_told_to_its_caller_and_to_nob
     assert await left(spill) == [1]
 
 
+async def test_a_deletion_that_is_refused_when_nobody_waits_for_it_is_no_bug(spill, disk):  # noqa: F811
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about))
+    ticket = append(spill, 0)
+    await ticket.written
+    disk.refuses = True
+    ticket.arrived()
+    assert await left(spill) == []
+    assert disk.refused_writes == 1
+    await asyncio.sleep(0)
+    assert said == []
+
+
 # The age of the oldest
 
 

@@ -1,7 +1,9 @@
 """The spills of a process together: its own and those that others have left, and what is told of them."""
 
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -58,8 +60,11 @@ async def test_what_a_process_has_left_is_taken_over_at_the_start_and_told(
     assert told(metrics) == (3, 3 * RECORD_BYTES, 9, 1)
     spills.update_metrics(is_draining=False)
     assert told(metrics) == (3, 3 * RECORD_BYTES, 9, 0)
-    await spills.oldest.delete(await spills.oldest.page())  # type: ignore[arg-type]
-    await spills.remove(spills.oldest)
+    emptied = spills.oldest
+    await emptied.delete(await emptied.page())  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        await spills.remove(emptied)
+    assert (logs, emptied._executor._shutdown) == ([], True), "closed before its files were removed"
     spills.update_metrics(is_draining=True)
     assert told(metrics) == (0, 0, 0, 0)
     assert not left.exists()
@@ -169,3 +174,28 @@ def test_it_is_noted_which_kafka_was_reached_last(tmp_path: Path):
     assert directories.knows_kafka("one:9092")
     directories.note_kafka("other:9092")
     assert (directories.knows_kafka("one:9092"), directories.knows_kafka("other:9092")) == (False, True)
+
+
+def test_a_directory_that_is_being_removed_belongs_to_this_process_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    mine, other = SpillDirectories(tmp_path), SpillDirectories(tmp_path)
+    path = mine.claim()
+    path.mkdir()
+    taken: list[Path] = []
+    rmtree = shutil.rmtree
+
+    def slow_rmtree(*args: Any, **options: Any) -> None:
+        taken.extend(other.claim_orphans())
+        rmtree(*args, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", slow_rmtree)
+    mine.remove(path)
+    assert (taken, path.exists()) == ([], False)
+
+
+def test_a_directory_that_is_gone_already_is_given_up_all_the_same(tmp_path: Path):
+    mine = SpillDirectories(tmp_path)
+    path = mine.claim()
+    mine.remove(path)
+    assert SpillDirectories(tmp_path).claim() == path
