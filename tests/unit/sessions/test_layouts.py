@@ -45,6 +45,7 @@ def test_a_closed_session_of_the_release_before_comes_up_when_its_event_ids_are_
     forgets_ids_ms, goes_ms = 2_000 + rules.memory_ms, 5_000 + rules.closed_stub_retention_ms
     assert decode_lifetime(value).deadline_ms(rules) == forgets_ids_ms
     assert decode_state(value).deadline_ms(rules) == (forgets_ids_ms if hashes else goes_ms)
+    assert decode_state(value).deadline_ms(Rules(layout=2)) == goes_ms  # a worker of 0.1.0 keeps them as long
 
 
 def test_beside_workers_of_the_release_before_only_a_session_that_may_go_on_keeps_its_visitor_for_the_next():
@@ -86,6 +87,16 @@ def test_beside_workers_of_the_release_before_an_event_keeps_the_workspace_that_
         log.event(KEY, **named)
     found = [(row["workspace_id"], row["session_event_sequence"]) for row in rows(log.fold().events)]
     assert found == [("w1", 1), ("w2", 2), ("w1", 3), ("w3", 4)]
+
+
+@pytest.mark.parametrize("workspace", ["w1", "w2", ""])
+def test_beside_workers_of_the_release_before_the_next_session_of_a_key_has_a_derived_id_whosever_it_is(workspace: str):
+    log = Log(Rules(layout=2))
+    log.event(KEY, workspace_id="w1")
+    log.expire(KEY)
+    log.event(KEY, workspace_id=workspace)
+    first, second = (row["session_id"] for row in rows(log.fold().events))
+    assert first == KEY != second
 
 
 def test_what_is_left_of_a_forgotten_key_says_when_and_nothing_of_its_session():

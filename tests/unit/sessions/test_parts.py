@@ -1,5 +1,6 @@
 """The small parts of the fold by themselves, at their edges: the memory of events, a state's times."""
 
+from dataclasses import replace
 from sys import getrefcount
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.sessions_log import MINUTE_MS, START_MS, Log, rows
 from tracker.sessions.memory import ENTRY_BYTES, EventMemory
 from tracker.sessions.rules import SECOND_MS, Rules
-from tracker.sessions.state import Pages, SessionState
+from tracker.sessions.state import Pages, SessionState, forgotten
 from tracker.sessions.working_table import At
 
 WINDOW_MS = 60 * MINUTE_MS
@@ -80,6 +81,20 @@ def test_an_event_is_a_duplicate_to_the_end_of_its_window_however_often_pages_tu
         written = (written | result.pages.keys()) - removed
         assert result.counts.duplicates == (upto - 1) % 2
     assert len(written) < len(times) / 2
+
+
+def test_a_state_stays_as_it_is_up_to_its_deadline():
+    rules = Rules(timeout_ms=1, max_length_ms=100, closed_stub_retention_ms=10_000, forgotten_retention_ms=5)
+    state = SessionState(session_id="s", ordinal=0, created_ms=1_000, last_activity_ms=1_070, timeout_ms=20)
+    assert state.deadline_ms(rules) == 1_090
+    state.touch(1_099)
+    assert state.deadline_ms(rules) == 1_100
+    state.close("max_length", 1_100)
+    assert state.deadline_ms(rules) == 11_100
+    state.remembered_ms = 1_099
+    brief = replace(rules, duplicate_window_ms=2_000)
+    assert (state.deadline_ms(rules), state.deadline_ms(brief)) == (11_100, 1_099 + 2_000 + SECOND_MS)
+    assert forgotten(11_101).deadline_ms(rules) == 11_106
 
 
 def test_activity_never_moves_backwards():
