@@ -13,6 +13,7 @@ from tests.unit.sink.virtual_pipeline import DATASOURCE, ENDLESS_WINDOW, Running
 from topics.headers import SOURCE_TIME_MS, SourcePosition
 from tracker import clock
 from tracker.sink.batches import Limits
+from tracker.sink.pipeline import ROW_OVERHEAD_BYTES, Bounds, Pipeline
 from tracker.tinybird.answers import RowsTooLarge, TinybirdUnavailable
 
 WINDOW_SECONDS = 10.0
@@ -146,10 +147,21 @@ async def test_repeats_are_counted(running):
     assert figure("duplicates_total") - before == 3
 
 
+def test_what_alerts_look_at_is_there_before_anything_has_happened():
+    Pipeline("fresh", LIMITS, Bounds(1, 1), client=None, reject=None, commit=None)
+    counters = {"duplicates": {}, "lost_records": {}, "rejected_rows": {"reason": "refused"}}
+    found = {
+        name: REGISTRY.get_sample_value(f"tracker_sink_{name}_total", {"datasource": "fresh", **labels})
+        for name, labels in counters.items()
+    }
+    assert found == dict.fromkeys(counters, 0.0)
+
+
 @pipeline_test(ENDLESS_WINDOW)
 async def test_the_memory_of_rows_that_are_not_written_is_told(running):
     await running.pipeline.take(chunk(lease(), rows(5)))
-    assert figure("held_bytes") == running.pipeline.health().held_bytes > 5_000
+    wanted = sum(len(row.value) + 1 + ROW_OVERHEAD_BYTES for row in rows(5))  # a newline follows each
+    assert figure("held_bytes") == running.pipeline.health().held_bytes == wanted
     await running.pipeline.flush()
     assert figure("held_bytes") == 0
 

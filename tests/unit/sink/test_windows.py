@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from tests.unit.sink.sink_records import chunk, lease, output, rows
-from tests.unit.sink.virtual_pipeline import pipeline_test
+from tests.unit.sink.virtual_pipeline import Running, pipeline_test
 from tests.virtual_time import until
 from topics.headers import SourcePosition
 from tracker.sink.batches import Limits
@@ -48,8 +48,8 @@ async def test_a_marker_whose_rows_went_in_a_full_batch_ships_nothing_that_comes
     assert [len(sent) for sent in running.api.requests] == [5]
 
 
-@pipeline_test(LIMITS)
-async def test_a_marker_that_comes_while_as_many_batches_as_may_be_are_under_way_is_kept(running):
+def hold_two_back(running: Running) -> asyncio.Event:
+    """The next two requests are answered once the event is set."""
     release = asyncio.Event()
 
     async def slow(sent: list[bytes]) -> IngestResult:
@@ -57,6 +57,26 @@ async def test_a_marker_that_comes_while_as_many_batches_as_may_be_are_under_way
         return IngestResult(len(sent), 0)
 
     running.api.faults = deque([slow, slow])
+    return release
+
+
+@pipeline_test(LIMITS)
+async def test_a_marker_that_took_the_last_place_ships_nothing_that_comes_later(running):
+    release = hold_two_back(running)
+    of = lease()
+    for number in (0, 1):
+        await running.pipeline.take(chunk(of, [marker(number)]))
+        await until(lambda under_way=number + 1: running.api.under_way == under_way)
+    await running.pipeline.take(chunk(of, rows(2, first_offset=2)))
+    release.set()
+    await until(lambda: [offset for offset, _ in running.commits][-1:] == [2])
+    await asyncio.sleep(WINDOW_SECONDS / 4)
+    assert len(running.api.requests) == 2
+
+
+@pipeline_test(LIMITS)
+async def test_a_marker_that_comes_while_as_many_batches_as_may_be_are_under_way_is_kept(running):
+    release = hold_two_back(running)
     of = lease()
     await running.pipeline.take(chunk(of, rows(10)))
     await until(lambda: running.api.under_way == 2)

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from tests.patience import PATIENCE_SECONDS
 from tracker.errors import InvariantError
+from tracker.history.reading import skipped
 from tracker.streaming.chunk import cut_chunks
 from tracker.streaming.lease import MAX_CHUNKS_IN_FLIGHT, Lease, LeaseBook
 
@@ -173,6 +174,17 @@ def test_chunks_cover_every_offset_once_also_where_the_log_has_holes():
     ]
     assert lease.next_offset == 20
     assert lease.chunks_in_flight == 2
+
+
+def test_a_record_that_is_to_be_skipped_is_replaced_in_its_place_and_in_its_own_chunk():
+    lease = Lease(TP, 0, 10)
+    lease.skips = {9: "earlier", 12: "too deep", 20: "later"}
+    chunks = list(cut_chunks(lease, [Record(offset) for offset in (10, 11, 12, 13)], position=20, max_records=2))
+    assert [[record.offset for record in chunk.records] for chunk in chunks] == [[10, 11], [12, 13]]
+    assert chunks[1].records[0] == skipped(12, "too deep")
+    assert chunks[-1].end == lease.next_offset == 20
+    (chunk,) = cut_chunks(lease, [], position=21, max_records=2)
+    assert chunk.records == [skipped(20, "later")]
 
 
 def test_offsets_without_a_record_are_a_chunk_too():
