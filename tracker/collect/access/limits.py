@@ -154,8 +154,7 @@ class Limits:
         now = time.monotonic()
         charged = self._address_invalid.charged(buckets.invalid, events, now)
         buckets.invalid = min(charged, now + 2 * self._burst_seconds)
-        if buckets.invalid - now > self._most_seconds:
-            buckets.block("address_invalid", buckets.invalid - self._burst_seconds)
+        buckets.block("address_invalid", buckets.invalid - self._most_seconds)
 
     def accept(self, account: Account, events: int, session_ids: Collection[str]) -> None:
         """Count valid events, and the sessions among them that are new: all of them or none. About 1.5 us.

@@ -199,3 +199,32 @@ def test_a_directory_that_is_gone_already_is_given_up_all_the_same(tmp_path: Pat
     path = mine.claim()
     mine.remove(path)
     assert SpillDirectories(tmp_path).claim() == path
+
+
+@pytest.mark.parametrize(
+    ("ages_ms", "age_seconds"), [((9_000, 5_000), 9.0), ((1,), 0.001), ((-60_000,), 0.0), ((), 0.0)]
+)
+async def test_the_age_is_that_of_the_oldest_record_of_all_and_never_negative(
+    tmp_path: Path,
+    metrics: SpillMetrics,
+    disk: RefusingDisk,  # noqa: F811
+    ages_ms: tuple[int, ...],
+    age_seconds: float,
+):
+    others = [SpillDirectories(tmp_path) for _ in ages_ms]
+    for other, age_ms in zip(others, ages_ms, strict=True):
+        store = SpillStore(other.claim())
+        store.append([SpilledRecord("topic", disk.now_ms - age_ms, b"key", b"value")])
+        store.close()
+    mine = SpillDirectories(tmp_path)
+    mine.claim()  # so that the others' are no spill of its own
+    for directories in (*others, mine):
+        directories.release()
+    for other in others:
+        other.claim_orphans()
+    spills = Spills(SpillDirectories(tmp_path), MAX_BYTES, metrics)
+    for other in others:
+        other.release()
+    await spills.open(SupervisedTasks())
+    assert spills.oldest_age_seconds == age_seconds
+    await spills.close()
