@@ -260,9 +260,9 @@ def test_of_each_address_only_so_many_keys_are_remembered_and_known_ones_push_no
     for account in accounts[: limits.MAX_SHARES]:
         assert edge.accepts(account)
     known = set(shares)
-    for account in accounts[: limits.MAX_SHARES]:
+    for account in reversed(accounts[: limits.MAX_SHARES]):
         assert edge.accepts(account)
-    assert (set(shares), len(shares)) == (known, limits.MAX_SHARES)
+        assert (set(shares), len(shares)) == (known, limits.MAX_SHARES)
     for account in accounts[limits.MAX_SHARES :]:
         assert edge.accepts(account)
         assert len(shares) == limits.MAX_SHARES

@@ -161,7 +161,7 @@ def test_a_session_tells_of_its_visitor_only_with_the_page_where_it_began():
 
 
 def test_a_record_that_grows_too_large_by_its_visitor_is_refused():
-    text = "\u0001" * 10_900
+    text = "\u0001" * 10_850
     with pytest.raises(RequestError) as caught:
         event_record(
             {"event_type": "click", "metadata": text, "event_id": "e"},
