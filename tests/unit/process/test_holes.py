@@ -186,6 +186,16 @@ async def test_a_session_that_is_known_only_by_a_merge_is_closed_at_its_deadline
 
 
 @partition_test()
+async def test_a_session_that_another_worker_closes_sooner_is_closed_then(partition):
+    await begun(partition, "a", "b")
+    assert partition.lease.fold.deadlines.next_ms == START_MS + 30 * MINUTE_MS
+    partition.others_write([state_row(partition, b"a", 50, 9, last_activity_ms=START_MS - MINUTE_MS)])
+    partition.log.event("b", event_id="b-2")
+    await partition.checkpoint_next()
+    assert partition.lease.fold.deadlines.next_ms == START_MS + 29 * MINUTE_MS
+
+
+@partition_test()
 async def test_a_session_that_is_merged_over_and_over_keeps_the_entries_of_its_deadline(partition):
     await begun(partition, "a")
     partition.others_write([state_row(partition, b"a", offset=0, sequence=1)])
