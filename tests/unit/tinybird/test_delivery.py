@@ -341,6 +341,16 @@ async def test_the_pace_is_kept_and_the_time_that_it_cost_is_told(sending):
     assert not any(outcome.was_held_up for outcome in outcomes)
 
 
+@delivery_test(ApiLimits(1, 10**9, 10**6))
+async def test_a_limit_of_one_request_a_second_lets_no_two_go_together(sending):
+    began = sending.env.loop.time()
+    times = []
+    for row in ROWS[:3]:
+        await sending.delivery.send([row])
+        times.append(sending.env.loop.time() - began)
+    assert times == pytest.approx([0, 1, 2], abs=0.05)
+
+
 @delivery_test(ApiLimits(100_000, 1_000, 2_000))
 async def test_the_pace_of_bytes_is_kept_and_counts_them_as_they_are_before_packing(sending):
     began = sending.env.loop.time()
