@@ -1,5 +1,6 @@
 """From options to settings: an option that was given wins over the environment."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,16 +27,20 @@ def load_settings(**overrides: Any) -> "Settings":
 
 
 def command_settings(**overrides: Any) -> "Settings":
-    """Return the settings for a command that a person waits for. Kafka's client is silent: we report errors once.
+    """Return the settings for a command that a person waits for, and keep its stdout for what was asked.
+
+    Warnings, such as of a request that is tried again, go to stderr. Kafka's client is silent: we report errors once.
 
     Raises:
         ConfigurationError: a variable is no setting.
         pydantic.ValidationError: a setting is not valid.
     """
-    from tracker.observe.logs import hush_kafka_client
+    from tracker.observe.logs import configure_logging, hush_kafka_client
 
+    settings = load_settings(**overrides)
+    configure_logging(settings, least=logging.WARNING)
     hush_kafka_client()
-    return load_settings(**overrides)
+    return settings
 
 
 def time_ms(text: str | None) -> int | None:

@@ -11,7 +11,6 @@ import typer
 
 from tracker import clock
 from tracker.local.stack import KAFKA, STAGES, TINYBIRD, addresses, running_stack
-from tracker.observe.logs import hush_kafka_client
 from tracker.processes.supervisor import ChildExited
 from tracker.settings import Settings
 
@@ -30,8 +29,6 @@ def run(settings: Settings) -> int:
 
 def run_until_signalled(work: Coroutine[None, None, int]) -> int:
     """Run a coroutine; SIGTERM cancels it as Ctrl-C does, so that it can stop its children in either case."""
-    hush_kafka_client()
-
     async def supervised() -> int:
         task = asyncio.ensure_future(work)
         terminated = False

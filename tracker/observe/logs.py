@@ -16,9 +16,12 @@ REPEAT_SECONDS: Final = 10.0
 MAX_SAID_LINES: Final = 256
 
 
-def configure_logging(settings: Settings) -> None:
-    """Set up structlog and the standard library's loggers (Faust, aiokafka, aiohttp) with one format on stderr."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+def configure_logging(settings: Settings, *, least: int = logging.NOTSET) -> None:
+    """Set up structlog and the standard library's loggers (Faust, aiokafka, aiohttp) with one format on stderr.
+
+    Lines below the settings' level, or below ``least``, are left out.
+    """
+    level = max(logging.getLevelNamesMapping()[settings.log_level.upper()], least)
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_json

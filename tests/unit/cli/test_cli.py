@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import typer
 from honcho.environ import parse_procfile
 from typer.testing import CliRunner, Result
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 from tests.patience import PATIENCE_SECONDS
 from topics.catalog import CATALOG
 from tracker.cli.app import app
+from tracker.cli.options import command_settings
 from tracker.local.ports import free_port
 from tracker.local.stack import STAGES
 
@@ -112,6 +114,16 @@ def test_verbose_adds_the_traceback() -> None:
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
     assert "KafkaConnectionError" in result.stderr
+
+
+def test_what_is_logged_while_a_person_waits_does_not_get_into_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    command_settings()
+    structlog.get_logger().warning("a request is tried again")
+    structlog.get_logger().info("chatter")
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "a request is tried again" in errors
+    assert "chatter" not in errors
 
 
 def test_describe_shows_the_catalog_without_a_broker() -> None:

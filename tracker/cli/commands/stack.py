@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.options import DataDir, load_settings
+from tracker.cli.options import DataDir, command_settings
 
 CollectPort = Annotated[
     int | None,
@@ -19,7 +19,7 @@ def dev(port: CollectPort = None, data_dir: DataDir = None) -> None:
     """
     from tracker.local.dev import run
 
-    raise typer.Exit(run(load_settings(collect_port=port, data_dir=data_dir)))
+    raise typer.Exit(run(command_settings(collect_port=port, data_dir=data_dir)))
 
 
 def demo(
@@ -38,7 +38,7 @@ def demo(
 
       tracker demo --check       own ports and data, headless Chromium, exit code 0 if every event is there and counted
     """
-    settings = load_settings(collect_port=port, data_dir=data_dir)
+    settings = command_settings(collect_port=port, data_dir=data_dir)
     if check:
         from tracker.demo.check import run as run_check
 
