@@ -22,6 +22,7 @@ from tracker.collect.api.routes import PIXEL, SESSION, TRACK, Route, Routes
 from tracker.collect.api.session_queries import SessionQueries, new_http_session
 from tracker.collect.api.sessions import SessionEndpoints
 from tracker.collect.api.write_path import WritePath
+from tracker.collect.delivery.kafka_connection import ProducerFactory
 from tracker.collect.delivery.producer import SourceProducer
 from tracker.collect.delivery.record_batch import NO_HEADERS
 from tracker.collect.delivery.topic_router import TopicRouter
@@ -34,6 +35,7 @@ from tracker.collect.quotas.quotas import Quotas, why_not_counted
 from tracker.collect.quotas.reader import QuotaReader
 from tracker.collect.reports.pipes import ReportPipes, new_report_session
 from tracker.errors import ConfigurationError
+from tracker.kafka.clients import new_producer
 from tracker.migration.flags import Flags, read_flags
 from tracker.observe.internal_token import InternalToken
 from tracker.processes.supervised_tasks import SupervisedTasks
@@ -48,7 +50,13 @@ log = structlog.get_logger()
 class Collector:
     """The endpoints and the parts that they share. A server calls ``handle``."""
 
-    def __init__(self, settings: Settings, record_headers: Callable[[], RecordHeaders] = lambda: NO_HEADERS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        record_headers: Callable[[], RecordHeaders] = lambda: NO_HEADERS,
+        *,
+        make_producer: ProducerFactory = new_producer,
+    ) -> None:
         """Put the parts together; ``record_headers`` returns the headers of the current request's records.
 
         Raises:
@@ -61,7 +69,7 @@ class Collector:
         keys = None if self._keys_file is None else self._keys_file.value
         self._admission = Admission(settings, keys, self.metrics.access)
         self._flags_file, self._router = watched_flags(settings)
-        self._producer = SourceProducer(settings, self._router, self.metrics)
+        self._producer = SourceProducer(settings, self._router, self.metrics, make_producer=make_producer)
         self._readiness = Readiness(self._producer, self._flags_file)
         self._live = LiveFeed(settings)
         self._reports = ReportEndpoints(self._admission)

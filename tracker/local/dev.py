@@ -29,6 +29,7 @@ def run(settings: Settings) -> int:
 
 def run_until_signalled(work: Coroutine[None, None, int]) -> int:
     """Run a coroutine; SIGTERM cancels it as Ctrl-C does, so that it can stop its children in either case."""
+
     async def supervised() -> int:
         task = asyncio.ensure_future(work)
         terminated = False
