@@ -325,17 +325,14 @@ async def test_a_request_that_does_not_arrive_in_time_is_refused(impatient):
 
 
 async def test_a_request_that_is_under_way_has_time(impatient):
-    for module, name in (
-        (server_module, "IDLE_TIMEOUT_SECONDS"),
-        (connection_module, "REQUEST_TIMEOUT_SECONDS"),
-        (connection_module, "WRITE_TIMEOUT_SECONDS"),
-    ):
-        impatient(module, name)
     async with running() as setup:
         setup.answer = asyncio.get_running_loop().create_future()
         client = await setup.connect()
         client.send(GET)
         await until(lambda: setup.asked)
+        impatient(server_module, "IDLE_TIMEOUT_SECONDS")
+        impatient(connection_module, "REQUEST_TIMEOUT_SECONDS")
+        impatient(connection_module, "WRITE_TIMEOUT_SECONDS")
         await swept(setup)
         assert len(setup.server._connections) == 1
         setup.answer.set_result(Response(202))
