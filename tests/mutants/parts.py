@@ -79,4 +79,6 @@ PARTS = (
         ("tests/unit/collect", "tests/property/test_spill_properties.py"),
         0.8,
     ),
+    Part("http", ("tracker/collect/http/*.py",), ("tests/unit/collect",), 0.8),
+    Part("api", ("tracker/collect/api/*.py",), ("tests/unit/collect",), 0.75),
 )

@@ -111,6 +111,19 @@ async def test_events_of_visitors_who_object_are_dropped_and_counted(tmp_path, b
     assert running.metric("tracker_collect_events_dropped_total", signal="gpc") == max(1, results)
 
 
+async def test_a_service_that_is_no_visitor_is_not_described(tmp_path):
+    path = tmp_path / "keys.json"
+    key = {"name": "service", "key": "secret-key-of-w1-0123", "workspace_id": "w1", "enrich": False}
+    path.write_bytes(orjson.dumps({"write_keys": [key]}))
+    path.chmod(0o600)
+    async with running_collector(tmp_path, keys_file=path) as running:
+        response = await running.ask("POST", TRACK, CLICK, X_Write_Key="secret-key-of-w1-0123", User_Agent="curl/8")
+    [(_, record)] = running.records
+    assert response.status == 202
+    assert record["workspace_id"] == "w1"
+    assert not {"visitor", "project_id"} & {*record, *record["data"]}
+
+
 async def test_a_visitors_record_tells_browser_and_address_and_an_anonymous_ones_less(tmp_path):
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
     headers = {"User_Agent": agent, "Accept_Language": "de-CH"}
