@@ -12,6 +12,7 @@ import pytest
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.collect.delivery.faulty_kafka import until
 from tracker.collect.http import connection as connection_module
+from tracker.collect.http import connection_limits as limits_module
 from tracker.collect.http import server as server_module
 from tracker.collect.http.connection_limits import ConnectionLimits
 from tracker.collect.http.messages import Request, Response
@@ -66,6 +67,7 @@ class Client:
     async def response(self, *, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
         head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)
         status, *lines = head.decode().split("\r\n")[:-2]
+        assert status.startswith("HTTP/1.1 ")
         headers = dict(line.split(": ", 1) for line in lines)
         length = int(headers.get("Content-Length", 0)) if has_body else 0
         return (
@@ -96,7 +98,7 @@ async def running(**options: Any) -> AsyncIterator[Setup]:
     await setup.server.listen(LOOPBACK, setup.port)
     sweeping = asyncio.create_task(setup.server.sweep())
     yield setup
-    await asyncio.wait_for(setup.server.stop(0.1), PATIENCE_SECONDS)
+    await asyncio.wait_for(setup.server.stop(0.001), PATIENCE_SECONDS)
     sweeping.cancel()
 
 
@@ -269,6 +271,57 @@ async def test_connections_beyond_the_limit_are_refused_but_for_probes_until_one
         third = await setup.connect()
         third.send(GET)
         assert (await third.response())[0] == 200
+
+
+async def test_connections_that_not_even_the_reserve_has_room_for_are_told_so_and_closed(monkeypatch):
+    monkeypatch.setattr(limits_module, "RESERVED_CONNECTIONS", 0)
+    async with running(max_connections=0) as setup:
+        client = await setup.connect()
+        status, headers, _ = await client.response()
+        assert (status, headers["Connection"]) == (429, "close")
+        assert await client.is_closed()
+        await until(lambda: not setup.server._connections)
+    assert setup.refused == ["rate_limited"]
+
+
+async def test_unfinished_requests_are_counted_until_they_are_whole():
+    async with running() as setup:
+        client = await setup.connect()
+        client.send(POST[:-4])
+        await until(lambda: setup.server.limits._all.buffered_bytes == 1)
+        client.send(POST[-4:-1])
+        await until(lambda: setup.server.limits._all.buffered_bytes == 4)
+        client.send(POST[-1:])
+        await client.response()
+        assert setup.server.limits._all.buffered_bytes == 0
+
+
+async def test_requests_behind_one_that_is_under_way_are_counted_until_it_is_their_turn():
+    async with running() as setup:
+        setup.answer = asyncio.get_running_loop().create_future()
+        client = await setup.connect()
+        client.send(GET)
+        await until(lambda: setup.asked)
+        client.send(GET)
+        await until(lambda: setup.server.limits._all.buffered_bytes == len(GET))
+        waiting, setup.answer = setup.answer, None
+        waiting.set_result(Response(202))
+        assert [(await client.response())[0] for _ in range(2)] == [202, 200]
+        assert setup.server.limits._all.buffered_bytes == 0
+
+
+async def test_a_client_that_reads_late_gets_all_its_responses_in_order():
+    async with running() as setup:
+        setup.answer = Response(200, b"x" * 20_000_000)
+        client = await setup.connect()
+        client.send(GET)
+        await until(lambda: setup.asked)
+        client.send(POST + GET)
+        [connection] = setup.server._connections
+        await until(lambda: connection._unparsed)
+        assert len(setup.asked) == 1
+        setup.answer = None
+        assert [len((await client.response())[2]) for _ in range(3)] == [20_000_000, 5, 0]
 
 
 # -- Times. What the sweep measures is set to nothing, and the sweep has nearly no pause.
