@@ -4,6 +4,7 @@ A process of its own, because mutmut takes the working directory and the modules
 """
 
 import json
+import os
 import random
 import sys
 from hashlib import sha256
@@ -38,7 +39,7 @@ def main(number: str, seed: str) -> None:
     RESULTS.unlink(missing_ok=True)
     forget_what_other_tests_said()
     try:
-        mutmut._run(sample, max_children=1)
+        mutmut._run(sample, max_children=os.cpu_count() or 1)  # several: one that hangs holds no core
     finally:
         RESULTS.write_text(json.dumps(results(sample)))
 
