@@ -8,7 +8,7 @@ from tests.sessions_log import MINUTE_MS, START_MS
 from tests.unit.process.one_partition import TP, OnePartition, partition_test
 from topics.system.control import TICK_VALUE
 from tracker import clock
-from tracker.process.ticks import is_due, tick_forever
+from tracker.process.ticks import USAGE_WAIT_MS, is_due, tick_forever
 from tracker.streaming.lease import Lease, LeaseBook
 
 DEADLINE_MS = START_MS + 30 * MINUTE_MS
@@ -47,6 +47,14 @@ async def test_a_tick_mends_the_changelog_too(partition):
     await partition.open_lease()
     partition.lease.store.overwritten.add(b"a")
     assert is_due(partition.lease, START_MS)
+
+
+@partition_test(usage_interval_ms=MINUTE_MS)
+async def test_usage_that_no_record_has_put_out_waits_a_while_for_a_tick(partition):
+    await with_a_session(partition)
+    counted_until_ms = START_MS + MINUTE_MS
+    late = (USAGE_WAIT_MS - 1, USAGE_WAIT_MS, USAGE_WAIT_MS + 1)
+    assert [is_due(partition.lease, counted_until_ms + each) for each in late] == [False, False, True]
 
 
 def test_a_partition_that_needs_none_gets_none(monkeypatch):
