@@ -1,6 +1,8 @@
 """When a batch goes out: its window begins with its first row, and says why it was closed."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.sink.sink_records import lease, output, rows
 from topics.headers import SourcePosition
@@ -118,3 +120,29 @@ def test_limits_that_change_hold_for_the_open_batch():
     assert batcher.notify_at_ms == 120
     (batch,) = add(batcher, of, rows(1, first_offset=2), 110)
     assert len(batch.rows) == 3
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=8), st.integers(1, 5), st.integers(1, 25)
+)
+def test_each_batch_takes_rows_in_order_until_the_next_one_does_not_fit(chunks, max_rows, max_bytes):
+    batcher, of = Batcher(Limits(max_rows, max_bytes, 50)), lease()
+    found, expected, offset = [], [[]], 0
+    for sizes in chunks:
+        records = [output(offset + n, None, b"x" * (size - 1)) for n, size in enumerate(sizes)]
+        offset += len(records)
+        found += [batch.rows for batch in add(batcher, of, records)]
+        for record, size in zip(records, sizes, strict=True):
+            held = sum(len(row.value) + 1 for row in expected[-1])
+            if expected[-1] and (len(expected[-1]) == max_rows or held + size > max_bytes):
+                expected.append([])
+            expected[-1].append(record)
+    found.append(batcher.close("window").rows)
+    assert [rows_ for rows_ in found if rows_] == [rows_ for rows_ in expected if rows_]
+
+
+def test_a_batch_that_begins_within_a_chunk_has_a_window_from_then_on():
+    batcher = Batcher(LIMITS)
+    full, *_ = add(batcher, lease(), rows(6), 100)
+    assert len(full.rows) == 4
+    assert batcher.notify_at_ms == 150
