@@ -86,7 +86,7 @@ class WorkingTable:
 
         Not if the session was forgotten at this very record: a record comes after what is due, and begins a session.
         """
-        return self.has_had_it(other) and not (other.state is not None and other.offset == self._at.offset)
+        return other.offset > self._at.offset and not other.is_changed
 
     def put(self, row: Row, state: SessionState | None) -> None:
         """Note that the record at hand has changed a row; None: nothing is left of it."""
