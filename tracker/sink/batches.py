@@ -88,7 +88,7 @@ class Batcher:
         if len(sizes) - start <= room_rows and sum(sizes[start:]) <= room_bytes:
             return len(sizes)
         end = start
-        while end - start < room_rows and sizes[end] <= room_bytes:  # until one does not fit
+        while end < len(sizes) and end - start < room_rows and sizes[end] <= room_bytes:
             room_bytes -= sizes[end]
             end += 1
         return end if end > start or self._batch.rows else start + 1

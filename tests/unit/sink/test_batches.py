@@ -122,6 +122,16 @@ def test_limits_that_change_hold_for_the_open_batch():
     assert len(batch.rows) == 3
 
 
+def test_a_chunk_without_rows_is_covered_by_a_batch_that_lower_limits_have_made_too_large():
+    batcher, of = Batcher(LIMITS), lease()
+    assert add(batcher, of, rows(2)) == []
+    batcher.limits = Limits(max_rows=4, max_bytes=1, window_ms=50)
+    covered = Covered(of, 9, SourcePosition(8, 0))
+    batches = [*batcher.add([], NOTHING, covered, 0), batcher.close("window")]
+    assert [len(batch.rows) for batch in batches] == [2, 0]
+    assert any(batch.covers == {of: covered} for batch in batches)
+
+
 @given(
     st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=8), st.integers(1, 5), st.integers(1, 25)
 )
