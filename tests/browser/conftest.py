@@ -86,7 +86,7 @@ async def start_chromium(playwright: Playwright, _: Path) -> Browser:
 
 async def start_firefox(playwright: Playwright, directory: Path) -> Browser:
     try:
-        starter = write_starter(directory, os.environ.get("TRACKER_FIREFOX_PATH"))
+        starter = write_starter(directory, os.environ.get("TRACKER_TEST_FIREFOX_PATH"))
     except FileNotFoundError as error:
         pytest.skip(str(error))
     return await playwright.firefox.launch(executable_path=starter, channel="moz-firefox")

@@ -34,7 +34,7 @@ def write_starter(directory: Path, configured: str | None) -> Path:
     """
     firefox = next(filter(None, map(shutil.which, [configured] if configured else NAMES)), None)
     if firefox is None:
-        raise FileNotFoundError("no Firefox: make firefox, or set TRACKER_FIREFOX_PATH")
+        raise FileNotFoundError("no Firefox: make firefox, or set TRACKER_TEST_FIREFOX_PATH")
     starter = directory / "firefox"
     starter.write_text(_STARTER.format(project=_PROJECT_DIR, python=sys.executable, firefox=firefox))
     starter.chmod(0o755)

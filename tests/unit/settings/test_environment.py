@@ -1,5 +1,6 @@
 """Settings are read from the environment and .env; what is wrong with them is said in one line each."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from pydantic import ValidationError
 
 from tracker.errors import ConfigurationError
 from tracker.settings import Settings
-from tracker.settings.environment import error_lines, is_secret, read_settings
+from tracker.settings.environment import error_lines, is_secret, read_settings, variable
+
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +70,12 @@ def test_settings_that_exclude_each_other_are_both_named() -> None:
         read_settings(cookie_same_site="none", cookie_secure=False)
     (line,) = error_lines(raised.value)
     assert line.startswith("browsers refuse TRACKER_COOKIE_SAME_SITE=none")
+
+
+def test_what_scripts_and_fixtures_read_is_a_setting_or_a_variable_of_the_tests() -> None:
+    files = [PROJECT / "Makefile", *(PROJECT / "scripts").iterdir(), *(PROJECT / "tests/fixtures").glob("*.py")]
+    files += (PROJECT / "tests/browser").glob("*.py")
+    read = {name for file in files for name in re.findall(r"TRACKER_[A-Z_]*[A-Z]", file.read_text())}
+    assert read
+    known = {variable(field) for field in Settings.model_fields}
+    assert {name for name in read - known if not name.startswith("TRACKER_TEST_")} == set()
