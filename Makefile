@@ -112,7 +112,7 @@ mutants: setup ## plant 150 small mistakes and see which the fast tests catch: m
 	  $(if $(PARTS),--parts $(PARTS)) $(if $(SINCE),--since $(SINCE)) $(if $(AT_LEAST),--at-least $(AT_LEAST))
 
 .PHONY: mutants-whole
-mutants-whole: setup ## all of them, hours; goes on where it was interrupted
+mutants-whole: setup ## all of them, an hour or two; goes on where it was interrupted
 	$(BIN)/python -m tests.mutants --whole $(if $(PARTS),--parts $(PARTS))
 
 .PHONY: faults
