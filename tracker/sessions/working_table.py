@@ -70,8 +70,9 @@ class WorkingTable:
         if (session is not None and session.workspace_id == workspace_id) or self.has_had_it(home):
             return home
         other = self.stored(row_key(key, workspace_id))
-        is_free = session is None or not session.workspace_id
-        return home if is_free and other.session is None and not self._has_had_it_forgotten(other) else other
+        # A session that is forgotten at the record itself was due before it, and has not had it.
+        is_forgotten = other.session is None and other.offset <= self._at.offset
+        return home if is_forgotten and (session is None or not session.workspace_id) else other
 
     def stored(self, key: bytes) -> Row:
         """Return a row, be it one without a state."""
@@ -80,13 +81,6 @@ class WorkingTable:
     def has_had_it(self, row: Row) -> bool:
         """Return whether the record at hand has been applied to a row, in a run that did not get to the chunk's end."""
         return row.offset >= self._at.offset and not row.is_changed
-
-    def _has_had_it_forgotten(self, other: Row) -> bool:
-        """Return whether the record at hand has been applied to the row of a session that is forgotten.
-
-        Not if the session was forgotten at this very record: a record comes after what is due, and begins a session.
-        """
-        return other.offset > self._at.offset and not other.is_changed
 
     def put(self, row: Row, state: SessionState | None) -> None:
         """Note that the record at hand has changed a row; None: nothing is left of it."""
