@@ -27,9 +27,9 @@ def load_settings(**overrides: Any) -> "Settings":
 
 
 def command_settings(**overrides: Any) -> "Settings":
-    """Return the settings for a command that a person waits for, and keep its stdout for what was asked.
+    """Return the settings for a command that a person waits for. Its logs go to stderr, from warnings on.
 
-    Warnings, such as of a request that is tried again, go to stderr. Kafka's client is silent: we report errors once.
+    Kafka's client is silent: we report errors once.
 
     Raises:
         ConfigurationError: a variable is no setting.

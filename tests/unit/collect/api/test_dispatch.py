@@ -152,7 +152,7 @@ async def test_probes_are_answered_to_those_who_have_used_up_their_rate(tmp_path
 
 
 async def test_a_collector_is_ready_when_its_tasks_run_and_kafka_answers(tmp_path):
-    async with running_collector(tmp_path, spill_max_bytes=0, collect_ack_timeout_ms=100) as running:
+    async with running_collector(tmp_path) as running:
         ready = await running.ask("GET", "/readyz", peer="127.0.0.1", Host="localhost")
     assert ready.status == 200
     assert orjson.loads(ready.body)["kafka"] == "ok"

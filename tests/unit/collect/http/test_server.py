@@ -93,13 +93,15 @@ class Client:
 
 
 @asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Setup]:
+async def running(*, sweeps: bool = False, **options: Any) -> AsyncIterator[Setup]:
+    """A server that listens. It ends connections that take too long only where a test is about that."""
     setup = Setup(**options)
     await setup.server.listen(LOOPBACK, setup.port)
-    sweeping = asyncio.create_task(setup.server.sweep())
+    sweeping = asyncio.create_task(setup.server.sweep()) if sweeps else None
     yield setup
     await asyncio.wait_for(setup.server.stop(0.001), PATIENCE_SECONDS)
-    sweeping.cancel()
+    if sweeping is not None:
+        sweeping.cancel()
 
 
 async def test_a_connection_serves_one_request_after_the_other():
@@ -346,7 +348,7 @@ async def swept(setup: Setup) -> None:
 
 async def test_an_idle_connection_is_closed_without_a_word(impatient):
     impatient(server_module, "IDLE_TIMEOUT_SECONDS")
-    async with running() as setup:
+    async with running(sweeps=True) as setup:
         client = await setup.connect()
         assert await client.is_closed()
         await until(lambda: not setup.server._connections)
@@ -355,7 +357,7 @@ async def test_an_idle_connection_is_closed_without_a_word(impatient):
 
 async def test_an_idle_connection_may_stay_while_others_find_room(impatient):
     impatient(server_module, "CROWDED_IDLE_TIMEOUT_SECONDS")
-    async with running(max_connections=2) as setup:
+    async with running(sweeps=True, max_connections=2) as setup:
         client = await setup.connect()
         client.send(GET)
         await client.response()
@@ -368,7 +370,7 @@ async def test_an_idle_connection_may_stay_while_others_find_room(impatient):
 
 async def test_a_request_that_does_not_arrive_in_time_is_refused(impatient):
     impatient(connection_module, "REQUEST_TIMEOUT_SECONDS")
-    async with running() as setup:
+    async with running(sweeps=True) as setup:
         client = await setup.connect()
         client.send(POST[:-1])
         status, _, body = await client.response()
@@ -378,7 +380,7 @@ async def test_a_request_that_does_not_arrive_in_time_is_refused(impatient):
 
 
 async def test_a_request_that_is_under_way_has_time(impatient):
-    async with running() as setup:
+    async with running(sweeps=True) as setup:
         setup.answer = asyncio.get_running_loop().create_future()
         client = await setup.connect()
         client.send(GET)
@@ -394,7 +396,7 @@ async def test_a_request_that_is_under_way_has_time(impatient):
 
 async def test_a_client_that_does_not_read_is_disconnected(impatient):
     impatient(connection_module, "WRITE_TIMEOUT_SECONDS")
-    async with running() as setup:
+    async with running(sweeps=True) as setup:
         setup.answer = Response(200, b"x" * 50_000_000)
         client = await setup.connect()
         client.send(GET)
@@ -425,7 +427,7 @@ async def test_a_server_that_stops_answers_what_is_under_way_and_takes_no_new_co
 
 async def test_an_idle_connection_is_closed_soon_after_the_server_is_told_to_stop(impatient):
     impatient(server_module, "STOP_IDLE_SECONDS")
-    async with running() as setup:
+    async with running(sweeps=True) as setup:
         client = await setup.connect()
         client.send(GET)
         await client.response()
