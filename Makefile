@@ -87,8 +87,8 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 .PHONY: unit
-unit: setup ## the fast tests: no Kafka, no browser; in another time zone and in random order
-	PYTHONHASHSEED=$${PYTHONHASHSEED:-$$RANDOM} $(BIN)/pytest -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
+unit: setup ## the fast tests on all cores: no Kafka, no browser; in another time zone and in random order
+	PYTHONHASHSEED=$${PYTHONHASHSEED:-$$RANDOM} $(BIN)/pytest -n auto -m 'not slow' tests/unit tests/property tests/simulation/test_few_seeds.py tests/simulation/test_doubles.py
 
 .PHONY: pythons
 pythons: setup ## the fast tests on every other Python that is here, 3.12 to 3.14
