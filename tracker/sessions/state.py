@@ -99,12 +99,10 @@ class SessionState(Lifetime, array_like=True, kw_only=True):
         return bool(workspace_id) and not self.workspace_id and not rules.keeps_to_layout_2
 
     def takes_late(self, workspace_id: str, now_ms: int, rules: Rules) -> bool:
-        """Return whether a closed session takes a passive event of this workspace now.
-
-        An open one that such an event finds ended is of no workspace, and the event names one.
-        """
+        """Return whether a closed session takes a passive event of this workspace now."""
         return (
-            workspace_id in ("", self.workspace_id)
+            not self.is_open
+            and workspace_id in ("", self.workspace_id)
             and now_ms <= self.closed_ms + rules.passive_grace_ms
             and self.sequence < rules.max_events
         )
