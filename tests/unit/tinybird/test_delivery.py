@@ -56,6 +56,14 @@ class Sending:
         self.api, self.lookup = ApiDouble(), LookupDouble()
         self.delivery = Delivery(self.api, DATASOURCE, limits, self.lookup)  # type: ignore[arg-type]
 
+    async def one_by_one(self, rows) -> list[float]:
+        """Send each row in a request of its own; when each was written, in seconds from now."""
+        began, times = self.env.loop.time(), []
+        for row in rows:
+            await self.delivery.send([row])
+            times.append(self.env.loop.time() - began)
+        return times
+
 
 def delivery_test(limits: ApiLimits = ENOUGH):
     def decorate(test):
@@ -343,12 +351,7 @@ async def test_the_pace_is_kept_and_the_time_that_it_cost_is_told(sending):
 
 @delivery_test(ApiLimits(1, 10**9, 10**6))
 async def test_a_limit_of_one_request_a_second_lets_no_two_go_together(sending):
-    began = sending.env.loop.time()
-    times = []
-    for row in ROWS[:3]:
-        await sending.delivery.send([row])
-        times.append(sending.env.loop.time() - began)
-    assert times == pytest.approx([0, 1, 2], abs=0.05)
+    assert await sending.one_by_one(ROWS[:3]) == pytest.approx([0, 1, 2], abs=0.05)
 
 
 @delivery_test(ApiLimits(100_000, 1_000, 2_000))
@@ -387,12 +390,7 @@ async def test_requests_under_way_are_taken_off_what_the_headers_leave(sending):
     sending.api.answer_headers = {"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "30"}
     await sending.delivery.send([ROWS[2]])
     sending.api.answer_headers = {}
-    began = sending.env.loop.time()
-    times = []
-    for row in ROWS[3:5]:
-        await sending.delivery.send([row])
-        times.append(round(sending.env.loop.time() - began))
-    assert times == [0, 30]
+    assert [round(each) for each in await sending.one_by_one(ROWS[3:5])] == [0, 30]
     release.set()
     await asyncio.gather(*slow_ones)
 
@@ -404,12 +402,7 @@ async def test_requests_that_have_ended_are_not_under_way_any_more(sending):
     sending.api.answer_headers = {"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "30"}
     await sending.delivery.send([ROWS[3]])
     sending.api.answer_headers = {}
-    began = sending.env.loop.time()
-    times = []
-    for row in ROWS[4:6]:
-        await sending.delivery.send([row])
-        times.append(round(sending.env.loop.time() - began))
-    assert times == [0, 30]
+    assert [round(each) for each in await sending.one_by_one(ROWS[4:6])] == [0, 30]
 
 
 @delivery_test(ApiLimits(10, 10**9, 10**6))

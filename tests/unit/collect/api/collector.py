@@ -19,6 +19,9 @@ from tracker.settings import Settings
 TRACK = "/api/v1/events/track"
 SESSION = "/api/v1/events/session"
 PIXEL = "/api/v1/events/pixel.gif"
+#: A write key of a service, in workspace w1, and the headers that present it.
+SERVICE = {"name": "service", "key": "secret-key-of-w1-0123"}
+AS_SERVICE = {"X_Write_Key": SERVICE["key"]}
 #: What reads from Kafka, such as the quotas, finds none.
 NO_BROKER = "127.0.0.1:1"
 
@@ -73,3 +76,18 @@ def header(response: Response, name: str) -> str | None:
     values = [value for each, value in response.headers if each.lower() == name.lower()]
     assert len(values) <= 1
     return values[0] if values else None
+
+
+def code_of(response: Response) -> str:
+    """The code of an error."""
+    return str(orjson.loads(response.body)["error"]["code"])
+
+
+def write_keys(directory: Path, **kinds: list[dict[str, Any]]) -> Path:
+    """Write a keys file, such as with ``write_keys=[...]``. Whatever names no workspace is of w1."""
+    path = directory / "keys.json"
+    path.write_bytes(
+        orjson.dumps({kind: [{"workspace_id": "w1", **each} for each in keys] for kind, keys in kinds.items()})
+    )
+    path.chmod(0o600)
+    return path

@@ -7,7 +7,17 @@ import orjson
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tests.unit.collect.api.collector import PIXEL, SESSION, TRACK, header, running_collector
+from tests.unit.collect.api.collector import (
+    AS_SERVICE,
+    PIXEL,
+    SERVICE,
+    SESSION,
+    TRACK,
+    code_of,
+    header,
+    running_collector,
+    write_keys,
+)
 from tracker import clock
 from tracker.collect.access.admission import Admission
 from tracker.collect.api import dispatch
@@ -40,10 +50,6 @@ class Setup:
     def counted(self, status: int) -> float:
         labels = {"endpoint": "/api/work", "status": str(status)}
         return self.metrics.registry.get_sample_value("tracker_collect_requests_total", labels) or 0.0
-
-
-def code_of(response: Response) -> str:
-    return str(orjson.loads(response.body)["error"]["code"])
 
 
 def raising(error: Exception) -> Any:
@@ -159,18 +165,14 @@ async def test_a_collector_is_ready_when_its_tasks_run_and_kafka_answers(tmp_pat
 
 
 async def test_a_quota_that_is_nearly_used_up_is_told_to_services(tmp_path):
-    path = tmp_path / "keys.json"
-    key = {"name": "service", "key": "secret-key-of-w1-0123", "workspace_id": "w1"}
-    quota = {"workspace_id": "w1", "events_per_day": 100}
-    path.write_bytes(orjson.dumps({"write_keys": [key], "quotas": [quota]}))
-    path.chmod(0o600)
+    path = write_keys(tmp_path, write_keys=[SERVICE], quotas=[{"events_per_day": 100}])
     async with running_collector(tmp_path, keys_file=path, usage_counted=True) as running:
         today = day_of(clock.now_ms())
         running.collector._quotas.note({"w1": 95}, today)
-        warned = await running.ask("POST", TRACK, CLICK, X_Write_Key="secret-key-of-w1-0123")
+        warned = await running.ask("POST", TRACK, CLICK, **AS_SERVICE)
         running.collector._quotas.note({"w1": 100}, today)
-        refused = await running.ask("POST", TRACK, CLICK, X_Write_Key="secret-key-of-w1-0123")
-        closing = await running.ask("DELETE", f"{SESSION}/s1", X_Write_Key="secret-key-of-w1-0123")
+        refused = await running.ask("POST", TRACK, CLICK, **AS_SERVICE)
+        closing = await running.ask("DELETE", f"{SESSION}/s1", **AS_SERVICE)
     assert (warned.status, header(warned, "X-Quota-Used")) == (202, "95")
     assert (refused.status, code_of(refused)) == (429, "quota_exceeded")
     assert closing.status == 202

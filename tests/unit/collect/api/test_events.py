@@ -6,7 +6,7 @@ import gzip
 import orjson
 import pytest
 
-from tests.unit.collect.api.collector import PIXEL, TRACK, header, running_collector
+from tests.unit.collect.api.collector import AS_SERVICE, PIXEL, SERVICE, TRACK, header, running_collector, write_keys
 
 CLICK = {"event_type": "click", "session_id": "s1", "event_id": "e1"}
 PAGE = {"Origin": "https://shop.example", "Host": "shop.example"}
@@ -112,12 +112,9 @@ async def test_events_of_visitors_who_object_are_dropped_and_counted(tmp_path, b
 
 
 async def test_a_service_that_is_no_visitor_is_not_described(tmp_path):
-    path = tmp_path / "keys.json"
-    key = {"name": "service", "key": "secret-key-of-w1-0123", "workspace_id": "w1", "enrich": False}
-    path.write_bytes(orjson.dumps({"write_keys": [key]}))
-    path.chmod(0o600)
+    path = write_keys(tmp_path, write_keys=[{**SERVICE, "enrich": False}])
     async with running_collector(tmp_path, keys_file=path) as running:
-        response = await running.ask("POST", TRACK, CLICK, X_Write_Key="secret-key-of-w1-0123", User_Agent="curl/8")
+        response = await running.ask("POST", TRACK, CLICK, **AS_SERVICE, User_Agent="curl/8")
     [(_, record)] = running.records
     assert response.status == 202
     assert record["workspace_id"] == "w1"

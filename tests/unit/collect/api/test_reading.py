@@ -9,12 +9,19 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.unit.collect.api.collector import SESSION, RunningCollector, header, running_collector
-from tracker.collect.http.messages import Response
+from tests.unit.collect.api.collector import (
+    SERVICE,
+    SESSION,
+    RunningCollector,
+    code_of,
+    header,
+    running_collector,
+    write_keys,
+)
 from tracker.local.ports import LOOPBACK, free_port
 
 READ = {"Authorization": "Bearer read-key-of-w1-0123"}
-WRITE = {"Authorization": "Bearer secret-key-of-w1-0123"}
+WRITE = {"Authorization": f"Bearer {SERVICE['key']}"}
 TOKEN = "reads-pipes-0123"
 HERE = {"peer": LOOPBACK, "Host": "localhost"}
 
@@ -46,19 +53,11 @@ async def reading(directory: Path, *, has_keys: bool = True) -> AsyncIterator[tu
     url = f"http://{LOOPBACK}:{port}"
     more = {"tinybird_read_token": TOKEN}
     if has_keys:
-        path = directory / "keys.json"
-        write = {"name": "service", "key": "secret-key-of-w1-0123", "workspace_id": "w1"}
-        read = {"name": "reader", "key": "read-key-of-w1-0123", "workspace_id": "w1"}
-        path.write_bytes(orjson.dumps({"write_keys": [write], "read_keys": [read]}))
-        path.chmod(0o600)
-        more["keys_file"] = str(path)
+        read = {"name": "reader", "key": "read-key-of-w1-0123"}
+        more["keys_file"] = str(write_keys(directory, write_keys=[SERVICE], read_keys=[read]))
     async with running_collector(directory, process_url=url, tinybird_url=url, **more) as running:
         yield running, asked
     await runner.cleanup()
-
-
-def code_of(response: Response) -> str:
-    return str(orjson.loads(response.body)["error"]["code"])
 
 
 async def test_a_read_key_sees_the_session_of_its_own_workspace(tmp_path):

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.unit.collect.api.collector import SESSION, header, running_collector
+from tests.unit.collect.api.collector import AS_SERVICE, SERVICE, SESSION, header, running_collector, write_keys
 from tracker.collect.api.write_path import VISITOR_COOKIE_SECONDS
 
 PAGE = {"Origin": "https://shop.example", "Host": "shop.example"}
@@ -12,12 +12,8 @@ MINTED = "01a20bc4-6db1-7727-96d7-27d374d76c47"
 
 @pytest.fixture
 def keys_file(tmp_path):
-    path = tmp_path / "keys.json"
-    page = {"name": "page", "key": "public-key-of-w1-0123", "workspace_id": "w1", "origins": ["https://shop.example"]}
-    service = {"name": "service", "key": "secret-key-of-w1-0123", "workspace_id": "w1", "project_id": "p1"}
-    path.write_bytes(orjson.dumps({"write_keys": [page, service]}))
-    path.chmod(0o600)
-    return path
+    page = {"name": "page", "key": "public-key-of-w1-0123", "origins": ["https://shop.example"]}
+    return write_keys(tmp_path, write_keys=[page, {**SERVICE, "project_id": "p1"}])
 
 
 async def test_a_session_is_opened_with_what_its_body_says_and_kept_in_a_cookie_as_long_as_it_lives(tmp_path):
@@ -86,7 +82,7 @@ async def test_a_session_is_closed_or_flushed_by_a_record_in_the_log(tmp_path, m
 async def test_a_record_has_the_workspace_and_project_of_its_senders_key(tmp_path, keys_file):
     async with running_collector(tmp_path, keys_file=keys_file) as running:
         for method, address, body in (("POST", SESSION, {"session_id": "s1"}), ("DELETE", f"{SESSION}/s1", None)):
-            response = await running.ask(method, address, body, X_Write_Key="secret-key-of-w1-0123")
+            response = await running.ask(method, address, body, **AS_SERVICE)
             assert response.status == 202
     opened, closed = (record for _, record in running.records)
     assert (opened["workspace_id"], opened["data"]["project_id"]) == ("w1", "p1")

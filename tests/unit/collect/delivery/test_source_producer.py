@@ -59,6 +59,14 @@ class Setup:
             await asyncio.wait_for(self.producer.stop(), PATIENCE_SECONDS)
             assert not self.tasks.failed.done()
 
+    async def start_with_one_under_way(self) -> None:
+        """Start, and deliver a record that Kafka does not acknowledge; the test stops the producer."""
+        await self.producer.start(self.tasks)
+        await until(lambda: self.producer.mode is Mode.DIRECT)
+        self.kafka.is_silent = True
+        self.producer.deliver([record("a")])
+        await until(lambda: len(self.kafka.pending) == 1)
+
     def be_patient(self) -> None:
         """From now on no answer comes too late, however slow the machine is."""
         connection = self.producer._connection
@@ -173,11 +181,7 @@ async def test_a_batch_that_finds_no_room_when_it_is_taken_back_is_told_the_same
 
 async def test_a_bug_in_the_sender_ends_the_collector(tmp_path):
     setup = Setup(tmp_path)
-    await setup.producer.start(setup.tasks)
-    await until(lambda: setup.producer.mode is Mode.DIRECT)
-    setup.kafka.is_silent = True
-    setup.producer.deliver([record("a")])
-    await until(lambda: len(setup.kafka.pending) == 1)
+    await setup.start_with_one_under_way()
     setup.kafka.pending.pop().ack.set_exception(ValueError("a bug"))
     await asyncio.wait([setup.tasks.failed], timeout=PATIENCE_SECONDS)
     assert repr(setup.tasks.failed.exception()) == "ValueError('a bug')"
@@ -363,11 +367,7 @@ async def test_what_kafka_has_not_answered_at_the_end_is_left_to_the_next_proces
 
 async def test_what_kafka_answers_while_the_collector_stops_is_not_sent_again(tmp_path):
     setup = Setup(tmp_path)
-    await setup.producer.start(setup.tasks)
-    await until(lambda: setup.producer.mode is Mode.DIRECT)
-    setup.kafka.is_silent = True
-    setup.producer.deliver([record("a")])
-    await until(lambda: len(setup.kafka.pending) == 1)
+    await setup.start_with_one_under_way()
     stopping = asyncio.ensure_future(setup.producer.stop())
     await until(lambda: setup.producer._connection.reason == "the collector is stopping")
     setup.kafka.wake()

@@ -53,6 +53,14 @@ class Setup:
     async def connect(self) -> "Client":
         return Client(*await asyncio.open_connection(LOOPBACK, self.port))
 
+    async def with_one_under_way(self, request: bytes = GET) -> "Client":
+        """Connect a client whose request has begun to be served; its answer is a future for the test to set."""
+        self.answer = asyncio.get_running_loop().create_future()
+        client = await self.connect()
+        client.send(request)
+        await until(lambda: self.asked)
+        return client
+
 
 class Client:
     """One connection."""
@@ -123,10 +131,7 @@ async def test_a_connection_serves_one_request_after_the_other():
 
 async def test_requests_that_arrive_together_are_answered_in_order_one_at_a_time():
     async with running() as setup:
-        setup.answer = asyncio.get_running_loop().create_future()
-        client = await setup.connect()
-        client.send(POST + POST.replace(b"hello", b"world") + GET)
-        await until(lambda: setup.asked)
+        client = await setup.with_one_under_way(POST + POST.replace(b"hello", b"world") + GET)
         client.send(POST.replace(b"hello", b"after"))
         await asyncio.sleep(0)
         assert len(setup.asked) == 1
@@ -211,10 +216,7 @@ async def test_a_client_that_has_stopped_sending_gets_its_response():
 
 async def test_a_request_is_finished_though_its_client_has_gone():
     async with running() as setup:
-        setup.answer = asyncio.get_running_loop().create_future()
-        client = await setup.connect()
-        client.send(POST)
-        await until(lambda: setup.asked)
+        client = await setup.with_one_under_way(POST)
         client.reset()
         await until(lambda: not setup.server._connections)
         setup.answer.set_result(Response(202))
@@ -300,10 +302,7 @@ async def test_unfinished_requests_are_counted_until_they_are_whole():
 
 async def test_requests_behind_one_that_is_under_way_are_counted_until_it_is_their_turn():
     async with running() as setup:
-        setup.answer = asyncio.get_running_loop().create_future()
-        client = await setup.connect()
-        client.send(GET)
-        await until(lambda: setup.asked)
+        client = await setup.with_one_under_way()
         client.send(GET)
         await until(lambda: setup.server.limits._all.buffered_bytes == len(GET))
         waiting, setup.answer = setup.answer, None
@@ -381,10 +380,7 @@ async def test_a_request_that_does_not_arrive_in_time_is_refused(impatient):
 
 async def test_a_request_that_is_under_way_has_time(impatient):
     async with running(sweeps=True) as setup:
-        setup.answer = asyncio.get_running_loop().create_future()
-        client = await setup.connect()
-        client.send(GET)
-        await until(lambda: setup.asked)
+        client = await setup.with_one_under_way()
         impatient(server_module, "IDLE_TIMEOUT_SECONDS")
         impatient(connection_module, "REQUEST_TIMEOUT_SECONDS")
         impatient(connection_module, "WRITE_TIMEOUT_SECONDS")
@@ -409,10 +405,7 @@ async def test_a_client_that_does_not_read_is_disconnected(impatient):
 async def test_a_server_that_stops_answers_what_is_under_way_and_takes_no_new_connections():
     setup = Setup()
     await setup.server.listen(LOOPBACK, setup.port)
-    setup.answer = asyncio.get_running_loop().create_future()
-    client = await setup.connect()
-    client.send(GET)
-    await until(lambda: setup.asked)
+    client = await setup.with_one_under_way()
     stopping = asyncio.create_task(setup.server.stop(PATIENCE_SECONDS))
     await until(lambda: setup.server.is_stopping)
     with pytest.raises(OSError, match="Connect call failed"):
@@ -440,10 +433,7 @@ async def test_an_idle_connection_is_closed_soon_after_the_server_is_told_to_sto
 async def test_what_is_still_under_way_after_the_grace_is_dropped():
     setup = Setup()
     await setup.server.listen(LOOPBACK, setup.port)
-    setup.answer = asyncio.get_running_loop().create_future()
-    client = await setup.connect()
-    client.send(GET)
-    await until(lambda: setup.asked)
+    client = await setup.with_one_under_way()
     await asyncio.wait_for(setup.server.stop(0.001), PATIENCE_SECONDS)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await client.response()
