@@ -43,7 +43,10 @@ def values(events: Events) -> list[str]:
 
 def once(events: Events) -> Events:
     """What a session numbers: each event at its first place."""
-    return list({event["event_id"]: event for event in reversed(events)}.values())[::-1]
+    first: dict[str, dict[str, Any]] = {}
+    for event in events:
+        first.setdefault(event["event_id"], event)
+    return list(first.values())
 
 
 def of_session(records: Events, session_id: str | None) -> Events:
