@@ -67,6 +67,11 @@ class Processor:
     def dead_letters(self) -> list[dict]:
         return [json.loads(r.value) for r in asyncio.run(read_all(self.settings, DEAD_LETTERS))]
 
+    def wait_for_dead_letters(self, count: int) -> list[dict]:
+        """Wait for so many letters: a chunk's letters may come after its events."""
+        self.wait_until(lambda: len(self.dead_letters()) >= count, f"{count} dead letters")
+        return self.dead_letters()
+
     def get(self, session_id: str) -> tuple[int, dict]:
         url = f"http://{LOOPBACK}:{self.settings.process_port}/session/{session_id}"
         try:

@@ -176,7 +176,7 @@ def test_a_bomb_becomes_a_letter_and_its_neighbours_are_numbered(start) -> None:
     assert producer.flush(PATIENCE_SECONDS) == 0
     send(librdkafka(processor), source(processor), "s", range(2, 4))
     processor.wait_until(lambda: len(processor.events()) == 4, "the good events")
-    (letter,) = processor.dead_letters()
+    (letter,) = processor.wait_for_dead_letters(1)
     assert (letter["reason"], letter["source_offset"]) == ("undecodable", 2)
     assert "400000000" in letter["detail"] or "come out" in letter["detail"]
 
@@ -194,6 +194,6 @@ def test_a_header_name_that_is_not_utf8_becomes_a_letter(start) -> None:
     asyncio.run(produce_raw(processor.settings, source(processor), [(partition, batch)]))
     processor.wait_until(lambda: len(processor.events()) == 2, "the good events")
     assert numbers_of(processor, "s") == [("first", 1), ("third", 2)]
-    (letter,) = processor.dead_letters()
+    (letter,) = processor.wait_for_dead_letters(1)
     assert (letter["reason"], letter["source_offset"]) == ("undecodable", 1)
     assert letter["detail"] == "the header name '\\\\xff\\\\xfed' is not UTF-8"

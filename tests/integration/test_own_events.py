@@ -76,7 +76,7 @@ def test_a_version_that_comes_too_early_is_a_letter_and_is_let_in_once_its_schem
         ("purchase", "p1"),
         ("click", "c1"),
     ]
-    (letter,) = processor.dead_letters()
+    (letter,) = processor.wait_for_dead_letters(1)
     assert letter["reason"] == "unknown_schema"
 
     shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")
@@ -93,7 +93,7 @@ def test_a_replay_judges_each_event_as_live_did(processor: Processor, schemas: P
     processor.send(purchase("p1", "1-0-0", order_id="o-1", total=49.9))
     processor.send(purchase("p2", "1-0-0", order_id="o-2", total=7, coupon="SPRING"), click(KEY, "c1"))
     processor.wait_until(lambda: len(processor.events()) == 2, "the events that fit")
-    (letter,) = processor.dead_letters()
+    (letter,) = processor.wait_for_dead_letters(1)
     assert letter["reason"] == "invalid"
     assert letter["detail"].startswith("purchase 1-0-0: properties: ")
     shutil.copy(EXAMPLES / "purchase" / "1-1-0.json", schemas / "purchase")

@@ -217,8 +217,8 @@ def test_a_user_adds_a_type_sends_it_from_everywhere_and_extends_it(shop: Shop) 
 
     # An event that came before its version is let in once that is there.
     produce(shop, "1-2-0", **properties(7), gift=True)
-    shop.processor.wait_until(lambda: len(shop.processor.dead_letters()) == 1, "the letter")
-    assert shop.processor.dead_letters()[0]["reason"] == "unknown_schema"
+    (letter,) = shop.processor.wait_for_dead_letters(1)
+    assert letter["reason"] == "unknown_schema"
     extend(shop, "1-2-0", coupon={"type": "string"}, gift={"type": "boolean"})
     shop.deploy("purchase/1-2-0")
     code, output = shop.tracker("dead-letters", "retry", "--reason", "unknown_schema", "--yes")

@@ -61,7 +61,7 @@ def test_bad_records_become_dead_letters_and_their_neighbours_are_numbered_on(st
     processor.send(*records)
     processor.wait_until(lambda: len(processor.events()) == len(bad) + 1, "all good events")
     assert [event["session_event_sequence"] for event in processor.events()] == list(range(1, len(bad) + 2))
-    letters = processor.dead_letters()
+    letters = processor.wait_for_dead_letters(len(bad))
     assert [letter["reason"] for letter in letters] == [reason for _, _, reason in bad]
     assert [letter["source_offset"] for letter in letters] == list(range(1, 2 * len(bad), 2))
     assert {letter["source_partition"] for letter in letters} == {partition}
@@ -157,8 +157,8 @@ def test_a_flood_of_bad_records_raises_an_alarm_and_holds_nobody_up(start) -> No
     processor = start(TRACKER_DEAD_LETTER_MIN_LETTERS="20", TRACKER_CHUNK_MAX_RECORDS="10")
     processor.send(*[(b"good", b"{}", None)] * 60, click("good"))
     processor.wait_until(lambda: len(processor.events()) == 1, "the good event")
-    assert len(processor.dead_letters()) == 60
-    assert "a flood of dead letters" in processor.stage.log_file.read_text()
+    assert len(processor.wait_for_dead_letters(60)) == 60
+    processor.wait_until(lambda: "a flood of dead letters" in processor.stage.log_file.read_text(), "the alarm")
     status, state = processor.readiness()
     assert status == 200
     assert "a flood of dead letters: 60 of 2000 records" in state["notes"][0]
@@ -182,4 +182,4 @@ def test_a_processor_that_is_told_to_stops_when_most_records_are_bad_and_can_be_
 
     processor.stage.set_environment(TRACKER_DEAD_LETTER_STOP="false")
     processor.stage.start()
-    processor.wait_until(lambda: len(processor.dead_letters()) == 30, "all letters")
+    assert len(processor.wait_for_dead_letters(30)) == 30

@@ -96,7 +96,7 @@ def test_a_record_that_the_broker_damaged_is_named_and_skipped_and_its_neighbour
     # It may have put the second one out before it met the damage, and does again: the same, at the same position.
     found = {(event["event_id"], event["session_event_sequence"]) for event in processor.events()}
     assert found == {("first", 1), ("second", 2), ("fourth", 3)}
-    (letter,) = processor.dead_letters()
+    (letter,) = processor.wait_for_dead_letters(1)
     assert (letter["reason"], letter["detail"], letter["source_offset"]) == ("skipped", "bad disk", 2)
 
 
@@ -110,7 +110,7 @@ def test_a_replay_skips_what_live_has_skipped(processor: Processor) -> None:
     processor.stage.start()
     processor.wait_until(lambda: len(processor.events()) == 3, "what is left")
     assert [event["event_id"] for event in processor.events()] == ["e0", "e3", "e4"]
-    assert [letter["source_offset"] for letter in processor.dead_letters()] == [1, 2]
+    assert [letter["source_offset"] for letter in processor.wait_for_dead_letters(2)] == [1, 2]
     compared = tracker(processor, "replay", "--name", "again", "--compare")
     assert compared.returncode == 0, compared.stdout + compared.stderr
 
