@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from topics.dead_letter import LOG_APPEND_TIME
 from topics.headers import SKIPPED
 from topics.system.history import Skip
-from tracker.kafka.log_reader import read_range, whole_range
+from tracker.kafka.log_reader import read_range, whole_ranges
 
 log = structlog.get_logger()
 
@@ -36,10 +36,10 @@ async def read_skips(reader: AIOKafkaConsumer, topic: str, partitions: Iterable[
         RetryableError: the broker gives nothing any more.
     """
     found: dict[int, Skips] = {}
-    for number in partitions:
-        tp = TopicPartition(topic, number)
+    ranges = await whole_ranges(reader, [TopicPartition(topic, number) for number in partitions])
+    for tp, whole in ranges.items():
         skips: dict[int, str] = {}
-        async for run in read_range(reader, tp, await whole_range(reader, tp)):
+        async for run in read_range(reader, tp, whole):
             for record in run.records:
                 try:
                     skip = Skip.model_validate_json(record.value or b"")
@@ -47,7 +47,7 @@ async def read_skips(reader: AIOKafkaConsumer, topic: str, partitions: Iterable[
                     log.error("a decision about the log can't be read", offset=record.offset, error=str(error))
                     continue
                 skips[skip.offset] = skip.reason
-        found[number] = skips
+        found[tp.partition] = skips
     return found
 
 

@@ -77,9 +77,16 @@ async def _next_run(consumer: AIOKafkaConsumer, tp: TopicPartition, position: in
 
 async def whole_range(consumer: AIOKafkaConsumer, tp: TopicPartition) -> LogRange:
     """Return the range of offsets that a partition has now."""
-    begins = await consumer.beginning_offsets([tp])
-    ends = await consumer.end_offsets([tp])
-    return LogRange(begins[tp], ends[tp])
+    return (await whole_ranges(consumer, [tp]))[tp]
+
+
+async def whole_ranges(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> Mapping[TopicPartition, LogRange]:
+    """Return the range of offsets that each partition has now: two requests to each broker."""
+    begins = await consumer.beginning_offsets(partitions)
+    ends = await consumer.end_offsets(partitions)
+    return {tp: LogRange(begins[tp], ends[tp]) for tp in partitions}
 
 
 async def first_record(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: LogRange) -> ConsumerRecord | None:
@@ -123,9 +130,8 @@ class LogReader:
         """
         name = topic.name(self._settings.topic_prefix)
         partitions = [TopicPartition(name, number) for number in range(self.partitions(topic))]
-        begins = await self._consumer.beginning_offsets(partitions)
-        ends = await self._consumer.end_offsets(partitions)
-        return {tp.partition: LogRange(begins[tp], ends[tp]) for tp in partitions}
+        ranges = await whole_ranges(self._consumer, partitions)
+        return {tp.partition: ranges[tp] for tp in partitions}
 
     async def ranges_since(self, topic: Topic, since_ms: int) -> Mapping[int, LogRange]:
         """Return the range of each partition from the first record that is not older than a time to the end.

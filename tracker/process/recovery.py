@@ -97,9 +97,9 @@ class SessionRecovery:
         began = perf_counter()
         stores = {number: self._store(number) for number in behind}
         partitions = dict(behind)
-        async with self._new_reader() as reader, self._new_reader() as source:
-            starts = await source.beginning_offsets(list(partitions.values()))
-            skips = await read_skips(source, self._history_topic, partitions) if self._history_topic else {}
+        async with self._new_reader() as reader:
+            starts = await reader.beginning_offsets(list(partitions.values()))
+            skips = await read_skips(reader, self._history_topic, partitions) if self._history_topic else {}
             async for number, rows_read in read_to_end(reader, self._changelog_topic, stores):
                 tp = partitions[number]
                 remove_orphaned_pages(stores[number])
