@@ -1,21 +1,20 @@
 """A real Kafka broker on this machine, launched from its own jars: ``tracker local kafka``, and for tests."""
 
-import base64
 import contextlib
 import signal
 import threading
 import time
-import uuid
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 
-from tracker import clock
 from tracker.errors import RetryableError
 from tracker.local.commands import run_quietly
 from tracker.local.kafka_config import Guard, Node, server_properties
+from tracker.local.kafka_format import BOOTSTRAP_FILE, format_like, is_formatted, new_kafka_id
 from tracker.local.kafka_jars import KAFKA_VERSION, fetch_jars, find_java
 from tracker.local.kafka_probe import serves
 from tracker.local.ports import LOOPBACK, free_port, local_port, require_free_port
@@ -156,11 +155,18 @@ class LocalKafka:
         )
         command = [java, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={_LOG4J}"]
         command += [f"-Dtracker.kafka.log={self.log_file}", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]
-        if not (log_dir / "meta.properties").exists():
-            users = self._guard.format_options() if self._guard else []
-            cluster_id = self._node.cluster_id if self._node else new_cluster_id()
-            _format([*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), *users])
+        if not is_formatted(log_dir):
+            self._format(log_dir, [*command, "kafka.tools.StorageTool", "format", "-c", str(config)])
         self._child = Child("kafka", [*command, "kafka.Kafka", str(config)], output=self._output_file)
+
+    def _format(self, log_dir: Path, tool: list[str]) -> None:
+        node_id, cluster_id = (self._node.node_id, self._node.cluster_id) if self._node else (1, new_kafka_id())
+        run_tool = partial(_run_tool, [*tool, "-t", cluster_id, *(self._guard.format_options() if self._guard else [])])
+        if self._guard:
+            run_tool()
+        else:
+            pattern = self._cache_dir.resolve() / f"kafka-{KAFKA_VERSION}-{BOOTSTRAP_FILE}"
+            format_like(pattern, log_dir, node_id=node_id, cluster_id=cluster_id, run_tool=run_tool)
 
     @property
     def _output_file(self) -> Path:
@@ -205,12 +211,7 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _format(command: list[str]) -> None:
+def _run_tool(command: list[str]) -> None:
     answer = run_quietly(command, timeout_seconds=FORMAT_TIMEOUT_SECONDS)
     if answer.returncode != 0:
         raise RetryableError(f"the local Kafka's directory could not be formatted\n{answer.stdout.strip()}")
-
-
-def new_cluster_id() -> str:
-    """Return an id for a new cluster."""
-    return base64.urlsafe_b64encode(uuid.UUID(clock.new_id()).bytes).decode().rstrip("=")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +36,18 @@ def find_java() -> str:
     if java is None:
         where = f"JAVA_HOME={home}" if home else "the PATH"
         raise ConfigurationError(f"no java in {where}: {_REMEDY}")
+    version = _version_of(java)
+    if version is None or version < MIN_JAVA_VERSION:
+        shown = version or "of an unknown version"
+        raise ConfigurationError(f"{java} is Java {shown}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}")
+    return java
+
+
+@cache  # a broker is started again and again in tests, and this starts a JVM, too
+def _version_of(java: str) -> int | None:
     answer = run_quietly([java, "-version"], timeout_seconds=JAVA_VERSION_TIMEOUT_SECONDS)
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stdout)
-    if found is None or int(found[1]) < MIN_JAVA_VERSION:
-        version = found[1] if found else "of an unknown version"
-        raise ConfigurationError(f"{java} is Java {version}, Kafka needs {MIN_JAVA_VERSION} or later: {_REMEDY}")
-    return java
+    return int(found[1]) if found else None
 
 
 def _packaged_java() -> str | None:

@@ -14,8 +14,9 @@ from tests.patience import PATIENCE_MS
 from tests.processors import Processor
 from tests.stages import wait_until
 from topics.catalog import SOURCE
-from tracker.local.kafka import LocalKafka, new_cluster_id
+from tracker.local.kafka import LocalKafka
 from tracker.local.kafka_config import Node
+from tracker.local.kafka_format import new_kafka_id
 from tracker.local.ports import LOOPBACK, free_port
 
 SESSIONS = ("s1", "s2", "s3")
@@ -27,7 +28,7 @@ IMPATIENT = {"request.timeout.ms": 500, "socket.timeout.ms": 1_000, "reconnect.b
 @pytest.fixture
 def node() -> Node:
     """A broker that tells those who come through the proxy that it is there."""
-    return Node(1, new_cluster_id(), {1: free_port()}, proxied_port=free_port(), proxy_port=free_port())
+    return Node(1, new_kafka_id(), {1: free_port()}, proxied_port=free_port(), proxy_port=free_port())
 
 
 @pytest.fixture

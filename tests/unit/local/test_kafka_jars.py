@@ -37,6 +37,14 @@ def test_a_recent_java_is_taken(programs: Path, version: str):
     assert find_java() == str(java)
 
 
+def test_a_java_is_asked_for_its_version_once(programs: Path, tmp_path: Path):
+    asked = tmp_path / "asked"
+    install(programs, "java", f"""echo once >>'{asked}'; echo 'version "17"' >&2""")
+
+    assert find_java() == find_java()
+    assert asked.read_text() == "once\n"
+
+
 @pytest.mark.parametrize(("version", "shown"), [("11.0.2", "11"), ("1.8.0_392", "8")])
 def test_an_old_java_is_refused_with_what_to_install(programs: Path, version: str, shown: str):
     install(programs, "java", f"""echo 'openjdk version "{version}"' >&2""")
