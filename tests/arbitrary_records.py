@@ -24,7 +24,7 @@ MARK = "spoil-me"
 
 
 class ArbitraryBatch(NamedTuple):
-    """A batch, and where it goes. ``good`` are the ids of events that nothing is wrong with."""
+    """A batch, where it goes, and how many records it has."""
 
     partition: int
     raw: bytes

@@ -58,8 +58,9 @@ class Stage:
 
     def freeze(self) -> None:
         """SIGSTOP, as a machine that is suspended."""
+        self.assert_running()
         assert self._process is not None
-        self._process.send(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def wake(self) -> None:
         """SIGCONT."""
@@ -94,6 +95,16 @@ class Stage:
     def has_databases(self) -> bool:
         """Whether the stage keeps anything locally yet: a start under load takes seconds to come that far."""
         return any((self.data_dir / self.name).rglob("CURRENT"))
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP; return when each of its threads has stopped: until then it may still work."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(_is_stopped, Path(f"/proc/{pid}/task").iterdir())), f"process {pid} stands still")
+
+
+def _is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:

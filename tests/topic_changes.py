@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.patience import PATIENCE_SECONDS
-from tracker.kafka.admin import connect, describe_broker
+from tracker.kafka.admin import connect, describe_configs
 from tracker.local.stack import wait_until
 from tracker.settings import Settings
 
 
 async def alter_topic(settings: Settings, topic: str, config: Mapping[str, str]) -> None:
-    """Change the configuration of one of the catalog's topics, by its full name, and wait until it is in force."""
-
-    async def is_in_force() -> bool:
-        return (await describe_broker(settings, configs=True))[topic].config.items() >= config.items()
-
+    """Give a topic, by its full name, this configuration and nothing besides, and wait until it is in force."""
     async with connect(settings) as admin:
+
+        async def is_in_force() -> bool:
+            return (await describe_configs(admin, {topic: config.keys()}))[topic] == config
+
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
-    await wait_until("the new configuration", PATIENCE_SECONDS, is_in_force)
+        await wait_until("the new configuration", PATIENCE_SECONDS, is_in_force)

@@ -9,7 +9,6 @@ from tests.faults.world import World
 LONG_OUTAGE_SECONDS = 70.0
 UP_BETWEEN_KILLS_SECONDS = (2.0, 5.0)
 JOIN_INTERVAL_SECONDS = 6.0
-WORKERS_AT_ONCE = 4
 
 
 async def broker_killed(world: World, times: int) -> None:
@@ -39,7 +38,7 @@ async def joins(world: World, times: int) -> None:
     recoveries = []
     for number in range(times):
         slot_ends = time.monotonic() + JOIN_INTERVAL_SECONDS
-        leaver = world.up()[0] if len(world.up()) >= WORKERS_AT_ONCE else None
+        leaver = world.up()[0] if len(world.up()) > world.size.workers else None
         world.new_worker().start()
         strike = await world.struck(f"join {number + 1}")
         recoveries.append(asyncio.create_task(world.recovered(strike)))

@@ -108,9 +108,12 @@ async def coordinator_cut(world: World, times: int) -> None:
         async with connect(world.settings) as admin:
             coordinator = await admin.find_coordinator(group)
         strike = await world.struck(f"workers cut off from the coordinator, broker {coordinator}")
-        world.cluster.proxies[coordinator].cut()
+        proxy, held_bytes = world.cluster.proxies[coordinator], world.cluster.proxies[coordinator].held_bytes
+        proxy.cut()
         await world.calm(ABOVE_SESSION_SECONDS)
-        world.cluster.proxies[coordinator].mend()
+        if proxy.held_bytes == held_bytes:
+            raise FaultFailedError(f"nothing was said to broker {coordinator} while it was cut off")
+        proxy.mend()
         await world.recovered(strike, since=time.monotonic())
 
 

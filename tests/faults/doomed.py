@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,10 @@ class Doom:
     def _strike(self, partition: int) -> None:
         note = {"step": self.step, "partition": partition, "chunks": self.chunks, "recovery_reads": self.merges}
         self.step = ""
-        self.note.write_bytes(orjson.dumps(note))
+        # Whoever sees it can read all of it. The clock is the same for all processes of a machine.
+        part = self.note.with_suffix(".part")
+        part.write_bytes(orjson.dumps({**note, "at": time.monotonic()}))
+        part.replace(self.note)
         sys.stderr.flush()
         os.kill(os.getpid(), self.number)
 

@@ -22,7 +22,7 @@ async def kill_at(world: World, step: str, times: int) -> None:
         note = await asyncio.to_thread(victim.wait_for_note)
         status = await asyncio.to_thread(victim.wait_for_end)
         _require(status == -signal.SIGKILL, f"{victim.worker_id} ended with {status}, not by SIGKILL")
-        strike = await world.struck(f"{victim.worker_id} killed in partition {note['partition']}", in_chunk=True)
+        strike = await world.struck(f"{victim.worker_id} killed in partition {note['partition']}", note=note)
         victim.start()
         await world.recovered(strike)
 
@@ -82,7 +82,7 @@ async def zombie_in_chunk(world: World, step: str, times: int) -> None:
         await asyncio.to_thread(victim.stop)
         victim.start_doomed(step, world.rng.randint(*DOOMED_AFTER_CHUNKS), signal.SIGSTOP)
         note = await asyncio.to_thread(victim.wait_for_note)
-        strike = await world.struck(f"{victim.worker_id} stopped in partition {note['partition']}", in_chunk=True)
+        strike = await world.struck(f"{victim.worker_id} stopped in partition {note['partition']}", note=note)
         await _taken_over_then_woken(world, victim, strike)
 
 

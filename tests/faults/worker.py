@@ -1,7 +1,6 @@
 """One processor of many: a real process with a data directory of its own, which can be doomed, stopped and woken."""
 
 import json
-import os
 import signal
 import time
 import urllib.request
@@ -49,11 +48,6 @@ class Worker(Stage):
         self.is_up = True
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
     def status(self) -> int | None:
         """How it ended, or None while it runs."""
         assert self._process is not None
@@ -67,7 +61,6 @@ class Worker(Stage):
                 self.assert_running()
             assert time.monotonic() < deadline, f"{self.worker_id} did not come to its step in {PATIENCE_SECONDS} s"
             time.sleep(POLL_SECONDS)
-        time.sleep(POLL_SECONDS)
         note: dict = orjson.loads(self.note.read_bytes())
         return note
 
@@ -88,14 +81,6 @@ class Worker(Stage):
             return super().stop()
         except TimeoutError:
             raise AssertionError(f"{self.worker_id} did not stop\n{self.last_words()}") from None
-
-    def freeze(self) -> None:
-        """SIGSTOP: it does not run, but nobody tells it."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def wake(self) -> None:
-        """SIGCONT: it goes on as if nothing had been."""
-        os.kill(self.pid, signal.SIGCONT)
 
     def leases(self) -> int:
         """How many partitions it may fold; 0 while it can't be asked."""

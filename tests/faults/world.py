@@ -3,10 +3,11 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -96,14 +97,16 @@ class World:
             await self.calm(POLL_SECONDS)
         raise FaultFailedError(f"partitions are with nobody: there is nothing to strike; {self._state()}")
 
-    async def struck(self, what: str, *, in_chunk: bool = False) -> Strike:
+    async def struck(self, what: str, *, note: Mapping[str, Any] | None = None) -> Strike:
         """Note that the fault strikes now, and make sure that it strikes work under way.
 
-        ``in_chunk``: the victim itself said that it was in the middle of a chunk.
+        ``note``: what the victim itself said when it was struck, in the middle of a chunk.
         """
-        if not in_chunk:
+        if note is None:
             await self.until(lambda: self.tail.backlog() > 0, f"work under way for: {what}")
-        strike = Strike(what, time.monotonic(), max(self.tail.backlog(), int(in_chunk)))
+            strike = Strike(what, time.monotonic(), self.tail.backlog())
+        else:
+            strike = Strike(what, note["at"], max(self.tail.backlog(), 1))
         self.strikes.append(strike)
         return strike
 

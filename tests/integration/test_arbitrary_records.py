@@ -7,9 +7,9 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -127,10 +127,10 @@ def by_partition(records: list[ConsumerRecord]) -> dict[int, list[ConsumerRecord
 def test_whatever_the_records_are_the_worker_lives_and_each_is_a_row_or_a_letter(processor: Processor) -> None:
     committed: list[str] = []
     refused: Counter[str] = Counter()
-    transactions = threading.Thread(target=partial(send_transactions, processor, committed))
-    transactions.start()
-    asyncio.run(send_arbitrary(processor, refused))
-    transactions.join()
+    with ThreadPoolExecutor(1) as pool:
+        transactions = pool.submit(send_transactions, processor, committed)
+        asyncio.run(send_arbitrary(processor, refused))
+    transactions.result()
     wait_until(partial(is_done, processor), "the whole log", WORK_SECONDS)
 
     records = by_partition(asyncio.run(read_all(processor.settings, SOURCE)))

@@ -318,12 +318,12 @@ def test_a_running_worker_that_retention_overtakes_says_so_and_goes_on(start) ->
     processor.send(click("s", "e0"))
     processor.wait_until(lambda: processor.get("s")[1].get("event_sequence") == 1, "the first event")
     processor.stage.freeze()
-    processor.send(click("s", "e1"))  # a fetch of the frozen worker may be under way, which takes this
+    processor.send(click("s", "e1"))  # a fetch of the frozen worker may be under way, which takes this, seldom more
     processor.send(*[click("s", f"e{n}") for n in range(2, 6)])
     delete_before(processor.settings, SOURCE, partition, 4)
     processor.stage.wake()
     processor.wait_until(lambda: [event["event_id"] for event in processor.events()][-2:] == ["e4", "e5"], "the rest")
-    pattern = r"deleted by retention before they were processed.*first_left=4 first_lost=([12])"
+    pattern = r"deleted by retention before they were processed.*first_left=4 first_lost=(\d)"
     line = re.search(pattern, last_log(processor))
     assert line is not None
     left = [f"e{n}" for n in (*range(int(line[1])), 4, 5)]

@@ -1,7 +1,6 @@
 """Records as other people's clients write them: every codec, transactions, headers and batches that are odd."""
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,16 +8,14 @@ import pytest
 from aiokafka import TopicPartition
 from confluent_kafka import Producer
 
-from tests.fixtures.kafka import PROJECT_DIR
 from tests.patience import PATIENCE_MS, PATIENCE_SECONDS
 from tests.processors import Processor
 from tests.raw_batches import Raw, produce_raw, raw_batch
 from tests.source_log import event_value
+from tests.topic_changes import alter_topic
 from topics.catalog import SOURCE
 from tracker.kafka.clients import new_reader, partition_for_key
 from tracker.local.kafka import LocalKafka
-from tracker.local.kafka_jars import fetch_jars, find_java
-from tracker.settings import Settings
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 
@@ -90,12 +87,10 @@ def test_records_that_a_producer_packed_are_numbered(start, codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_records_that_the_broker_packs_are_numbered(start, codec: str, kafka_broker: LocalKafka) -> None:
+def test_records_that_the_broker_packs_are_numbered(start, codec: str) -> None:
     processor = start()
-    jars = fetch_jars(PROJECT_DIR / Settings().cache_dir)
-    tool = ["kafka.admin.ConfigCommand", "--bootstrap-server", kafka_broker.bootstrap, "--alter", "--entity-type"]
-    tool += ["topics", "--entity-name", source(processor), "--add-config", f"compression.type={codec}"]
-    subprocess.run([find_java(), "-cp", f"{jars}/*", *tool], check=True, timeout=PATIENCE_SECONDS)
+    packing = {**SOURCE.config, "compression.type": codec}
+    asyncio.run(alter_topic(processor.settings, source(processor), packing))
     send(librdkafka(processor), source(processor), "s", range(200))
     processor.wait_until(lambda: len(processor.events()) == 200, "all events")
     assert numbers_of(processor, "s") == expected("s", 200)

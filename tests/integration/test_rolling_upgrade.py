@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,17 @@ class Load:
         self.urls = urls
         self.accepted: dict[str, list[str]] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._send)
+        self._thread = ThreadPoolExecutor(1)
+        self._sending: Future[None]
 
     def __enter__(self) -> "Load":
-        self._thread.start()
+        self._sending = self._thread.submit(self._send)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.shutdown()
+        self._sending.result()
 
     @property
     def count(self) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import time
 import urllib.error
 import urllib.request
@@ -139,8 +138,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
     assert owned_by_one
 
     wait_until(lambda: workers.metric("two", "tracker_process_standby_lag_rows") == 0, "the standby")
-    assert first._process is not None
-    first._process.send(signal.SIGSTOP)
+    first.freeze()
     try:
         status, state = workers.get("two", owned_by_one[0])
         assert (status, state["from"], state["event_sequence"]) == (200, "standby", 1)
@@ -150,7 +148,7 @@ def test_a_standby_answers_while_the_owner_is_stopped_and_takes_over_warm(worker
         workers.send("b")
         wait_until(lambda: workers.numbers() == {key: [1, 2] for key in SESSIONS}, "the second events")
     finally:
-        first._process.send(signal.SIGCONT)
+        first.wake()
     taken_over = [
         line for line in workers.stages["two"].log_file.read_text().splitlines() if "partition ready" in line
     ][-4:]

@@ -214,8 +214,11 @@ def tenants(kafka_broker: LocalKafka, tmp_path_factory: pytest.TempPathFactory) 
         for workspace in (OWNER, OTHER):
             tenants.ask("/live/data", workspace)
         asyncio.run(tenants.play_all())
-        arrived = "SELECT count() AS n FROM events_v1 WHERE startsWith(event_id, 'last-')"
-        wait_until(lambda: int(tinybird.sql(arrived)[0]["n"]) == 8, "the rows")
+        arrived = (  # sessions go their own way
+            "SELECT (SELECT count() FROM events_v1 FINAL WHERE startsWith(event_id, 'last-')) AS events, "
+            "(SELECT count() FROM session_v1 FINAL WHERE startsWith(session_key, 'last-')) AS sessions"
+        )
+        wait_until(lambda: tinybird.sql(arrived) == [{"events": 8, "sessions": 8}], "the rows")
         tenants.live = {workspace: tenants.ask("/live/data", workspace)[1] for workspace in (OWNER, OTHER)}
         yield tenants
     finally:

@@ -97,13 +97,15 @@ def attribution(ask: Ask, oracle: Oracle, by: str, window_days: int) -> None:
 def profiled(rows: Rows, key: str, *more: str) -> dict[str, tuple[Any, ...]]:
     """Profiles as the oracle has them: their times as rows have them."""
     names = ("first_touch", "last_touch", "sessions", "events", "conversions", "value", *more)
-    return {
+    found = {
         row[key]: (
             *(row[name].replace(" ", "T") + "Z" for name in ("first_seen_at", "last_seen_at")),
             *(pytest.approx(row[name], abs=ROUNDED) if name == "value" else row[name] for name in names),
         )
         for row in rows
     }
+    assert len(found) == len(rows)
+    return found
 
 
 def visitor_profiles(ask: Ask, oracle: Oracle) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -186,6 +187,14 @@ def tinybird_for_replay(name: str, directory: Path) -> Iterator[LocalTinybird]:
         yield tinybird
     finally:
         tinybird.kill()
+
+
+def kill_under_way(process: subprocess.Popen[str]) -> None:
+    """Kill a replay once it has told of its progress, before it is done."""
+    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it was done before it was killed"
 
 
 def until_line(process: subprocess.Popen[str], is_it: Callable[[dict], bool]) -> dict:

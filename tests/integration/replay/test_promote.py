@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.fixtures.tinybird import LocalTinybird
-from tests.integration.replay.replay_stack import ProcessedLog, tinybird_for_replay, until_line
+from tests.integration.replay.replay_stack import ProcessedLog, kill_under_way, tinybird_for_replay
 from tests.patience import PATIENCE_SECONDS
 from tests.source_log import read_all
 from topics.catalog import SEQUENCED, SESSIONS
@@ -70,9 +70,7 @@ def test_a_promoted_replay_leaves_exactly_what_the_log_says(log: ProcessedLog, t
 
     # Killed on its way, and again between its rows and its progress, and after that.
     process = log.start_replay(*datasources, "--max-rate", "100", **environment)
-    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
-    process.kill()
-    process.communicate()
+    kill_under_way(process)
     for step in ("outputs", "progress"):
         doomed = log.start_doomed_worker("fix", step, chunk=1, **environment)
         assert doomed.wait(PATIENCE_SECONDS) == -signal.SIGKILL, doomed.communicate()

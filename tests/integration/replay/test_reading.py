@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from tests.integration.replay.replay_stack import ProcessedLog, until_line
+from tests.integration.replay.replay_stack import ProcessedLog, kill_under_way
 from tests.source_log import end_offsets
 from topics.catalog import SOURCE
 from tracker.errors import RetryableError
@@ -36,9 +36,7 @@ async def delete_all_records(log: ProcessedLog) -> None:
 
 def test_a_replay_is_not_resumed_over_what_retention_has_deleted_meanwhile(log: ProcessedLog) -> None:
     process = log.start_replay("--name", "late", "--max-rate", "400")
-    until_line(process, lambda said: said["type"] == "progress" and not said["finished"])
-    process.kill()
-    process.communicate()
+    kill_under_way(process)
     asyncio.run(delete_all_records(log))
     code, _, errors = log.replay("--name", "late")
     assert code == 1

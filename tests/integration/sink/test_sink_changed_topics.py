@@ -109,7 +109,7 @@ async def test_what_retention_deletes_before_it_is_sent_is_named_and_counted(sin
     sink.stage.start()
     await until(lambda: committed_is(sink, 2))
     await asyncio.to_thread(sink.stage.freeze if is_running else sink.stage.kill)
-    await sink.write([2])  # a fetch of the frozen sink may be under way, which takes this
+    await sink.write([2])  # a fetch of the frozen sink may be under way, which takes this, seldom more
     await sink.write(range(3, 9))
     await delete_before(sink, 6)
     sink.stage.wake() if is_running else sink.stage.start()
@@ -117,7 +117,7 @@ async def test_what_retention_deletes_before_it_is_sent_is_named_and_counted(sin
     line = re.search(r"deleted by retention before they were sent.*first_left=6 first_lost=(\d)", sink.log)
     assert line is not None
     first_lost = int(line[1])
-    assert first_lost in ((2, 3) if is_running else (2,))
+    assert first_lost in (range(2, 6) if is_running else (2,))
     assert sink.rows == [*range(first_lost), 6, 7, 8]
     assert await sink.lost() == 6 - first_lost
 
