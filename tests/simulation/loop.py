@@ -16,6 +16,8 @@ from typing import Any
 
 #: Handles that one run may take; more mean that it turns in circles.
 MAX_HANDLES = 3_000_000
+#: Fewer tasks are not worth looking for those that are done.
+MIN_TASKS = 100
 
 
 class Killed(BaseException):
@@ -106,8 +108,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready: deque[Handle] = deque()
         self._timers: list[tuple[float, int, Handle]] = []
         self._numbers = count()
-        #: Kept until the end, so that nothing of a killed process is ever unwound.
+        #: Kept until they are done or the run ends, so that nothing of a killed process is unwound meanwhile.
         self._tasks: list[asyncio.Task[Any]] = []
+        self._look_for_done_tasks_at = MIN_TASKS
         self.handles_run = 0
         #: What no coroutine of a living process caught.
         self.errors: list[BaseException] = []
@@ -146,6 +149,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.append(task)
+        if len(self._tasks) >= self._look_for_done_tasks_at:
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._look_for_done_tasks_at = MIN_TASKS + 2 * len(self._tasks)
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
