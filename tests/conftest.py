@@ -1,5 +1,6 @@
 """What every test runs under, and fixtures for all: a real broker and a local Tinybird, started when asked for."""
 
+import gc
 import logging
 import os
 import signal
@@ -41,6 +42,20 @@ settings.load_profile("tracker")
 def pytest_report_header() -> str:
     """Say what else a run's order depends on; pytest-randomly says its own seed."""
     return f"TZ={os.environ['TZ']} PYTHONHASHSEED={os.environ.get('PYTHONHASHSEED', 'random')}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for cycles neither while hundreds of modules load nor, later, among what they hold.
+
+    It was a third of the CPU time of collecting, and a tenth of the tests'.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

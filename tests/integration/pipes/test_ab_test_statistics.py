@@ -6,7 +6,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy  # loads its parts when they are used: it would cost each process of the tests a second
 
 from tests.integration.pipes.simulated_tests import DrawnTests, drawn_tests
 
@@ -27,15 +27,16 @@ def interval(
     n: int, converted: int, control_n: int, control_converted: int, alpha: float, *, planned: int = PLANNED
 ) -> tuple[float, float, float]:
     """Return the difference's interval and its p-value, as docs/decisions/0042 has them."""
-    smooth = stats.beta(converted + 1, n - converted + 1).mean()
-    smooth_control = stats.beta(control_converted + 1, control_n - control_converted + 1).mean()
-    variance = stats.bernoulli(smooth).var() / n + stats.bernoulli(smooth_control).var() / control_n
+    smooth = scipy.stats.beta(converted + 1, n - converted + 1).mean()
+    smooth_control = scipy.stats.beta(control_converted + 1, control_n - control_converted + 1).mean()
+    variance = scipy.stats.bernoulli(smooth).var() / n + scipy.stats.bernoulli(smooth_control).var() / control_n
     weight = (log(1 - 2 * log(alpha)) - 2 * log(alpha)) / planned
     # The mixture's variance in the units of the estimate's: what a normal prior of the effect has.
     prior = variance * weight * (n + control_n)
     difference = converted / n - control_converted / control_n
     # The likelihood ratio of the mixture against no effect, as of Johari and others: 1 / p.
-    ratio = stats.norm(0, sqrt(variance + prior)).pdf(difference) / stats.norm(0, sqrt(variance)).pdf(difference)
+    mixture, no_effect = scipy.stats.norm(0, sqrt(variance + prior)), scipy.stats.norm(0, sqrt(variance))
+    ratio = mixture.pdf(difference) / no_effect.pdf(difference)
     half = sqrt(variance * (variance + prior) / prior * (log((variance + prior) / variance) - 2 * log(alpha)))
     return difference - half, difference + half, min(1.0, 1 / ratio)
 
@@ -43,8 +44,9 @@ def interval(
 def srm_p_value(visitors: list[int], shares: list[float]) -> float:
     """Return 1 / Bayes factor of any shares against the given ones, by scipy's distributions."""
     total = sum(visitors)
-    given = stats.multinomial.logpmf(visitors, total, shares)
-    any_shares = stats.dirichlet_multinomial.logpmf(visitors, [SRM_CONCENTRATION * share for share in shares], total)
+    given = scipy.stats.multinomial.logpmf(visitors, total, shares)
+    concentrations = [SRM_CONCENTRATION * share for share in shares]
+    any_shares = scipy.stats.dirichlet_multinomial.logpmf(visitors, concentrations, total)
     return min(1.0, exp(given - any_shares))
 
 
@@ -69,7 +71,7 @@ def test_one_look_is_what_scipy_makes_of_the_same_counts(tests: DrawnTests):
         assert row["difference_low"] == pytest.approx(max(low, -1), abs=ROUNDED)
         assert row["difference_high"] == pytest.approx(min(high, 1), abs=ROUNDED)
         assert row["p_value"] == pytest.approx(p_value, abs=ROUNDED)
-        chi_square = stats.chisquare([counts[2], counts[0]])
+        chi_square = scipy.stats.chisquare([counts[2], counts[0]])
         assert row["srm_chi_square"] == pytest.approx(chi_square.statistic, rel=1e-6, abs=1e-4)
         assert row["srm_chi_square_p_value"] == pytest.approx(chi_square.pvalue, abs=ROUNDED)
         assert row["srm_p_value"] == pytest.approx(srm_p_value([counts[2], counts[0]], [0.5, 0.5]), abs=ROUNDED)
@@ -85,7 +87,7 @@ def test_the_spread_over_several_variants_is_checked_as_scipy_does(tests: DrawnT
     tests.add(f"{variants} variants", [("t", name, count, 7) for name, count in zip(names, visitors, strict=True)])
     split = json.dumps(dict(zip(names, weights.tolist(), strict=True)))
     for row in tests.ask(f"{variants} variants", ab_test_id="t", split=split):
-        chi_square = stats.chisquare(visitors, shares * 5_000)
+        chi_square = scipy.stats.chisquare(visitors, shares * 5_000)
         expected = (1, 0) if variants == 1 else (chi_square.pvalue, chi_square.statistic)
         assert (row["srm_chi_square_p_value"], row["srm_chi_square"]) == pytest.approx(expected, abs=1e-4)
         assert row["srm_p_value"] == pytest.approx(srm_p_value(visitors, list(shares)), abs=ROUNDED)

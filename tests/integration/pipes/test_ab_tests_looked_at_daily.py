@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy  # loads its parts when they are used: it would cost each process of the tests a second
 
 from tests.integration.pipes.simulated_tests import DrawnTests, Simulation, drawn_tests
 
@@ -54,7 +54,7 @@ def test_an_ordinary_test_looked_at_daily_would_claim_one_in_more_than_a_fifth(t
     n, converted = looks["visitors"], looks["converted_visitors"]
     pooled = converted.sum(axis=2) / n.sum(axis=2)
     error = np.sqrt(pooled * (1 - pooled) * (1 / n[..., 0] + 1 / n[..., 1]))
-    claims = np.abs(looks["difference"][..., 1]) / error > stats.norm.ppf(1 - ALPHA / 2)
+    claims = np.abs(looks["difference"][..., 1]) / error > scipy.stats.norm.ppf(1 - ALPHA / 2)
     record_property("false alarms at the end, ever", f"{claims[:, -1].mean()}, {claims.any(axis=1).mean()}")
     assert claims[:, -1].mean() < 0.08
     assert claims.any(axis=1).mean() > 0.2
