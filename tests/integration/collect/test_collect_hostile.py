@@ -90,6 +90,10 @@ async def p99_seconds_beside_slow_clients(collector: CollectorProcess) -> float:
     )
     for _, writer in slow:
         writer.write(b"POST /api/v1/events/track HTTP/1.1\r\nX-Slow: ")
+    answers = [asyncio.create_task(reader.read(1)) for reader, _ in slow]
+    async with collector.http.get("/healthz") as answer:
+        assert answer.status == 200
+    assert not any(answer.done() for answer in answers), "each of them is waited for"
 
     async def trickle() -> None:
         while True:
@@ -99,7 +103,8 @@ async def p99_seconds_beside_slow_clients(collector: CollectorProcess) -> float:
 
     trickling = asyncio.create_task(trickle())
     beside_them = await p99_seconds(collector)
-    trickling.cancel()
+    for task in (trickling, *answers):
+        task.cancel()
     for _, writer in slow:
         writer.close()
     return beside_them

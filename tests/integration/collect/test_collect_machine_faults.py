@@ -74,8 +74,7 @@ async def test_too_many_open_files_end_no_watch(collect_settings: Settings, tmp_
         with no_free_descriptor(collector.process.pid):
             await until_logged(collector, FAILED, times=3)
             assert await status(collector, OLD_KEY) == 202  # on the connection that is open
-            async with collector.http.get("/readyz") as answer:
-                assert (answer.status, "background tasks fail" in await answer.text()) == (503, True)
+            await collector.until_status("/readyz", 503, saying="background tasks fail")
         # Both watches go on: over the keys, and over spills that were left behind.
         keys_file.write_bytes(keys(NEW_KEY))
         left_behind = settings.data_dir / "collect" / "spill-7"

@@ -108,9 +108,9 @@ async def test_a_restart_under_load_refuses_and_loses_nothing(collector):
     assert load.failures == Counter()
     found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
     assert sorted(found) == sorted(load.accepted)
-    metrics = await collector.until_figures("tracker_collect_requests_total")
+    # Those of the processes that have ended are counted, too.
     counted = f'tracker_collect_requests_total{{endpoint="{TRACK}",status="202"}} {float(len(load.accepted))}'
-    assert counted in metrics  # those of the processes that have ended, too
+    await collector.until_figures(f"{counted}\n")
 
 
 async def test_a_process_that_is_killed_is_replaced_and_what_was_accepted_is_there(collector):
@@ -139,12 +139,12 @@ async def test_a_process_that_is_killed_while_all_start_is_replaced(many_setting
 
 
 async def test_both_processes_take_their_share(collector):
-    async with Load(collector).running() as load:
-        await load.until_accepted(300)
-        seconds = [sum(psutil.Process(pid).cpu_times()[:2]) for pid in children(collector)]
-        connections = [len(psutil.Process(pid).net_connections("tcp")) for pid in children(collector)]
-    assert all(number > 1 for number in connections), connections
-    assert all(spent > 0 for spent in seconds)
+    def have_connections() -> bool:  # besides the one on which each listens
+        return all(len(psutil.Process(pid).net_connections("tcp")) > 1 for pid in children(collector))
+
+    async with Load(collector).running(), asyncio.timeout(PATIENCE_SECONDS):
+        while not have_connections():  # noqa: ASYNC110 - other processes accept them
+            await asyncio.sleep(0.02)
 
 
 async def test_a_restart_into_a_broken_configuration_leaves_the_old_processes(many_settings, tmp_path):

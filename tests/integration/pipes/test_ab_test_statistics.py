@@ -86,7 +86,9 @@ def test_the_spread_over_several_variants_is_checked_as_scipy_does(tests: DrawnT
     names = [f"v{number}" for number in range(variants)]
     tests.add(f"{variants} variants", [("t", name, count, 7) for name, count in zip(names, visitors, strict=True)])
     split = json.dumps(dict(zip(names, weights.tolist(), strict=True)))
-    for row in tests.ask(f"{variants} variants", ab_test_id="t", split=split):
+    rows = tests.ask(f"{variants} variants", ab_test_id="t", split=split)
+    assert [row["variant_id"] for row in rows] == names
+    for row in rows:
         chi_square = scipy.stats.chisquare(visitors, shares * 5_000)
         expected = (1, 0) if variants == 1 else (chi_square.pvalue, chi_square.statistic)
         assert (row["srm_chi_square_p_value"], row["srm_chi_square"]) == pytest.approx(expected, abs=1e-4)

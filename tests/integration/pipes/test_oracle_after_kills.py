@@ -30,7 +30,6 @@ EVENTS = int(os.environ.get("TRACKER_TEST_ORACLE_EVENTS", "3000"))
 PARTS = 6
 #: Kills of each stage that find it at work.
 KILLS = 2
-WAIT_SECONDS = 180.0
 #: Of each workspace.
 ASKED = ({}, OURS)
 AGAIN = ("--name", "again", "--datasource", "events_again,session_again", "--from", "2020-01-01T00:00Z")
@@ -69,12 +68,12 @@ class VisitedLog(ProcessedLog):
         for _ in range(PARTS):
             before = self._outputs()
             asyncio.run(self.send_part())
-            wait_until(lambda before=before: self._outputs() > before, "outputs of what is new", WAIT_SECONDS)
+            wait_until(lambda before=before: self._outputs() > before, "outputs of what is new")
             if min(self.struck.values()) < KILLS:
                 self._kill()
-            wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed", WAIT_SECONDS)
+            wait_until(lambda: self._all_closed() and self._all_committed(), "every session closed")
         assert self.processor.stop() == 0
-        wait_until(lambda: not self._rows_to_commit(), "every row written", WAIT_SECONDS)
+        wait_until(lambda: not self._rows_to_commit(), "every row written")
         assert self.sink.stop() == 0
 
     async def send_part(self) -> None:

@@ -208,7 +208,9 @@ async def strike(run: Run, faulty: FaultyTinybird, rng: random.Random, fed: Fed)
     faulty.is_away = True
     await phase(phases)
     await until(lambda: faulty.requests_while_away > 2)
-    assert await status_of(run, "worker-1") == 503
+    async with asyncio.timeout(SCALE.settle_seconds):
+        while await status_of(run, "worker-1") != 503:  # noqa: ASYNC110 - it asks another process
+            await asyncio.sleep(POLL_SECONDS)
     await asyncio.sleep(SCALE.outage_seconds)
     run.first.assert_running()
     faulty.is_away = False

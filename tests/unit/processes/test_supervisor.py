@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
@@ -17,7 +18,11 @@ from tracker.processes.supervisor import ChildExited, Supervisor
 PROJECT_DIR = Path(__file__).parents[3]
 #: Says that it is there, and waits for its end.
 PATIENT = "import signal; print('here', flush=True); signal.pause()"
-STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('here', flush=True)\nwhile True: signal.pause()"
+#: Says who it is, and ignores what it is told.
+STUBBORN = (
+    "import os, signal; signal.signal(15, signal.SIG_IGN); print(os.getpid(), 'here', sep='\\n', flush=True)\n"
+    "while True: signal.pause()"
+)
 
 
 class Output:
@@ -139,8 +144,10 @@ async def test_who_ignores_sigterm_is_killed(output: Output) -> None:
     supervisor = Supervisor({}, output.write, stop_timeout_seconds=0.2)
     await supervisor.start("stubborn", python(STUBBORN))
     await output.wait_for(("stubborn", b"here\n"))
+    (_, pid), _ = output.lines
     async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.stop()
+    assert not psutil.pid_exists(int(pid))
 
 
 def test_children_do_not_survive_a_parent_that_was_killed() -> None:

@@ -6,6 +6,7 @@ however often it is repeated; a producer that has been closed sends nothing more
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,8 @@ class FaultyKafka:
         self.refusals_left = 0
         self.pending: list[SentBatch] = []
         self.producers = 0
+        #: Batches that met each of its faults.
+        self.struck: Counter[str] = Counter()
 
     def make_producer(self, *_: Any) -> "FaultyProducer":
         return FaultyProducer(self)
@@ -74,9 +77,11 @@ class FaultyKafka:
     def take(self, batch: SentBatch) -> None:
         if self.refusals_left:
             self.refusals_left -= 1
+            self.struck["refused"] += 1
             batch.ack.set_exception(MessageSizeTooLargeError())
         elif self.is_silent:
             self.pending.append(batch)
+            self.struck["not answered"] += 1
             if self.rng.random() < 0.5:
                 self._append(batch)  # it has arrived; only its ack gets lost
         else:

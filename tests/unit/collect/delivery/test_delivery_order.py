@@ -18,7 +18,8 @@ from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
 SESSIONS = 12
-SCENARIO_SECONDS = 2.5
+#: How often each fault strikes.
+ROUNDS = 2
 
 
 class Collector:
@@ -49,6 +50,7 @@ class Collector:
 
     async def crash(self) -> None:
         self._started.clear()
+        self.kafka.struck["died over"] += len(self._calls)
         for call in self._calls:
             call.cancel()
         for task in self.producer._loops:
@@ -102,27 +104,36 @@ async def visit(collector: Collector, session: str, accepted: list[bytes], stop:
                 accepted += values
 
 
+async def silence(collector: Collector, rng: random.Random) -> None:
+    collector.kafka.is_silent = True
+    await asyncio.sleep(rng.uniform(0.05, 0.4))
+    collector.kafka.wake()
+
+
+async def refusals(collector: Collector, rng: random.Random) -> None:
+    collector.kafka.refusals_left = rng.randint(1, 4)
+
+
+async def crash(collector: Collector, _: random.Random) -> None:
+    await collector.crash()
+
+
+async def crash_in_silence(collector: Collector, rng: random.Random) -> None:
+    collector.kafka.is_silent = True
+    await asyncio.sleep(rng.uniform(0.05, 0.4))
+    await collector.crash()
+    await asyncio.sleep(rng.uniform(0, 0.2))
+    collector.kafka.wake()
+
+
 async def misbehave(collector: Collector, rng: random.Random, stop: asyncio.Event) -> None:
-    kafka = collector.kafka
-    loop = asyncio.get_running_loop()
-    end = loop.time() + SCENARIO_SECONDS
-    while loop.time() < end:
+    """Let every fault strike again and again, in any order, once records go to Kafka directly."""
+    await until(lambda: collector.producer.mode is Mode.DIRECT and any(collector.kafka.log))
+    faults = [silence, refusals, crash, crash_in_silence] * ROUNDS
+    rng.shuffle(faults)
+    for fault in (silence, *faults):
         await asyncio.sleep(rng.uniform(0.02, 0.2))
-        match rng.choice(("silence", "refuse", "crash", "silence and crash")):
-            case "silence":
-                kafka.is_silent = True
-                await asyncio.sleep(rng.uniform(0.05, 0.4))
-                kafka.wake()
-            case "refuse":
-                kafka.refusals_left = rng.randint(1, 4)
-            case "crash":
-                await collector.crash()
-            case _:
-                kafka.is_silent = True
-                await asyncio.sleep(rng.uniform(0.05, 0.4))
-                await collector.crash()
-                await asyncio.sleep(rng.uniform(0, 0.2))
-                kafka.wake()
+        await fault(collector, rng)
     stop.set()
 
 
@@ -155,6 +166,8 @@ async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, se
 
     assert collector.metrics.spill.records_spilled._value.get() > 0
     assert collector.metrics.spill.records_drained._value.get() > 0
+    assert +kafka.struck == kafka.struck
+    assert kafka.struck.keys() == {"not answered", "refused", "died over"}
     for session, values in accepted.items():
         logged = [value for log in kafka.log for key, value in log if key == session.encode()]
         # What was not accepted may be in the log all the same: its client was told so, or had no answer.
