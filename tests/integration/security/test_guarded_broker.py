@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 
 from tests.certificates import Authority
 from tests.fixtures.kafka import PROJECT_DIR, kafka_settings
@@ -91,6 +91,9 @@ class World:
         request = (CreateAclsRequest if is_given else DeleteAclsRequest)(*what)
         async with connect(self.open_door, timeout_seconds=60) as admin:
             await admin._send_to_controller(request)
+            # The broker, which guards it, hears of it from the controller.
+            while bool((await admin._send_request(DescribeAclsRequest(*what))).resources) != is_given:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     def by_certificate(self, name: str, **changes: str) -> dict[str, str]:
         """As who a certificate says, without a login."""

@@ -33,9 +33,8 @@ async def stage(token: str = "", **pages: Callable[[], web.Response]) -> AsyncIt
         yield settings
 
 
-def figures(*answers: tuple[int, str]) -> Callable[[], web.Response]:
-    """A metrics page that answers these one after the other; the last one from then on."""
-    left = list(answers)
+def figures(left: list[tuple[int, str]]) -> Callable[[], web.Response]:
+    """A metrics page that takes its answers from here one after the other; the last one stays."""
 
     def page() -> web.Response:
         status, text = left.pop(0) if len(left) > 1 else left[0]
@@ -52,7 +51,7 @@ EMPTY = spilled(0.0)
 
 
 async def drained(seconds: float, *answers: tuple[int, str], token: str = "") -> int | None:
-    async with stage(token, metrics=figures(*answers)) as settings:
+    async with stage(token, metrics=figures(list(answers))) as settings:
         return await asyncio.to_thread(probe.wait_for_empty_spill, settings, seconds)
 
 
@@ -91,4 +90,7 @@ async def test_a_collector_that_does_not_answer_has_no_empty_spill():
 
 
 async def test_figures_from_before_the_last_second_are_not_believed_at_once():
-    assert await drained(0.3, EMPTY, EMPTY, EMPTY, spilled(2.0)) == 2
+    left = [EMPTY, EMPTY, EMPTY, spilled(2.0), EMPTY]
+    async with stage(metrics=figures(left)) as settings:
+        assert await asyncio.to_thread(probe.wait_for_empty_spill, settings, 20) == 0
+    assert left == [EMPTY], "it asked until the figure came, and after it"
