@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -53,13 +53,13 @@ _SENT: Final = """JSON.parse(localStorage.getItem("witness") || "[]")
     .some((event) => {})"""
 
 
-def find_chromium(configured: Path | None) -> str:
-    """Return the browser's path.
+def find_chromium(configured: Path | None, names: Sequence[str] = NAMES) -> str:
+    """Return the browser's path: the configured one's, or that of the first name which is on the PATH.
 
     Raises:
         ConfigurationError: no browser is found.
     """
-    for name in [str(configured)] if configured else NAMES:
+    for name in [str(configured)] if configured else names:
         path = shutil.which(name)
         if path:
             return path
