@@ -3,6 +3,8 @@
 import itertools
 import os
 import socket
+import sys
+from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +17,9 @@ FREE_PORTS: Final = range(20_000, 32_000)
 #: Each process begins elsewhere and goes round: a port that was given out may have no listener yet. By this
 #: factor, processes whose ids differ by up to 16 begin at least 705 ports apart.
 _numbers: Final = itertools.count(os.getpid() * 6_353)
+#: Of so many ports that it was given last, a process keeps all others of ours away. Each costs it a descriptor.
+CLAIMED_PORTS: Final = 64
+_claims: Final[deque[socket.socket]] = deque()
 _LOCAL_NAMES: Final = frozenset({LOOPBACK, "localhost"})
 
 
@@ -52,16 +57,34 @@ def require_free_port(port: int, setting: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago, and not one of the last thousands that were given out.
+    """Return a port that was free a moment ago, and that no process of ours was given lately.
 
     Raises:
         RetryableError: none was found.
     """
     for number in itertools.islice(_numbers, len(FREE_PORTS)):
         port = FREE_PORTS[number % len(FREE_PORTS)]
-        if _is_free(port):
+        claim = socket.socket(socket.AF_UNIX)
+        if _is_claimed(claim, port) and _is_free(port):
+            _claims.append(claim)
+            if len(_claims) > CLAIMED_PORTS:
+                _claims.popleft().close()
             return port
+        claim.close()
     raise RetryableError(f"no port from {FREE_PORTS[0]} to {FREE_PORTS[-1]} is free")
+
+
+def _is_claimed(claim: socket.socket, port: int) -> bool:
+    """Tell whether the port is ours now: until the claim is closed, no other process gets it.
+
+    The claim is a name in Linux's abstract namespace, which is gone with its process. Elsewhere ports are not claimed.
+    """
+    if sys.platform == "linux":
+        try:
+            claim.bind(f"\0tracker-port-{port}")
+        except OSError:
+            return False
+    return True
 
 
 def _is_free(port: int) -> bool:
