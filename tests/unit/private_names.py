@@ -2,9 +2,10 @@
 
 import ast
 import inspect
-import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 
 def missing(leaned_on: Iterable[tuple[type, str]]) -> list[str]:
@@ -15,7 +16,13 @@ def missing(leaned_on: Iterable[tuple[type, str]]) -> list[str]:
 def _has(owner: type, name: str) -> bool:
     """Whether a class has an attribute itself, or sets it on its instances."""
     own = [base for base in owner.__mro__ if not base.__module__.startswith(("tracker", "builtins", "typing", "abc"))]
-    return hasattr(owner, name) or any(re.search(rf"self\.{name}\b.*=[^=]", inspect.getsource(base)) for base in own)
+    return hasattr(owner, name) or any(name in _set_attributes(base) for base in own)
+
+
+@cache
+def _set_attributes(owner: type) -> set[str]:
+    nodes = ast.walk(ast.parse(dedent(inspect.getsource(owner))))
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
 
 
 def used(path: Path) -> set[str]:

@@ -67,6 +67,7 @@ async def running(
         task = asyncio.create_task(pipeline.run())
         try:
             yield pipeline
+            assert not task.done()
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -268,17 +269,17 @@ async def test_at_a_revocation_what_is_held_is_shipped_and_committed(double: Tin
 
 async def test_what_a_revocation_can_not_wait_for_is_let_go_of_and_never_committed(double: TinybirdDouble):
     kept, gone, back = Kept(), lease(), lease()
-    is_stalled = asyncio.Event()
+    both_are_stalled = asyncio.Barrier(3)
 
     async def stalled(_: Request) -> web.StreamResponse:
-        is_stalled.set()
+        await both_are_stalled.wait()
         return await asyncio.Future()
 
     double.answers += [stalled] * 2
     async with running(double, kept, bounds=Bounds(max_batches_in_flight=2, max_held_bytes=100_000_000)) as pipeline:
         for first in range(0, 1_000, 100):
             await pipeline.take(chunk(gone, rows(100, first_offset=first)))
-        await is_stalled.wait()
+        await both_are_stalled.wait()
         gone.alive = False
         await pipeline.hand_over(0.01)
         assert pipeline.health().held_bytes == 0

@@ -86,7 +86,7 @@ async def test_a_marker_that_comes_while_as_many_batches_as_may_be_are_under_way
     assert running.now < WINDOW_SECONDS
 
 
-@pipeline_test(LIMITS)
+@pipeline_test(LIMITS, ends=True)
 async def test_a_pipeline_that_ends_takes_its_requests_with_it_and_ships_nothing_more(running):
     async def never(_: list[bytes]) -> IngestResult:
         return await asyncio.Future()
@@ -102,7 +102,7 @@ async def test_a_pipeline_that_ends_takes_its_requests_with_it_and_ships_nothing
     assert (running.api.under_way, len(running.api.requests)) == (0, 1)
 
 
-@pipeline_test(LIMITS)
+@pipeline_test(LIMITS, ends=True)
 async def test_of_two_bugs_at_a_time_the_first_ends_the_pipeline(running):
     running.api.faults = deque([ZeroDivisionError("first"), ZeroDivisionError("second")])
     await running.pipeline.take(chunk(lease(), rows(10)))

@@ -80,8 +80,10 @@ class Running:
         return asyncio.ensure_future(self.pipeline.run())
 
 
-def pipeline_test(limits: Limits = ENDLESS_WINDOW) -> Callable[[Callable[[Running], Awaitable[None]]], Any]:
-    """Make a test that gets a running pipeline with these limits."""
+def pipeline_test(
+    limits: Limits = ENDLESS_WINDOW, *, ends: bool = False
+) -> Callable[[Callable[[Running], Awaitable[None]]], Any]:
+    """Make a test that gets a running pipeline with these limits, which runs on unless the test ends it."""
 
     def decorate(test: Callable[[Running], Awaitable[None]]) -> Callable[[], None]:
         def run() -> None:
@@ -90,6 +92,7 @@ def pipeline_test(limits: Limits = ENDLESS_WINDOW) -> Callable[[Callable[[Runnin
             async def started() -> None:
                 running.task = await running.start()
                 await test(running)
+                assert running.task.done() is ends
                 running.task.cancel()
 
             with virtual_monotonic(running.env, pipeline_module, delivery_module, pacing_module):

@@ -78,8 +78,9 @@ def test_damage_is_noted_for_the_next_opening_which_begins_anew(path, call):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_what_is_not_known_is_raised_as_it_is(path, call):
-    with pytest.raises(Exception, match="never heard of"):
+    with pytest.raises(Exception, match="never heard of") as raised:
         CALLS[call](failing(path, "never heard of"))
+    assert raised.type is Exception
 
 
 def test_nothing_is_read_for_no_keys(path):

@@ -121,30 +121,31 @@ async def test_bad_rows_are_found_in_few_requests(double: TinybirdDouble, bad_co
 async def test_while_a_datasource_fails_one_request_tries_for_all_and_the_other_datasource_goes_on(
     double: TinybirdDouble,
 ):
-    under_way, most = 0, 0
-    failures = 30
+    all_try = asyncio.Barrier(8)
+    under_way, most, failures = 0, 0, 0
 
     async def fail(request: Request) -> web.StreamResponse:
         nonlocal under_way, most, failures
-        if request.datasource == "session_v1":
+        if request.datasource == "session_v1" or failures == 30:
             return await double.default(request)
-        if failures == 0:
-            return await double.default(request)
-        failures -= 1
-        under_way += 1
-        most = max(most, under_way) if failures < 20 else most
-        await asyncio.sleep(0)
-        under_way -= 1
+        failures += 1
+        if failures <= all_try.parties:
+            await all_try.wait()
+        else:
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
         return web.Response(status=503)
 
     double.answers += [fail] * 100
     async with asyncio.timeout(PATIENCE_SECONDS), client_of(double) as client:
-        sending = [asyncio.create_task(client.send_rows("events_v1", [b"{}"])) for _ in range(8)]
+        sending = [asyncio.create_task(client.send_rows("events_v1", [b"{}"])) for _ in range(all_try.parties)]
         await client.send_rows("session_v1", [b"{}"])
         await asyncio.gather(*sending)
         assert client.circuit("events_v1").state == "closed"
-    assert most == 1
-    assert len(double.rows("events_v1")) == 8
+    assert (failures, most) == (30, 1)
+    assert len(double.rows("events_v1")) == all_try.parties
 
 
 async def test_a_limit_that_the_headers_tell_is_obeyed_before_it_is_hit(double: TinybirdDouble):
@@ -163,11 +164,14 @@ async def test_a_limit_that_the_headers_tell_is_obeyed_before_it_is_hit(double: 
 
 async def test_requests_and_bytes_keep_the_pace_that_is_configured(double: TinybirdDouble):
     began = asyncio.get_running_loop().time()
-    async with client_of(double, requests_per_second=20, bytes_per_second=100_000) as client:
-        await asyncio.gather(*(client.send_rows("events_v1", [b"{}"]) for _ in range(30)))
-        await client.send_rows("session_v1", [b"x" * 40_000] * 5)
-    of_events = [request.at_seconds for request in double.requests if request.datasource == "events_v1"]
-    assert of_events[-1] - began >= (30 - 10) / 20 * 0.9  # half a second's worth may go at once
+    limits = {"requests_per_second": 20, "bytes_per_second": 100_000, "request_max_bytes": 50_000}
+    async with client_of(double, **limits) as client:
+        small = [client.send_rows("events_v1", [b"{}"]) for _ in range(30)]
+        await asyncio.gather(client.send_rows("session_v1", [b"x" * 40_000] * 5), *small)
+    took = {request.datasource: request.at_seconds - began for request in double.requests}
+    # Half a second's worth may go at once.
+    assert took["events_v1"] >= (30 - 10) / 20 * 0.9
+    assert took["session_v1"] >= (200_000 - 50_000) / 100_000 * 0.9
 
 
 async def test_a_quarantined_row_is_found_by_our_own_columns_if_the_quarantine_can_not_be_read(double: TinybirdDouble):

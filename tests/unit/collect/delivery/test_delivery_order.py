@@ -112,6 +112,7 @@ async def silence(collector: Collector, rng: random.Random) -> None:
 
 async def refusals(collector: Collector, rng: random.Random) -> None:
     collector.kafka.refusals_left = rng.randint(1, 4)
+    await until(lambda: collector.kafka.refusals_left == 0)
 
 
 async def crash(collector: Collector, _: random.Random) -> None:
@@ -129,6 +130,8 @@ async def crash_in_silence(collector: Collector, rng: random.Random) -> None:
 async def misbehave(collector: Collector, rng: random.Random, stop: asyncio.Event) -> None:
     """Let every fault strike again and again, in any order, once records go to Kafka directly."""
     await until(lambda: collector.producer.mode is Mode.DIRECT and any(collector.kafka.log))
+    collector.kafka.is_silent = True
+    await until(lambda: bool(collector.kafka.pending))
     faults = [silence, refusals, crash, crash_in_silence] * ROUNDS
     rng.shuffle(faults)
     for fault in (silence, *faults):
@@ -159,7 +162,6 @@ async def test_each_accepted_record_is_in_the_log_once_and_in_order(tmp_path, se
     await asyncio.gather(misbehave(collector, rng, stop), *clients)
 
     kafka = collector.kafka
-    kafka.refusals_left = 0
     kafka.wake()
     await until(lambda: collector.producer.mode is Mode.DIRECT)
     await collector.producer.stop()
