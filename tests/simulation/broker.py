@@ -49,7 +49,7 @@ class PartitionLog:
         self.tp = tp
         self.records: list[Record] = []
         self.end = 0
-        self.on_append: list[Callable[[], None]] = []
+        self.on_news: list[Callable[[], None]] = []
         self.takes_create_time = topic_of(tp).config["message.timestamp.type"] == "CreateTime"
         self._offsets: list[int] = []
         #: Where the batch that came last begins.
@@ -69,9 +69,13 @@ class PartitionLog:
             self.records.append(Record(topic, partition, self.end, time_ms, key, value, tuple(headers)))
             self._offsets.append(self.end)
             self.end += 1
-        for tell in self.on_append:
-            tell()
+        self.tell()
         return base
+
+    def tell(self) -> None:
+        """Wake those who wait for records."""
+        for tell in self.on_news:
+            tell()
 
     def read(self, offset: int, max_records: int) -> tuple[list[Record], int]:
         """Return records from an offset on, and the position after them: past what compaction took away."""
@@ -116,6 +120,12 @@ class Broker:
             for topic in CATALOG
             for number in range(partitions)
         }
+
+    def come_back(self) -> None:
+        """Answer again. Readers look for records that were written before."""
+        self.is_up = True
+        for log in self._logs.values():
+            log.tell()
 
     def log(self, topic: str, partition: int) -> PartitionLog:
         return self._logs[topic, partition]

@@ -111,7 +111,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         #: Kept until they are done or the run ends, so that nothing of a killed process is unwound meanwhile.
         self._tasks: list[asyncio.Task[Any]] = []
         self._look_for_done_tasks_at = MIN_TASKS
-        self.handles_run = 0
         #: What no coroutine of a living process caught.
         self.errors: list[BaseException] = []
 
@@ -157,6 +156,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Nothing is wrong with a future that nobody asked: its process was killed."""
 
+    def leap(self, seconds: float) -> None:
+        """Let time pass in which everything sleeps. What was due meanwhile is due now, once."""
+        self._now += seconds
+
     def resume(self, handles: list[Handle]) -> None:
         self._ready.extend(handles)
 
@@ -165,36 +168,37 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         asyncio._set_running_loop(self)
         try:
             task = self.create_task(main, context=WORLD.copy())
-            while not task.done():
-                self._run_ready()
+            self._run_until(task)
             task.result()
         finally:
             asyncio._set_running_loop(None)
             self._forget_tasks()
 
-    def _run_ready(self) -> None:
-        """Run what is ready, or what is due next."""
-        ready, process_of = self._ready, PROCESS
-        if not ready:
-            self._now, _, timer = heappop(self._timers)
-            ready.append(timer)
-        self.handles_run += len(ready)
-        if self.handles_run > self._max_handles:
-            raise RuntimeError(f"{self._max_handles} handles and no end at {self._now:.3f} s: it turns in circles")
-        for _ in range(len(ready)):
-            handle = ready.popleft()
+    def _run_until(self, task: asyncio.Task[None]) -> None:
+        """Run what is ready, or else what is due next, until a task is done."""
+        ready, timers, process_of = self._ready, self._timers, PROCESS
+        for _ in range(self._max_handles):
+            if task.done():
+                return
+            if ready:
+                handle = ready.popleft()
+            else:
+                due, _, handle = heappop(timers)
+                self._now = max(self._now, due)
             if handle.is_cancelled:
                 continue
-            process = handle.context.get(process_of)
+            context = handle.context
+            process = context.get(process_of)
             if process is not None and not process.is_running:
                 process.stash(handle)
                 continue
             try:
-                handle.context.run(handle.callback, *handle.args)
+                context.run(handle.callback, *handle.args)
             except Killed:
                 continue
             except Exception as error:  # noqa: BLE001 - it is told with the seed
                 self.errors.append(error)
+        raise RuntimeError(f"{self._max_handles} handles and no end at {self._now:.3f} s: it turns in circles")
 
     def _forget_tasks(self) -> None:
         """Coroutines of killed processes that never began would be complained about."""

@@ -47,12 +47,12 @@ async def news(
     if ending is not None:
         ending.add_done_callback(lambda _: appended.set())
     for log in logs:
-        log.on_append.append(appended.set)
+        log.on_news.append(appended.set)
     timer = env.loop.call_at(deadline, appended.set, context=WORLD)
     await appended.wait()
     timer.cancel()
     for log in logs:
-        log.on_append.remove(appended.set)
+        log.on_news.remove(appended.set)
 
 
 class Reader:
@@ -121,7 +121,7 @@ class Reader:
             found = self._fetched(wanted, max_records or 1_000) if self._up else {}
             if found or env.loop.time() >= deadline:
                 return found
-            if behind:
+            if behind and self._up:
                 await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - env.loop.time())))
             else:
                 await news(env, [self._broker.log(*tp) for tp in wanted], deadline)

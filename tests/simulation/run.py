@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.simulation.broker import CHANGELOG_TOPIC, SOURCE_TOPIC, Broker
 from tests.simulation.disk import Disk
-from tests.simulation.environment import Environment
+from tests.simulation.environment import LATENCY_SECONDS, Environment
 from tests.simulation.group import Group
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.parts import Parts
@@ -41,8 +41,10 @@ REST_TIMEOUT_SECONDS = 300.0
 LAST_BATCH_SECONDS = 3.0
 #: How many runs end with a changelog of which only the last of each key is left.
 COMPACTED_PROBABILITY = 0.5
-#: Polling without news costs real time, and shows nothing.
-IDLE_POLL_SECONDS = 3.0
+#: While nothing but time has to pass, all processes sleep so long between two ticks.
+LEAP_SECONDS = 10.0
+#: Polling without news costs CPU time, and shows nothing.
+IDLE_POLL_SECONDS = 30.0
 #: What the weather does, and how many times in one run at most.
 WEATHER = (
     "kill",
@@ -202,7 +204,7 @@ class Simulation:
 
     def _broker_back(self) -> None:
         self.env.say("the broker is back")
-        self.broker.is_up = True
+        self.broker.come_back()
 
     def _rebalances(self, kind: str) -> None:
         self.env.counters[kind] += 1
@@ -233,7 +235,7 @@ class Simulation:
         env.say("nothing strikes any more")
         env.strike_probability = 0.0
         env.broker_skew_ms = 0
-        self.broker.is_up = True
+        self.broker.come_back()
         for disk in self.disks.values():
             disk.is_full = False
         for stage in self.stages.values():
@@ -242,7 +244,9 @@ class Simulation:
 
     async def _compact_all(self) -> None:
         """Let so much time pass that compaction may take everything but the last, and see what is left."""
-        await asyncio.sleep(1.6 * self.plan.compaction_lag_ms / 1000)
+        for _ in range(round(1.6 * self.plan.compaction_lag_ms / 1000 / LEAP_SECONDS)):
+            self.env.loop.leap(LEAP_SECONDS)
+            await asyncio.sleep(LATENCY_SECONDS)
         await self._rest()
         self._compaction("compaction")
         self.env.counters["compacted at the end"] += 1

@@ -137,11 +137,14 @@ class Checkpoint:
                 return
 
     async def _send_outputs(self, partition: int, result: FoldResult) -> None:
+        outputs = (
+            (self._sequenced, result.events),
+            (self._sessions, result.sessions),
+            (self._dead_letters, result.dead_letters),
+            (self._usage, result.usage),
+        )
         await asyncio.gather(
-            send_batches(self._producer, self._sequenced, partition, result.events),
-            send_batches(self._producer, self._sessions, partition, result.sessions),
-            send_batches(self._producer, self._dead_letters, partition, result.dead_letters),
-            send_batches(self._producer, self._usage, partition, result.usage),
+            *(send_batches(self._producer, topic, partition, records) for topic, records in outputs if records),
             self._forwarder.send(result.forwards),
         )
 

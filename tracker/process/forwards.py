@@ -37,7 +37,8 @@ class Forwarder:
         for forward in forwards:
             by_partition[forward.partition].append(forward)
             self._unreported[_producer_of(forward)] += 1
-        await asyncio.gather(*(self._send_to(number, found) for number, found in by_partition.items()))
+        if by_partition:
+            await asyncio.gather(*(self._send_to(number, found) for number, found in by_partition.items()))
         self._report()
 
     async def _send_to(self, number: int, forwards: Sequence[Forward]) -> None:

@@ -28,6 +28,8 @@ async def tick_forever(leases: LeaseBook, producer: AIOKafkaProducer, interval_m
     while True:
         await asyncio.sleep(interval_ms / 1000)
         due = [lease for lease in leases.live() if isinstance(lease, SessionLease) and is_due(lease, clock.now_ms())]
+        if not due:
+            continue
         try:
             await asyncio.gather(
                 *(producer.send_and_wait(lease.topic, TICK_VALUE, partition=lease.partition) for lease in due)

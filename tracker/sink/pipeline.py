@@ -199,8 +199,8 @@ class Pipeline:
             began_seconds = monotonic()
             with nullcontext() if self._tracing is None else self._tracing.batch(self.datasource, rows):
                 outcome = await self._client.send_rows(self.datasource, [row.value for row in rows])
-            turned_away = outcome.turned_away
-            await asyncio.gather(*(self._turn_away(rows[row.place], row.reason, row.detail) for row in turned_away))
+            if turned_away := outcome.turned_away:
+                await asyncio.gather(*(self._turn_away(rows[row.place], row.reason, row.detail) for row in turned_away))
             self._observe(batch, monotonic() - began_seconds)
             self._adapt(outcome, is_behind=is_behind)
         self._committer.add(self._frontier.written(batch))
