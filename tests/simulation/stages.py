@@ -30,9 +30,9 @@ from tracker.sink.pipeline import Bounds, Pipeline
 from tracker.streaming.app import add_agent, watched
 
 STATE_DIR = Path("sessions")
-#: Rubbish is wanted here.
 #: Shown to nobody.
 FLOODS = Gauge("floods", "Dead letters", ["producer", "workspace"], registry=None)
+#: Rubbish is wanted here.
 NO_LIMIT = FloodLimit(window_records=1_000, min_letters=1_000, max_percent=100, stops=False)
 
 SINK_BOUNDS = Bounds(max_batches_in_flight=3, max_held_bytes=20_000)
