@@ -60,8 +60,13 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Let pytest-randomly shuffle the fast tests only. What ``-k`` and ``-m`` deselect stays away."""
+    """Let pytest-randomly shuffle the fast tests only. What ``-k`` and ``-m`` deselect stays away.
+
+    Of the tests of real parts, files that are marked slow come first: at the end, the last of them would run alone.
+    """
     found = [item for item in items if _is_ordered(item)]
+    slow_files = {item.path for item in found if item.get_closest_marker("slow")}
+    found.sort(key=lambda item: item.path not in slow_files)
     yield
     selected = set(items)
     ordered = iter([item for item in found if item in selected])

@@ -107,9 +107,14 @@ def _is_stopped(thread: Path) -> bool:
     return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    timeout_seconds: float = PATIENCE_SECONDS,
+    poll_seconds: float = POLL_INTERVAL_SECONDS,
+) -> None:
     """Poll until a condition holds; fail with its name when it does not in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
-        time.sleep(POLL_INTERVAL_SECONDS)
+        time.sleep(poll_seconds)

@@ -22,6 +22,8 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = 12
 #: Events a second; what counts is that some are under way at every step.
 RATE = 60

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,18 +23,30 @@ from tracker.local.kafka import LocalKafka
 KEY = "s"
 
 
+@contextmanager
+def running_processor(broker: LocalKafka, tmp_path: Path) -> Iterator[Processor]:
+    processor = Processor(broker.bootstrap, tmp_path / "worker", TRACKER_GROUP_COMMIT_INTERVAL_MS="100")
+    yield processor
+    processor.stage.end()
+
+
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[LocalKafka]:
-    """Its own, because its disk is damaged."""
+def processor(kafka_broker: LocalKafka, tmp_path: Path) -> Iterator[Processor]:
+    with running_processor(kafka_broker, tmp_path) as processor:
+        yield processor
+
+
+@pytest.fixture
+def bad_broker(tmp_path: Path) -> Iterator[LocalKafka]:
+    """A broker whose disk is damaged, so no other test may use it."""
     with LocalKafka(kafka_settings(tmp_path)) as broker:
         yield broker
 
 
 @pytest.fixture
-def processor(broker: LocalKafka, tmp_path: Path) -> Iterator[Processor]:
-    processor = Processor(broker.bootstrap, tmp_path / "worker", TRACKER_GROUP_COMMIT_INTERVAL_MS="100")
-    yield processor
-    processor.stage.end()
+def processor_on_it(bad_broker: LocalKafka, tmp_path: Path) -> Iterator[Processor]:
+    with running_processor(bad_broker, tmp_path) as processor:
+        yield processor
 
 
 def tracker(processor: Processor, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,14 +86,15 @@ def damage(broker: LocalKafka, processor: Processor, words: bytes) -> None:
 
 
 def test_a_record_that_the_broker_damaged_is_named_and_skipped_and_its_neighbours_are_numbered(
-    broker: LocalKafka, processor: Processor
+    bad_broker: LocalKafka, processor_on_it: Processor
 ) -> None:
+    processor = processor_on_it
     processor.send(click(KEY, "first"))
     processor.wait_until(lambda: processor.get(KEY)[1].get("event_sequence") == 1, "the first event")
     assert processor.stage.stop() == 0
     for name in ("second", "damaged", "fourth"):
         processor.send(click(KEY, name))
-    damage(broker, processor, b'"event_id":"damaged"')
+    damage(bad_broker, processor, b'"event_id":"damaged"')
     processor.stage.start()
     assert processor.stage.exit_status() == 1
     log = processor.stage.log_file.read_text()

@@ -20,6 +20,8 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 24
 IS_LONG = os.environ.get("TRACKER_TEST_FAULTS") == "long"
 DOWN_SECONDS = 60.0 if IS_LONG else 5.0

@@ -22,6 +22,8 @@ from tracker.local.ports import LOOPBACK, free_port
 from tracker.local.stack import wait_until
 from tracker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 2
 #: How often topics are made: a broker learns of them milliseconds after another, and not each time.
 ROUNDS = 10

@@ -33,6 +33,8 @@ from tracker.sessions.layouts import WATERMARK_KEY, decode_watermark
 from tracker.settings import Settings
 from tracker.sink.positions import SeenPositions
 
+pytestmark = pytest.mark.slow
+
 #: The commit that CHANGELOG.md names as 0.1.0.
 RELEASE_0_1_0 = "7de345f"
 PARTITIONS = 4

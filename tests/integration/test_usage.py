@@ -22,8 +22,12 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 QUOTA = 10
 PAUSE_SECONDS = 0.25
+#: Between two looks at what takes a minute and costs some CPU time to look at.
+POLL_SECONDS = 1.0
 KEYS = {"shop": "a-service-key-of-shop", "lab": "a-service-key-of-lab"}
 
 
@@ -138,7 +142,7 @@ def test_a_workspace_is_billed_what_was_taken_and_stops_at_its_quota(deployment:
         assert deployment.send("lab")[0] == 202
         return deployment.billed("shop") == deployment.taken["shop"]
 
-    wait_until(shop_is_billed, f"the bill is {deployment.taken['shop']} events")
+    wait_until(shop_is_billed, f"the bill is {deployment.taken['shop']} events", poll_seconds=POLL_SECONDS)
     assert deployment.taken["shop"] >= QUOTA
     assert deployment.taken["lab"] > deployment.taken["shop"]
 
@@ -146,5 +150,5 @@ def test_a_workspace_is_billed_what_was_taken_and_stops_at_its_quota(deployment:
         found = deployment.verify()
         return found["usage_log"]["looked_at"] >= 2 and not found["usage_log"]["notes"]
 
-    wait_until(all_is_written, "the rows of usage are committed")
+    wait_until(all_is_written, "the rows of usage are committed", poll_seconds=POLL_SECONDS)
     assert {name: check["faults"] for name, check in deployment.verify().items() if check["faults"]} == {}

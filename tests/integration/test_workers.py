@@ -23,6 +23,8 @@ from tracker.local.kafka import LocalKafka
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = [f"s-{number}" for number in range(12)]
 
 
