@@ -1,6 +1,7 @@
 """Bytes to record and back. The hot path: one pydantic call an event decodes, checks and types it (about 3 us)."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Final
 
 import orjson
@@ -26,12 +27,21 @@ MAX_SOURCE_VALUE_BYTES: Final = 65_536
 MAX_DETAIL_ERRORS: Final = 5
 MAX_DETAIL_CHARS: Final = 1_000
 
-source_adapter: Final[TypeAdapter[SourceRecord]] = TypeAdapter(SourceRecord)
-#: An own event is a record of the same type that names its schema.
-_own_event_adapter: Final[TypeAdapter[OwnEventRecord]] = TypeAdapter(OwnEventRecord)
 #: A record that names a schema has this in its bytes.
 SCHEMA_NAME: Final = b'"schema"'
 _JSON_OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+
+@cache
+def source_adapter() -> TypeAdapter[SourceRecord]:
+    """Return what checks a source record. Making it takes 20 ms: most commands, and most workers, never need it."""
+    return TypeAdapter(SourceRecord)
+
+
+@cache
+def _own_event_adapter() -> TypeAdapter[OwnEventRecord]:
+    """An own event is a record of the same type that names its schema."""
+    return TypeAdapter(OwnEventRecord)
 
 
 class RejectedRecord(Exception):  # noqa: N818 - it is a verdict on the record, not an error of ours
@@ -55,7 +65,7 @@ def decode_source(key: bytes | None, value: bytes | None) -> KeyedRecord | TickR
         raise RejectedRecord("oversized", f"{len(value)} bytes; the limit is {MAX_SOURCE_VALUE_BYTES}")
     try:
         own = _own_event(value) if SCHEMA_NAME in value else None
-        record: KeyedRecord | TickRecord = own or source_adapter.validate_json(value)
+        record: KeyedRecord | TickRecord = own or source_adapter().validate_json(value)
     except ValidationError as error:
         raise rejection(error) from None
     if record["type"] == "tick":
@@ -85,7 +95,7 @@ def _own_event(value: bytes) -> OwnEventRecord | None:
         return None
     if not isinstance(envelope, dict) or envelope.get("type") != "event" or "schema" not in envelope:
         return None
-    record = _own_event_adapter.validate_json(value)
+    record = _own_event_adapter().validate_json(value)
     if record["data"].get("metadata") is not None:
         raise RejectedRecord("invalid", "data.metadata: an event of your own type has properties instead")
     try:

@@ -85,7 +85,7 @@ class RawRecord(Protocol):
 class CutPart(BaseModel):
     """A part of a record that is not whole in its letter: which one, its size, and the SHA-256 of all of it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     part: str
     size_bytes: int
@@ -111,7 +111,7 @@ class DeadLetter(BaseModel):
     the first time, ``last_failed_at_ms`` when it failed this time.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     reason: RejectReason
     detail: str
@@ -167,7 +167,7 @@ class RetryMark(BaseModel):
     sent is read from the log: the record carries the letter's place, and lies at or after ``log_end_offset``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     letter_offset: int
     state: Literal["begun", "done"]

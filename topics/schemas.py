@@ -8,14 +8,16 @@ the live fold did.
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import jsonschema_rs
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topics.codec import MAX_DETAIL_ERRORS, RejectedRecord
 from topics.event import EVENT_TYPES, OwnEventType, SchemaVersion
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator
 
 #: Versions of all types together, and properties of one type.
 MAX_SCHEMAS: Final = 1_000
@@ -38,8 +40,8 @@ DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FORMATS: Final = frozenset({"date-time", "date", "email", "uri", "uuid"})
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
-_name: Final[TypeAdapter[str]] = TypeAdapter(OwnEventType)
-_version: Final[TypeAdapter[str]] = TypeAdapter(SchemaVersion)
+_name: Final[TypeAdapter[str]] = TypeAdapter(OwnEventType, config=ConfigDict(defer_build=True))
+_version: Final[TypeAdapter[str]] = TypeAdapter(SchemaVersion, config=ConfigDict(defer_build=True))
 
 
 class SchemaId(NamedTuple):
@@ -107,7 +109,9 @@ class Schemas:
 NO_SCHEMAS: Final = Schemas()
 
 
-def _compiled(schema: SchemaId, document: Any) -> jsonschema_rs.Draft202012Validator:
+def _compiled(schema: SchemaId, document: Any) -> "Draft202012Validator":
+    import jsonschema_rs  # noqa: PLC0415 - 4 MiB that only deployments with schemas need
+
     where = f"{schema.event_type}/{schema.version}"
     try:
         _name.validate_python(schema.event_type)

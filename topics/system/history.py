@@ -15,7 +15,7 @@ MAX_REASON_CHARS: Final = 500
 class Skip(BaseModel):
     """The record at an offset is not read: a dead letter with the reason ``skipped`` stands for it in every fold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     decision: Literal["skip"] = "skip"
     partition: int = Field(ge=0)

@@ -94,8 +94,3 @@ def version() -> None:
     Example: tracker version
     """
     _print_version(wanted=True)
-
-
-def main() -> None:
-    """Run the command line; the entry point of ``tracker`` and ``python -m tracker``."""
-    app(prog_name="tracker")

@@ -107,6 +107,8 @@ class Checkpoint:
             return False
         with steps.step("outputs"):
             await self._send_outputs(lease.partition, result)
+        result.events.clear()  # some megabytes, while three other chunks wait for their acks
+        result.sessions.clear()
         if not lease.alive:
             return False
         rows = [*overwritten_rows(lease.store, result), *changed_rows(result, watermark, lease.mark)]

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
+
+from tracker.settings.group import SettingsGroup
 
 
-class AccessSettings(BaseModel):
+class AccessSettings(SettingsGroup):
     """Keys, proxies, cookies and limits. Rates hold for all processes of a collector together."""
 
     keys_file: Path | None = Field(

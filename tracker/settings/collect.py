@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from tracker.settings.group import SettingsGroup
 
 
-class CollectSettings(BaseModel):
+class CollectSettings(SettingsGroup):
     """Where the collector listens, and how it delivers events."""
 
     collect_host: str = Field(default="127.0.0.1", description="address that the collector listens on")

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from tracker.settings.group import SettingsGroup
 
 MAX_PORT: Final = 65_535
 
@@ -27,7 +29,7 @@ def _addresses(text: str) -> str:
     return ",".join(addresses)
 
 
-class KafkaSettings(BaseModel):
+class KafkaSettings(SettingsGroup):
     """How to reach Kafka, how to log in, and what the topics are like."""
 
     kafka_bootstrap: Annotated[str, AfterValidator(_addresses)] = Field(

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from tracker.settings.group import SettingsGroup
 
 
-class LocalSettings(BaseModel):
+class LocalSettings(SettingsGroup):
     """The local Kafka, the local Tinybird and the demo's browser."""
 
     kafka_local_heap_mb: int = Field(default=512, ge=128, description="heap of the local broker")

@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from topics.session import MAX_TIMEOUT_SECONDS
 from tracker.sessions.forwards import ForwardSeal
 from tracker.sessions.rules import MINUTE_MS, CampaignChange, RenewalContext, Rules
+from tracker.settings.group import SettingsGroup
 
 
-class ProcessSettings(BaseModel):
+class ProcessSettings(SettingsGroup):
     """The session rules, and how a worker reads, checkpoints and answers."""
 
     process_host: str = Field(default="127.0.0.1", description="address that the processor's web server listens on")

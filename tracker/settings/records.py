@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from tracker.settings.group import SettingsGroup
 
 
-class RecordSettings(BaseModel):
+class RecordSettings(SettingsGroup):
     """Which details of an event and its visitor are stored."""
 
     collect_max_event_age_seconds: int = Field(

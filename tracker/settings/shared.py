@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
+
+from tracker.settings.group import SettingsGroup
 
 #: Fits into a header, and can't be guessed if it is random.
 _TOKEN: Final = re.compile(r"([!-~]{16,256})?")
 
 
-class SharedSettings(BaseModel):
+class SharedSettings(SettingsGroup):
     """Local state, the worker's name, dead letters, tracing and logs."""
 
     data_dir: Path = Field(default=Path(".data"), description="local state: RocksDB, and the local stack's files")

@@ -1,9 +1,11 @@
 """Settings of the sink and of everything that reads from Tinybird."""
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from tracker.settings.group import SettingsGroup
 
 
-class SinkSettings(BaseModel):
+class SinkSettings(SettingsGroup):
     """How to reach Tinybird, its limits, and how rows are gathered into requests."""
 
     tinybird_url: str = Field(

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, cast
 
 import structlog
 import uvloop
-from faust.types import StreamT
+from faust.types import AgentT, StreamT
 from mode.supervisors import SupervisorStrategy
 from mode.types import ServiceT
 
@@ -172,7 +172,11 @@ def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
             finally:
                 app.leases.chunk_done(chunk.lease)
 
-    app.agent(channel, isolated_partitions=True, supervisor_strategy=NoRestarts, name=f"{topic}.chunks")(agent)
+    # Faust's decorator would also look up the file of every loaded module, for a search of agents that we never start.
+    name, new_agent = f"{topic}.chunks", cast("Callable[..., AgentT[bytes]]", app.conf.Agent)
+    app.agents[name] = new_agent(
+        agent, name=name, app=app, channel=channel, isolated_partitions=True, supervisor_strategy=NoRestarts
+    )
 
 
 async def serve(

@@ -16,6 +16,9 @@ from tracker.history.reading import Skips
 
 #: Chunks of one partition that may wait or be worked on; more are not fetched.
 MAX_CHUNKS_IN_FLIGHT: Final = 2
+#: While so many chunks of all partitions wait or are worked on, no partition gets a second one: a chunk and its outputs
+#: take some 10 MiB.
+MAX_CHUNKS_AHEAD: Final = 4
 
 
 class Lease:
@@ -144,4 +147,8 @@ class LeaseBook:
             await self._changed.wait()
 
     def _wanting(self) -> list[Lease]:
-        return [lease for lease in self.live() if lease.wants_records] if self._fetching and not self._paused else []
+        if not self._fetching or self._paused:
+            return []
+        live = self.live()
+        may_be_second = sum(lease.chunks_in_flight for lease in live) < MAX_CHUNKS_AHEAD
+        return [lease for lease in live if lease.wants_records and (may_be_second or not lease.chunks_in_flight)]

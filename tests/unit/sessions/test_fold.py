@@ -441,7 +441,7 @@ def test_every_row_that_changes_is_there_to_be_written_at_the_record_that_change
 def test_the_log_of_the_tests_holds_valid_records():
     log = Log()
     log.session(KEY, user_id="u")
-    assert source_adapter.validate_json(log.records[0].value)["type"] == "session"
+    assert source_adapter().validate_json(log.records[0].value)["type"] == "session"
 
 
 def test_a_record_with_its_producers_time_is_a_letter_and_ends_no_session():

@@ -10,7 +10,7 @@ from tests.patience import PATIENCE_SECONDS
 from tracker.errors import InvariantError
 from tracker.history.reading import skipped
 from tracker.streaming.chunk import cut_chunks
-from tracker.streaming.lease import MAX_CHUNKS_IN_FLIGHT, Lease, LeaseBook
+from tracker.streaming.lease import MAX_CHUNKS_AHEAD, MAX_CHUNKS_IN_FLIGHT, Lease, LeaseBook
 
 TP = TopicPartition("events", 3)
 
@@ -49,6 +49,20 @@ async def test_a_partition_wants_records_until_its_chunks_in_flight_reach_the_li
     await asyncio.sleep(0)
     book.chunk_done(lease)
     assert await waiting == [lease]
+
+
+async def test_while_chunks_of_many_partitions_wait_each_partition_has_one():
+    """A worker with many partitions would otherwise hold two chunks of each, and their outputs, in memory."""
+    book = LeaseBook()
+    leases = [Lease(TopicPartition("events", number), book.generation, 0) for number in range(MAX_CHUNKS_AHEAD + 1)]
+    *busy, idle = leases
+    for lease in leases:
+        book.grant(lease)
+    for lease in busy:
+        lease.chunks_in_flight = 1
+    assert await book.wait_for_wanting(0.01) == [idle]
+    book.chunk_done(busy[0])
+    assert await book.wait_for_wanting(0.01) == leases
 
 
 def test_each_rebalance_is_a_generation_of_its_own():
