@@ -34,7 +34,7 @@ log = structlog.get_logger()
 #: because aiokafka has one fetch under way per broker.
 FETCH_MAX_WAIT_MS: Final = 50
 #: One fetch of all partitions of a broker. aiokafka holds three copies of it while it takes it apart.
-FETCH_MAX_BYTES: Final = 4_194_304
+FETCH_MAX_BYTES: Final = 3_145_728
 #: How long fetched records of one partition, until they are taken, may delay the fetches of its broker's other
 #: partitions. aiokafka's default is 100 ms; but here a partition waits because we paused it, and others need not.
 PREFETCH_BACKOFF_SECONDS: Final = 0.0
