@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, cast
 import structlog
 import uvloop
 from faust.types import AgentT, StreamT
+from faust.types.agents import AgentFun
 from mode.supervisors import SupervisorStrategy
 from mode.types import ServiceT
 
@@ -79,6 +80,19 @@ class ChunkApp(faust_internals.App):
     def chunk_consumer(self) -> ChunkConsumer:
         """The consumer, once the app has started."""
         return cast("ChunkConsumer", self.consumer)
+
+    def agent(self, channel: Any, *, name: str, **options: Any) -> Callable[[AgentFun[bytes]], AgentT[bytes]]:  # type: ignore[override]
+        """Return what makes an agent of a function.
+
+        Faust's own also looks up the file of every loaded module, for a search of agents that is never started here.
+        """
+
+        def register(function: AgentFun[bytes]) -> AgentT[bytes]:
+            new_agent = cast("Callable[..., AgentT[bytes]]", self.conf.Agent)
+            agent = self.agents[name] = new_agent(function, name=name, app=self, channel=channel, **options)
+            return agent
+
+        return register
 
     def on_rebalance_start(self) -> None:
         """End every lease, in the consumer's thread, before anything else of the rebalance happens."""
@@ -172,11 +186,7 @@ def add_agent(app: ChunkApp, topic: str, handle: HandleChunk) -> None:
             finally:
                 app.leases.chunk_done(chunk.lease)
 
-    # Faust's decorator would also look up the file of every loaded module, for a search of agents that we never start.
-    name, new_agent = f"{topic}.chunks", cast("Callable[..., AgentT[bytes]]", app.conf.Agent)
-    app.agents[name] = new_agent(
-        agent, name=name, app=app, channel=channel, isolated_partitions=True, supervisor_strategy=NoRestarts
-    )
+    app.agent(channel, isolated_partitions=True, supervisor_strategy=NoRestarts, name=f"{topic}.chunks")(agent)
 
 
 async def serve(
