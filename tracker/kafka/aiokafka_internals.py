@@ -38,7 +38,6 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (AIOKafkaAdminClient, "_send_request"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
-    (AIOKafkaConsumer, "_fetch_max_bytes"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
     (AIOKafkaConsumer, "_fetcher"),
     (AIOKafkaConsumer, "_isolation_level"),
@@ -146,11 +145,6 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka is unty
 def set_fetch_max_wait_ms(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     """Set how long a broker may hold a fetch open. Call it before the start: Faust fixes it at 1.5 s."""
     consumer._fetch_max_wait_ms = wait_ms
-
-
-def set_fetch_max_bytes(consumer: AIOKafkaConsumer, size_bytes: int) -> None:
-    """Set how much one fetch of all partitions may bring. Call it before the start: Faust leaves it at 50 MiB."""
-    consumer._fetch_max_bytes = size_bytes
 
 
 def set_prefetch_backoff(consumer: AIOKafkaConsumer, seconds: float) -> None:

@@ -83,6 +83,9 @@ class Checkpoint:
         with steps.step("fold"):
             result = lease.fold.fold(chunk.records)
         _say_when_it_came(chunk, result)
+        records = len(chunk.records)
+        if self._tracing is None:
+            chunk.let_go()
         for output in result.dead_letters:
             self._floods.note(DeadLetter.model_validate_json(output.value or b""))
         if not await self._effects(lease, result, chunk.end - 1, steps):
@@ -98,7 +101,7 @@ class Checkpoint:
             lease.table.keep(result.changed)
         lease.open_sessions += result.counts.opened - sum(result.counts.closed.values())
         lease.known_sessions += result.counts.rows_added - result.counts.rows_removed
-        metrics.observe_chunk(len(chunk.records), result.counts)
+        metrics.observe_chunk(records, result.counts)
         if self._tracing is not None:
             self._tracing.checkpointed(chunk.records, steps.seconds, perf_counter() - steps.began)
 

@@ -45,9 +45,8 @@ TABLE: Final = "sessions"
 TOPICS: Final = (SOURCE, SEQUENCED, SESSIONS, USAGE, DEAD_LETTERS, CHANGELOG, HISTORY)
 #: A whole chunk's states fit into one record batch, or nearly; the broker's limit is 1,048,588.
 RECORD_BATCH_MAX_BYTES: Final = 900_000
-#: One fetch of one partition of the log: some 3,000 events of the usual size, which are a chunk. With 2 MiB a worker
-#: takes 15 MiB more.
-SOURCE_FETCH_MAX_BYTES: Final = 1_572_864
+#: One fetch of one partition of the log: enough events of the usual size to fill a chunk.
+SOURCE_FETCH_MAX_BYTES: Final = 2_097_152
 #: One fetch of one changelog partition: large, because recovery reads nothing else.
 CHANGELOG_FETCH_MAX_BYTES: Final = 4_194_304
 

@@ -10,7 +10,7 @@ from tracker.history.reading import put_in
 from tracker.streaming.lease import Lease
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """Records under a lease, and the offsets [begin, end) that they cover.
 
@@ -22,6 +22,10 @@ class Chunk:
     records: Sequence[ConsumerRecord]
     begin: int
     end: int
+
+    def let_go(self) -> None:
+        """Free the records once they are folded: several chunks wait for their acks at a time."""
+        self.records = ()
 
 
 def cut_chunks(lease: Lease, records: Sequence[ConsumerRecord], position: int, max_records: int) -> Iterator[Chunk]:

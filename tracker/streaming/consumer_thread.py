@@ -33,8 +33,6 @@ log = structlog.get_logger()
 #: How long the broker may hold a fetch open. It is also how long a partition that is wanted again may have to wait,
 #: because aiokafka has one fetch under way per broker.
 FETCH_MAX_WAIT_MS: Final = 50
-#: One fetch of all partitions of a broker. aiokafka holds three copies of it while it takes it apart.
-FETCH_MAX_BYTES: Final = 3_145_728
 #: How long fetched records of one partition, until they are taken, may delay the fetches of its broker's other
 #: partitions. aiokafka's default is 100 ms; but here a partition waits because we paused it, and others need not.
 PREFETCH_BACKOFF_SECONDS: Final = 0.0
@@ -63,11 +61,10 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         return cast("LeaseBook", cast("Any", self.app).leases)
 
     def configure(self, client: AIOKafkaConsumer) -> None:
-        """Let brokers answer a fetch soon and shortly, and read every record that a transaction has not aborted."""
+        """Let brokers answer a fetch soon, and read every record that a transaction has not aborted."""
         internals.decode_any_record()
         internals.read_committed(client)
         internals.set_fetch_max_wait_ms(client, FETCH_MAX_WAIT_MS)
-        internals.set_fetch_max_bytes(client, FETCH_MAX_BYTES)
 
     async def on_start(self) -> None:
         """Start the consumer, and let it notice when it is no member any more."""

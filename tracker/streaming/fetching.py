@@ -43,7 +43,7 @@ async def first_records(
     max_records: int,
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """Return fetched records of some partitions as soon as there are any; none once the wait is over."""
-    if records := await internals.take_fetched(consumer, partitions, 0, max_records):
+    if records := await _at_hand(consumer, partitions, max_records):
         return records
     waiting = asyncio.ensure_future(internals.take_fetched(consumer, partitions, timeout_seconds, max_records))
     ending = asyncio.ensure_future(over.wait())
@@ -54,3 +54,18 @@ async def first_records(
     finally:
         waiting.cancel()
         ending.cancel()
+
+
+async def _at_hand(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], max_records: int
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return fetched records, of each partition at most ``max_records``, until there are that many in all.
+
+    Asked for all partitions at once, aiokafka would cut off what it has of the last one, which then takes two chunks.
+    """
+    taken: dict[TopicPartition, list[ConsumerRecord]] = {}
+    for partition in partitions:
+        taken.update(await internals.take_fetched(consumer, [partition], 0, max_records))
+        if sum(map(len, taken.values())) >= max_records:
+            break
+    return taken

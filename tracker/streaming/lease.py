@@ -129,7 +129,7 @@ class LeaseBook:
             await self._changed.wait()
 
     async def wait_for_wanting(self, timeout_seconds: float) -> list[Lease]:
-        """Return the leases that want records. If no lease does, wait for one until the time is over."""
+        """Return the leases that want records, those without a chunk first. If none does, wait for one until time is over."""
         wanting = self._wanting()
         if wanting:
             return wanting
@@ -151,4 +151,5 @@ class LeaseBook:
             return []
         live = self.live()
         may_be_second = sum(lease.chunks_in_flight for lease in live) < MAX_CHUNKS_AHEAD
-        return [lease for lease in live if lease.wants_records and (may_be_second or not lease.chunks_in_flight)]
+        wanting = [lease for lease in live if lease.wants_records and (may_be_second or not lease.chunks_in_flight)]
+        return sorted(wanting, key=lambda lease: lease.chunks_in_flight)
