@@ -129,7 +129,10 @@ class LeaseBook:
             await self._changed.wait()
 
     async def wait_for_wanting(self, timeout_seconds: float) -> list[Lease]:
-        """Return the leases that want records, those without a chunk first. If none does, wait for one until time is over."""
+        """Return the leases that want records, those without a chunk first.
+
+        If no lease does, wait for one until the time is over.
+        """
         wanting = self._wanting()
         if wanting:
             return wanting
