@@ -9,12 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
 from topics.catalog import SOURCE
-from tracker.kafka.clients import new_reader
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 
@@ -95,20 +94,4 @@ async def running_collector(
 
 async def read_source(settings: Settings) -> list[ConsumerRecord]:
     """Return everything that stands in the source topic now, partition by partition in log order."""
-    topic = SOURCE.name(settings.topic_prefix)
-    reader = new_reader(settings, "collect-test")
-    await reader.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
-        reader.assign(partitions)
-        ends = await reader.end_offsets(partitions)
-        records: list[ConsumerRecord] = []
-        for partition in partitions:
-            reader.assign([partition])
-            reader.seek(partition, 0)
-            while await reader.position(partition) < ends[partition]:
-                for batch in (await reader.getmany(partition, timeout_ms=500)).values():
-                    records += batch
-        return records
-    finally:
-        await reader.stop()
+    return await read_all(settings, SOURCE)
