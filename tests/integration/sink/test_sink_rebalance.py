@@ -122,6 +122,9 @@ async def test_when_partitions_change_hands_calmly_no_row_is_sent_twice_and_none
     async def nothing_lags() -> bool:
         return await group.metric("first", 'tracker_sink_lag_records{datasource="events_v1",') == 0
 
+    async def all_are_shown() -> bool:
+        return await group.metric("first", 'tracker_sink_partitions{datasource="events_v1"}') == PARTITIONS
+
     group.first.start()
     feeding = asyncio.create_task(group.feed())
     await until(first_has_all)
@@ -132,7 +135,7 @@ async def test_when_partitions_change_hands_calmly_no_row_is_sent_twice_and_none
     feeding.cancel()
     await asyncio.gather(feeding, return_exceptions=True)
     await until(all_are_written)
+    await until(all_are_shown)
     await until(nothing_lags)
     assert {row: n for row, n in Counter(group.double.rows("events_v1")).items() if n > 1} == {}
-    assert await group.metric("first", 'tracker_sink_partitions{datasource="events_v1"}') == PARTITIONS
     assert await asyncio.to_thread(group.first.stop) == 0
