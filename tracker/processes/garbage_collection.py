@@ -9,7 +9,7 @@ GC_THRESHOLDS: Final = (200_000, 20, 100)
 
 
 def look_for_cycles_rarely() -> None:
-    """Look for cycles rarely from now on, and never among the objects that are there.
+    """Look for cycles rarely from now on, and never among the objects made so far.
 
     A command calls it before it imports what it runs, and a stage calls it again once it has started. Imports, chunks
     and requests make many thousand objects without a cycle: looking among them was a tenth of all CPU, and a fifth of a
