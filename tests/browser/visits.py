@@ -56,5 +56,6 @@ def of_session(records: Events, session_id: str | None) -> Events:
 
 
 def contexts_of(records: Events, session_id: str | None) -> Events:
-    """The contexts that the log holds of one session, in order."""
-    return [record["data"] for record in records if record["session_id"] == session_id and record["type"] == "session"]
+    """The contexts that the log holds of one session, in order, without records that the collector sent again."""
+    mine = [record for record in records if record["session_id"] == session_id and record["type"] == "session"]
+    return [record["data"] for nth, record in enumerate(mine) if record not in mine[:nth]]

@@ -1,6 +1,6 @@
 """What the tests of pages make of the log, before they compare it."""
 
-from tests.browser.visits import of_session, once, values
+from tests.browser.visits import contexts_of, of_session, once, values
 
 
 def event(name: str, **fields: str) -> dict[str, str]:
@@ -21,3 +21,12 @@ def test_events_of_other_sessions_and_contexts_are_left_out():
         {"session_id": "s1", "type": "event", "data": event("mine")},
     ]
     assert values(of_session(records, "s1")) == ["mine"]
+
+
+def test_a_context_that_is_told_again_counts_and_a_record_that_came_again_does_not():
+    first, second, third = (
+        {"session_id": "s1", "type": "session", "timestamp": at, "data": {"consent": consent}}
+        for at, consent in ((1, "granted"), (2, "denied"), (3, "granted"))
+    )
+    told = contexts_of([first, second, first, second, third], "s1")
+    assert [context["consent"] for context in told] == ["granted", "denied", "granted"]
