@@ -158,7 +158,11 @@ class Pipeline:
                     await self.flush()
             except TimeoutError:
                 log.info("handed over with rows under way; their next owner sends them", datasource=self.datasource)
-        # Drop waiting batches first: otherwise they would be shipped as soon as a cancelled request makes room.
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Drop all rows that are held or under way."""
+        # Waiting batches first: otherwise they would be shipped as soon as a cancelled request makes room.
         self._batcher = Batcher(self._policy.limits)
         self._ready.clear()
         tasks = list(self._shipping)

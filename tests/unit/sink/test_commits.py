@@ -128,7 +128,7 @@ async def test_a_commit_that_fails_is_tried_again_although_nothing_new_comes(com
 
 
 @committing
-async def test_a_lease_that_has_ended_is_not_committed(committer, group):
+async def test_a_lease_that_has_ended_is_not_committed_without_a_handing_over(committer, group):
     dead, live = lease(0), lease(1)
     dead.alive = False
     committer.add([covered(dead, 5)])
@@ -141,15 +141,48 @@ async def test_a_lease_that_has_ended_is_not_committed(committer, group):
 
 
 @committing
+async def test_what_is_written_between_a_leases_end_and_the_handing_over_is_committed_by_that(committer, group):
+    """Leases end in another thread: otherwise the next owner would send these rows once more."""
+    dead, live = lease(0), lease(1)
+    dead.alive = False
+    committer.add([covered(dead, 5), covered(live, 6)])
+    await committer.wait_until_idle()
+    live.alive = False
+    committer.add([covered(live, 7)])
+    with committer.handing_over():
+        await committer.wait_until_idle()
+    assert group.commits == [{1: 6}, {0: 5, 1: 7}]
+
+
+@committing
 async def test_while_partitions_are_handed_over_ended_leases_are_committed_and_after_it_not(committer, group):
-    of = lease()
+    of, back = lease(0), lease(0)
     of.alive = False
     with committer.handing_over():
         committer.add([covered(of, 5)])
         await committer.wait_until_idle()
-    committer.add([covered(of, 6)])
+    committer.add([covered(back, 6)])
     await committer.wait_until_idle()
-    assert group.commits == [{0: 5}]
+    assert group.commits == [{0: 5}, {0: 6}]
+
+
+@committing
+async def test_what_is_not_committed_at_the_end_of_a_handing_over_never_will_be(committer, group):
+    late, failed, back = lease(0), lease(1), lease(0)
+    late.alive = failed.alive = False
+    group.errors = [KafkaTimeoutError()]
+    with committer.handing_over():
+        committer.add([covered(failed, 5)])
+        await asyncio.sleep(COMMIT_SECONDS / 2)
+        committer.add([covered(late, 6)])
+    await committer.wait_until_idle()
+    await asyncio.sleep(COMMIT_SECONDS + RETRY_SECONDS)
+    assert group.commits == [{1: 5}]
+    assert group.errors == []
+    with committer.handing_over():
+        committer.add([covered(back, 9)])
+        await committer.wait_until_idle()
+    assert group.commits == [{1: 5}, {0: 9}]
 
 
 @committing

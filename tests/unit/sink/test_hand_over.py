@@ -45,6 +45,18 @@ async def test_while_tinybird_fails_a_revocation_waits_for_nothing(running):
 
 
 @pipeline_test()
+async def test_rows_that_are_written_between_the_end_of_their_lease_and_the_revocation_are_committed(running):
+    of = lease()
+    await running.pipeline.take(chunk(of, rows(5)))
+    of.alive = False
+    await running.pipeline.flush()
+    assert running.api.written == [record.value for record in rows(5)]
+    assert running.commits == []
+    await running.pipeline.hand_over(GRACE_SECONDS)
+    assert [offset for offset, _ in running.commits] == [5]
+
+
+@pipeline_test()
 async def test_what_is_let_go_of_is_sent_no_more_and_what_comes_next_fills_its_own_window(running):
     silent(running)
     gone = lease()
