@@ -4,21 +4,15 @@ import gc
 import os
 import re
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from multiprocessing.pool import Pool
 
 from tests.simulation.planted import PLANTED
 from tests.simulation.run import Outcome, run_seed
 from tracker.processes.garbage_collection import look_for_cycles_rarely
-
-T = TypeVar("T")
 
 #: Seeds that a process takes before it ends. It does not look for garbage: that costs 3 MB a seed and saves a sixth of
 #: the CPU time, most of which would go into unwinding the coroutines of processes that were killed.
@@ -55,10 +49,9 @@ def run_many(seeds: Sequence[int], *, jobs: int | None = None, progress: Callabl
     """Run seeds until all are done or enough have failed. ``progress`` hears of it now and then."""
     summary = Summary()
     began = time.monotonic()
-    firsts = range(0, len(seeds), SEEDS_OF_A_PROCESS)
-    pieces = [partial(_run_some, seeds[first : first + SEEDS_OF_A_PROCESS]) for first in firsts]
-    with closing(_in_processes(pieces, jobs)) as results:
-        for outcomes in results:
+    pieces = [seeds[at : at + SEEDS_OF_A_PROCESS] for at in range(0, len(seeds), SEEDS_OF_A_PROCESS)]
+    with _short_lived(jobs) as pool:
+        for outcomes in pool.imap_unordered(_run_some, pieces):
             for outcome in outcomes:
                 summary.seeds += 1
                 summary.counters += outcome.counters
@@ -103,41 +96,14 @@ def first_catch(bug: str, seeds: Sequence[int]) -> Catch | None:
 
 def catch_all(seeds: Sequence[int], *, jobs: int | None = None) -> dict[str, Catch | None]:
     """Return for each planted bug the first seed that catches it, or None."""
-    found = dict(_in_processes([partial(_catch, bug, seeds) for bug in PLANTED], jobs))
-    return {bug: found[bug] for bug in PLANTED}
+    with _short_lived(jobs) as pool:
+        found = pool.starmap(first_catch, [(bug, seeds) for bug in PLANTED], chunksize=1)
+    return dict(zip(PLANTED, found, strict=True))
 
 
-def _catch(bug: str, seeds: Sequence[int]) -> tuple[str, Catch | None]:
-    return bug, first_catch(bug, seeds)
+def _short_lived(jobs: int | None) -> Pool:
+    """Return a pool of processes, one a core, each of which does one piece of work and ends.
 
-
-def _in_processes(pieces: Iterable[Callable[[], T]], jobs: int | None) -> Generator[T]:
-    """Do each piece of work in a process of its own, one a core at a time, and yield results as they come.
-
-    The processes are forked, so they have imported everything already; this one must have no other thread.
-
-    Raises:
-        EOFError: a piece of work has raised an error, which its process has printed.
+    They are forked, so they have imported everything already.
     """
-    context = get_context("fork")
-    waiting = deque(pieces)
-    running: dict[Any, BaseProcess] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < (jobs or os.cpu_count() or 1):
-                reader, writer = context.Pipe(duplex=False)
-                process = context.Process(target=_tell, args=(waiting.popleft(), writer))
-                process.start()
-                writer.close()
-                running[reader] = process
-            for reader in wait(running):
-                yield reader.recv()
-                running.pop(reader).join()
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
-
-
-def _tell(work: Callable[[], T], writer: Connection) -> None:
-    writer.send(work())
+    return get_context("fork").Pool(jobs or os.cpu_count(), maxtasksperchild=1)
