@@ -1,13 +1,11 @@
 """A processor under measurement: the process stage as it is deployed, and how to ask it whether it is ready."""
 
-import asyncio
-import time
 from typing import Any, Final
 
 import aiohttp
 
-from benchmarks.measure import Worker, WorkerFailedError
-from benchmarks.watch import POLL_SECONDS
+from benchmarks.measure import Worker
+from benchmarks.watch import wait_until
 from tracker.local.ports import LOOPBACK, free_port
 from tracker.settings import Settings
 
@@ -54,9 +52,8 @@ class Processor(Worker):
         Raises:
             WorkerFailedError: it ended, or was not ready in READY_TIMEOUT_SECONDS.
         """
-        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while await self.leases() < partitions:
-            self.check_alive()
-            if time.monotonic() > deadline:
-                raise WorkerFailedError(f"{self.name} was not ready in time\n{self.last_words()}")
-            await asyncio.sleep(POLL_SECONDS)
+
+        async def is_ready() -> bool:
+            return await self.leases() >= partitions
+
+        await wait_until(self, is_ready, READY_TIMEOUT_SECONDS, f"{self.name} was not ready in time")

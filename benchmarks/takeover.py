@@ -22,7 +22,7 @@ from benchmarks.load import send_steadily
 from benchmarks.measure import WorkerFailedError
 from benchmarks.processor import Processor
 from benchmarks.table import write_table
-from benchmarks.watch import POLL_SECONDS
+from benchmarks.watch import POLL_SECONDS, wait_until
 from topics.catalog import SEQUENCED
 from tracker.kafka.admin import create_topics
 from tracker.kafka.clients import new_reader
@@ -131,12 +131,11 @@ async def _kill(
 
 async def _wait_until_noticed(survivor: Processor, shared: int) -> None:
     """Wait until a worker has other partitions than the ones that it shared, or none for a moment."""
-    deadline = time.monotonic() + FLOW_TIMEOUT_SECONDS
-    while await survivor.leases() == shared:
-        survivor.check_alive()
-        if time.monotonic() > deadline:
-            raise WorkerFailedError(f"the group did not notice the kill\n{survivor.last_words()}")
-        await asyncio.sleep(POLL_SECONDS)
+
+    async def has_others() -> bool:
+        return await survivor.leases() != shared
+
+    await wait_until(survivor, has_others, FLOW_TIMEOUT_SECONDS, "the group did not notice the kill")
 
 
 async def _wait_until_shared(workers: Sequence[Processor], partitions: int, *, with_standbys: bool) -> None:
@@ -161,12 +160,11 @@ async def _wait_for_flow(
     reader: AIOKafkaConsumer, settings: Settings, ends: Mapping[TopicPartition, int], worker: Processor
 ) -> None:
     """Wait until every partition has put out more than it had."""
-    deadline = time.monotonic() + FLOW_TIMEOUT_SECONDS
-    while any(end <= ends[tp] for tp, end in (await _ends(reader, settings)).items()):
-        worker.check_alive()
-        if time.monotonic() > deadline:
-            raise WorkerFailedError(f"the events of a partition did not come out again\n{worker.last_words()}")
-        await asyncio.sleep(POLL_SECONDS)
+
+    async def all_flow() -> bool:
+        return all(end > ends[tp] for tp, end in (await _ends(reader, settings)).items())
+
+    await wait_until(worker, all_flow, FLOW_TIMEOUT_SECONDS, "the events of a partition did not come out again")
 
 
 async def _ends(reader: AIOKafkaConsumer, settings: Settings) -> dict[TopicPartition, int]:

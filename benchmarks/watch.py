@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -40,6 +40,22 @@ class Pace:
     def events_per_second(self) -> float:
         """The rate between the two; start-up is not in it."""
         return self.events / self.seconds
+
+
+async def wait_until(
+    worker: Worker, holds: Callable[[], Awaitable[bool]], timeout_seconds: float, failure: str
+) -> None:
+    """Wait until something holds.
+
+    Raises:
+        WorkerFailedError: the worker ended, or it did not hold in time; says ``failure`` then.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not await holds():
+        worker.check_alive()
+        if time.monotonic() > deadline:
+            raise WorkerFailedError(f"{failure}\n{worker.last_words()}")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def wait_for_outputs(reader: AIOKafkaConsumer, worker: Worker, topic: str, partitions: int, count: int) -> Pace:
