@@ -19,6 +19,7 @@ from tracker.collect.errors import RequestError
 from tracker.collect.live.window import LiveWindow, Progress
 from tracker.kafka import admin
 from tracker.kafka.clients import is_passing, new_reader
+from tracker.kafka.log_reader import whole_ranges
 from tracker.processes.supervised_tasks import SupervisedTasks
 from tracker.settings import Settings
 
@@ -141,9 +142,8 @@ class LiveFeed:
     async def _assign(self, reader: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = self._partitions((SEQUENCED, SESSIONS))
         reader.assign(partitions)
-        begins, ends = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
-        for partition in partitions:
-            reader.seek(partition, max(begins[partition], ends[partition] - LOOKBACK_RECORDS))
+        for partition, whole in (await whole_ranges(reader, partitions)).items():
+            reader.seek(partition, max(whole.begin, whole.end - LOOKBACK_RECORDS))
         return partitions
 
     def _show(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
