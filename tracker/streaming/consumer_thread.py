@@ -26,7 +26,7 @@ from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
 from tracker.streaming.fetching import Fetched, first_records, moved, put_at
 from tracker.streaming.lease import LeaseBook
-from tracker.streaming.membership import Membership, check_membership
+from tracker.streaming.membership import Membership, check_membership, give_up_if_lapsed
 
 log = structlog.get_logger()
 
@@ -104,12 +104,9 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         aiokafka does so only when the broker is back and says that it has forgotten us, which may take for ever where
         this process reaches only some brokers.
         """
-        leases = self._leases
         while not self.should_stop:
             await asyncio.sleep(MEMBERSHIP_CHECK_SECONDS)
-            if self.membership.has_lapsed and leases.live():
-                log.warning("the group has not answered within the session time-out: all leases end")
-                leases.revoke_all()
+            if give_up_if_lapsed(self.membership, self._leases):
                 self.join_again()
 
     async def fetch(

@@ -19,6 +19,7 @@ from tracker.errors import ConfigurationError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.access import denial, is_denial
 from tracker.kafka.requests import FencedInstanceIdError, StaticHeartbeat
+from tracker.streaming.lease import LeaseBook
 
 log = structlog.get_logger()
 
@@ -73,6 +74,19 @@ class Membership:
         if answered:
             self._heard_at = asked_at
         return answered
+
+
+def give_up_if_lapsed(membership: Membership, leases: LeaseBook) -> bool:
+    """End the generation once the group may have given its partitions away; return whether it has just ended.
+
+    Partitions that are still being recovered count, too, and so does a member that was given none and stands by: the
+    worker's readiness must show that the group does not answer.
+    """
+    if leases.expected is None or not membership.has_lapsed:
+        return False
+    log.warning("the group has not answered within the session time-out: all leases end")
+    leases.revoke_all()
+    return True
 
 
 def check_membership(coordinator: Any) -> bool:

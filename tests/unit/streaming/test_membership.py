@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 import pytest
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
 
 from tracker.errors import ConfigurationError
 from tracker.kafka.requests import FencedInstanceIdError
-from tracker.streaming.membership import Membership, check_membership
+from tracker.streaming.lease import Lease, LeaseBook
+from tracker.streaming.membership import Membership, check_membership, give_up_if_lapsed
 
 SESSION_TIMEOUT_SECONDS = 10.0
 
@@ -126,3 +127,19 @@ def test_a_coordination_that_failed_joins_again_because_its_heartbeats_have_ende
     coordinator.failed_with = None
     assert check_membership(coordinator)
     assert coordinator.rejoins == 1
+
+
+@pytest.mark.parametrize("held", ["a lease", "a partition that is being recovered", "no partition"])
+async def test_a_member_that_has_lapsed_gives_up_once_whatever_the_group_had_given_it(clock, held):
+    membership, leases = joined(Coordinator()), LeaseBook()
+    leases.expect(0 if held == "no partition" else 1)
+    lease = Lease(TopicPartition("events", 3), leases.generation, 0)
+    if held == "a lease":
+        leases.grant(lease)
+    assert not give_up_if_lapsed(membership, leases)
+    clock.now += SESSION_TIMEOUT_SECONDS + 0.1
+    assert give_up_if_lapsed(membership, leases)
+    assert leases.expected is None
+    assert leases.live() == []
+    assert not leases.grant(lease)  # its recovery may end later
+    assert not give_up_if_lapsed(membership, leases)
