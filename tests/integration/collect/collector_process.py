@@ -9,11 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from aiokafka.structs import ConsumerRecord
 
 from tests.patience import PATIENCE_SECONDS
-from tests.source_log import read_all
-from topics.catalog import SOURCE
 from tracker.local.ports import free_port
 from tracker.settings import Settings
 
@@ -90,8 +87,3 @@ async def running_collector(
         if collector.process.returncode is None:
             collector.terminate()
             await collector.exit_code()
-
-
-async def read_source(settings: Settings) -> list[ConsumerRecord]:
-    """Return everything that stands in the source topic now, partition by partition in log order."""
-    return await read_all(settings, SOURCE)

@@ -10,8 +10,10 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
+from tests.integration.collect.collector_process import CollectorProcess, running_collector, spawn
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
+from topics.catalog import SOURCE
 from topics.codec import decode_source
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
@@ -95,7 +97,7 @@ async def test_a_write_key_opens_its_own_workspace_to_its_own_pages(guarded):
         body = {"user_id": "u"} if path == SESSION else None
         status, answered, _ = await track(guarded, path, body, **headers)
         assert status == expected, (name, answered)
-    records = [decode_source(r.key, r.value) for r in await read_source(guarded.settings)]
+    records = [decode_source(r.key, r.value) for r in await read_all(guarded.settings, SOURCE)]
     assert {record["workspace_id"] for record in records} == {"w1"}
     given = [record["data"] for record in records if record["type"] != "flush"]
     assert [data["project_id"] for data in given] == ["p1"] * 5
@@ -106,9 +108,8 @@ async def test_a_write_key_opens_its_own_workspace_to_its_own_pages(guarded):
     assert (status, answered["error"]["reasons"]) == (400, ["workspace_id: is not the write key's own"])
     async with guarded.http.delete(f"{SESSION}/s1", headers={"X-Write-Key": WRITE["w2"]}) as answer:
         assert answer.status == 202
-    [expire] = [
-        r for r in (decode_source(r.key, r.value) for r in await read_source(guarded.settings)) if r["type"] == "expire"
-    ]
+    records = [decode_source(r.key, r.value) for r in await read_all(guarded.settings, SOURCE)]
+    [expire] = [record for record in records if record["type"] == "expire"]
     assert expire["workspace_id"] == "w2"
 
 

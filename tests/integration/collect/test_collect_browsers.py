@@ -8,8 +8,10 @@ from http.cookies import SimpleCookie
 
 import orjson
 
-from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector
+from tests.integration.collect.collector_process import CollectorProcess, running_collector
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
+from topics.catalog import SOURCE
 from topics.codec import decode_source
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
@@ -51,7 +53,7 @@ def event(**fields: object) -> bytes:
 
 
 async def sources(settings: Settings) -> list[dict]:
-    return [decode_source(record.key, record.value) for record in await read_source(settings)]
+    return [decode_source(record.key, record.value) for record in await read_all(settings, SOURCE)]
 
 
 async def test_a_page_of_another_origin_posts_without_a_preflight_and_reads_its_answer(collector):
@@ -221,7 +223,7 @@ async def test_requests_that_come_at_once_on_one_connection_are_answered_in_thei
     statuses = re.findall(rb"HTTP/1\.1 (\d+)", answered)
     assert statuses == [b"200"] * 2_000 + [b"202"] * 3 + [b"200"]
     writer.close()
-    assert len(await read_source(collector.settings)) == 3
+    assert len(await read_all(collector.settings, SOURCE)) == 3
 
 
 async def test_heads_have_limits(collector):

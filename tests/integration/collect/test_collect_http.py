@@ -10,8 +10,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from tests.integration.collect.collector_process import CollectorProcess, read_source
+from tests.integration.collect.collector_process import CollectorProcess
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
+from topics.catalog import SOURCE
 from topics.codec import decode_source
 from tracker.kafka.clients import partition_for_key
 
@@ -35,7 +37,7 @@ async def test_202_means_that_the_record_is_in_the_topic_under_its_sessions_key(
     status, body, headers = await post(collector, TRACK, CLICK)
     assert (status, body) == (202, {"session_id": "s1", "event_id": "e1"})
     assert "Set-Cookie" not in headers
-    [record] = await read_source(collector.settings)
+    [record] = await read_all(collector.settings, SOURCE)
     assert record.key == b"s1"
     assert record.partition == partition_for_key(b"s1", collector.settings.partitions)
     assert decode_source(record.key, record.value)["data"] == {"event_type": "click", "event_id": "e1"}
@@ -45,7 +47,7 @@ async def test_events_of_a_session_stand_in_the_order_in_which_they_were_accepte
     for number in range(50):
         status, _, _ = await post(collector, TRACK, {**CLICK, "event_id": f"e{number}"})
         assert status == 202
-    ids = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
+    ids = [orjson.loads(record.value)["data"]["event_id"] for record in await read_all(collector.settings, SOURCE)]
     assert ids == [f"e{number}" for number in range(50)]
 
 
@@ -55,7 +57,9 @@ async def test_each_of_many_concurrent_events_is_in_the_topic_once(collector):
     ]
     answers = await asyncio.gather(*(post(collector, TRACK, body) for body in bodies))
     assert Counter(status for status, _, _ in answers) == {202: 2_000}
-    found = Counter(orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings))
+    found = Counter(
+        orjson.loads(record.value)["data"]["event_id"] for record in await read_all(collector.settings, SOURCE)
+    )
     assert found == Counter(body["event_id"] for body in bodies)
 
 
@@ -68,7 +72,7 @@ async def test_a_batch_is_taken_in_order_and_shares_a_minted_session(collector):
         {"index": index, "status": "accepted", "session_id": minted, "event_id": event["event_id"]}
         for index, event in enumerate(events)
     ]
-    records = await read_source(collector.settings)
+    records = await read_all(collector.settings, SOURCE)
     assert [orjson.loads(record.value)["data"]["event_id"] for record in records] == [
         event["event_id"] for event in events
     ]
@@ -87,7 +91,7 @@ async def test_a_session_is_minted_kept_in_a_cookie_and_refreshed(collector):
     )
     assert (status, again["session_id"]) == (202, minted.value)
     assert cookie_of(headers)["tracker_session"].value == minted.value
-    types = [orjson.loads(record.value)["type"] for record in await read_source(collector.settings)]
+    types = [orjson.loads(record.value)["type"] for record in await read_all(collector.settings, SOURCE)]
     assert types == ["session", "event"]
 
 
@@ -95,7 +99,7 @@ async def test_a_session_can_be_closed_and_flushed_in_the_log(collector):
     for method, path in (("DELETE", f"{SESSION}/s%C3%A9%2F1"), ("POST", f"{SESSION}/s%C3%A9%2F1/flush")):
         async with collector.http.request(method, URL(collector.url + path, encoded=True)) as answer:
             assert (answer.status, await answer.json()) == (202, {"session_id": "sé/1"}), method
-    records = await read_source(collector.settings)
+    records = await read_all(collector.settings, SOURCE)
     assert [decode_source(record.key, record.value)["type"] for record in records] == ["expire", "flush"]
 
 
@@ -151,7 +155,7 @@ async def test_bad_input_gets_a_clear_answer_and_does_no_harm(collector):
         assert (answered, body["error"]["code"]) == (status, code), name
         assert body["error"]["message"], name
         assert (await post(collector, TRACK, CLICK))[0] == 202, name
-    assert len(await read_source(collector.settings)) == len(BAD)
+    assert len(await read_all(collector.settings, SOURCE)) == len(BAD)
 
 
 async def test_a_body_that_grows_beyond_the_limit_is_refused_while_it_comes(collector):
@@ -207,7 +211,7 @@ async def test_a_bad_event_of_a_batch_costs_its_neighbours_nothing(collector):
     assert body["results"][1]["reasons"][0].startswith("event_type: ")
     status, body, _ = await post(collector, TRACK, {"batch": batch[1:2]})
     assert (status, body["error"]["code"], body["results"][0]["status"]) == (400, "invalid", "rejected")
-    found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
+    found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_all(collector.settings, SOURCE)]
     assert sorted(found) == ["e1", "e3"]
 
 

@@ -12,12 +12,13 @@ import pytest
 from tests.fixtures.kafka import kafka_settings
 from tests.integration.collect.collector_process import (
     CollectorProcess,
-    read_source,
     running_collector,
     spawn,
 )
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
 from tests.stages import freeze
+from topics.catalog import SOURCE
 from tracker.kafka.admin import create_topics
 from tracker.local.kafka import LocalKafka
 from tracker.local.ports import free_port
@@ -46,7 +47,7 @@ async def until_accepted(collector: CollectorProcess, event_id: str) -> bool:
 
 
 async def event_ids(settings: Settings) -> list[str]:
-    return [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(settings)]
+    return [orjson.loads(record.value)["data"]["event_id"] for record in await read_all(settings, SOURCE)]
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import orjson
 import psutil
 import pytest
 
-from tests.integration.collect.collector_process import CollectorProcess, read_source, running_collector, spawn
+from tests.integration.collect.collector_process import CollectorProcess, running_collector, spawn
 from tests.patience import PATIENCE_SECONDS
+from tests.source_log import read_all
+from topics.catalog import SOURCE
 from tracker.kafka.admin import create_topics
 from tracker.settings import Settings
 
@@ -106,7 +108,7 @@ async def test_a_restart_under_load_refuses_and_loses_nothing(collector):
             await until_children(collector, old)
             await load.until_accepted(200)
     assert load.failures == Counter()
-    found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)]
+    found = [orjson.loads(record.value)["data"]["event_id"] for record in await read_all(collector.settings, SOURCE)]
     assert sorted(found) == sorted(load.accepted)
     # Those of the processes that have ended are counted, too.
     counted = f'tracker_collect_requests_total{{endpoint="{TRACK}",status="202"}} {float(len(load.accepted))}'
@@ -123,7 +125,7 @@ async def test_a_process_that_is_killed_is_replaced_and_what_was_accepted_is_the
         await load.until_accepted(100)
     # Who was being answered has seen its connection break; nobody was refused.
     assert not [name for name in load.failures if "Connector" in name or name.isdigit()]
-    found = {orjson.loads(record.value)["data"]["event_id"] for record in await read_source(collector.settings)}
+    found = {orjson.loads(record.value)["data"]["event_id"] for record in await read_all(collector.settings, SOURCE)}
     assert set(load.accepted) <= found
 
 
