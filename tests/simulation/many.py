@@ -17,6 +17,8 @@ from tracker.processes.garbage_collection import look_for_cycles_rarely
 #: Seeds that a process takes before it ends. It does not look for garbage: that costs 3 MB a seed and saves a sixth of
 #: the CPU time, most of which would go into unwinding the coroutines of processes that were killed.
 SEEDS_OF_A_PROCESS = 20
+#: How long an answer may take. A pool would wait for ever for a process that was killed.
+ANSWER_TIMEOUT_SECONDS = 1_800
 #: More failing seeds than this say nothing new.
 MAX_FAILURES = 5
 #: What a planted bug has to break: a promise (``verdict``), an end to all work, or the system's own check of itself.
@@ -51,8 +53,9 @@ def run_many(seeds: Sequence[int], *, jobs: int | None = None, progress: Callabl
     began = time.monotonic()
     pieces = [seeds[at : at + SEEDS_OF_A_PROCESS] for at in range(0, len(seeds), SEEDS_OF_A_PROCESS)]
     with _short_lived(jobs) as pool:
-        for outcomes in pool.imap_unordered(_run_some, pieces):
-            for outcome in outcomes:
+        answers = pool.imap_unordered(_run_some, pieces)
+        for _ in pieces:
+            for outcome in answers.next(ANSWER_TIMEOUT_SECONDS):
                 summary.seeds += 1
                 summary.counters += outcome.counters
                 if outcome.violations:
@@ -97,7 +100,8 @@ def first_catch(bug: str, seeds: Sequence[int]) -> Catch | None:
 def catch_all(seeds: Sequence[int], *, jobs: int | None = None) -> dict[str, Catch | None]:
     """Return for each planted bug the first seed that catches it, or None."""
     with _short_lived(jobs) as pool:
-        found = pool.starmap(first_catch, [(bug, seeds) for bug in PLANTED], chunksize=1)
+        answers = pool.starmap_async(first_catch, [(bug, seeds) for bug in PLANTED], chunksize=1)
+        found = answers.get(ANSWER_TIMEOUT_SECONDS)
     return dict(zip(PLANTED, found, strict=True))
 
 
