@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer import consumer as consumer_module
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -44,7 +46,11 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (AIOKafkaConsumer, "_subscription"),
     (AIOKafkaProducer, "_message_accumulator"),
     (AIOKafkaProducer, "_sender"),
+    (AIOKafkaClient, "_sync_task"),
+    (Fetcher, "_fetch_task"),
     (Fetcher, "_prefetch_backoff"),
+    (Fetcher, "_records"),
+    (Fetcher, "_set_error"),
     (GroupCoordinator, "_coordination_task"),
     (GroupCoordinator, "_do_heartbeat"),
     (GroupCoordinator, "_group_instance_id"),
@@ -74,10 +80,26 @@ class PlacedRecords(PartitionRecords):  # type: ignore[misc] # aiokafka is untyp
         )
 
 
+class SteadyFetcher(Fetcher):  # type: ignore[misc] # aiokafka is untyped
+    """Goes on where two brokers are asked for a partition's position, each taken for its leader, and both fail.
+
+    aiokafka's own asserts that there is only one such failure at a time, and its fetching ends for good.
+    """
+
+    def _set_error(self, tp: TopicPartition, error: Exception) -> None:
+        if tp not in self._records:
+            super()._set_error(tp, error)
+
+
 def decode_any_record() -> None:
     """Have every consumer of this process decode by ``AnyRecords``, into ``Record``: aiokafka has no setting for it."""
     fetcher.MemoryRecords = AnyRecords
     fetcher.PartitionRecords = PlacedRecords
+
+
+def survive_new_leaders() -> None:
+    """Have every consumer that is made from now on go on where a partition gets another leader: see the class."""
+    consumer_module.Fetcher = SteadyFetcher
 
 
 def read_committed(consumer: AIOKafkaConsumer) -> None:
@@ -194,9 +216,19 @@ async def committed_offsets(
     )
 
 
-def when_coordination_ends(coordinator: Any, done: Callable[[Any], None]) -> None:
-    """Have ``done`` called when the coordination task ends: aiokafka tells of it only at the next poll."""
-    coordinator._coordination_task.add_done_callback(done)
+def when_a_task_ends(consumer: AIOKafkaConsumer, done: Callable[["asyncio.Task[None]"], None]) -> None:
+    """Have ``done`` called when the task that coordinates, fetches or keeps the metadata ends.
+
+    aiokafka tells of an end of the first at the next poll, and of the others never: the consumer just gets no records.
+    """
+    for task in (consumer._coordinator._coordination_task, *reading_tasks(consumer)):
+        task.add_done_callback(done)
+
+
+def reading_tasks(consumer: AIOKafkaConsumer) -> Sequence["asyncio.Task[None]"]:
+    """Return the tasks that fetch and keep the metadata; none of them ends before the consumer is closed."""
+    # A client that is closed has none.
+    return [task for task in (consumer._fetcher._fetch_task, consumer._client._sync_task) if task is not None]
 
 
 def replace_heartbeat(coordinator: Any, heartbeat: Heartbeat) -> Heartbeat:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Self, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
@@ -99,6 +99,17 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is untyped
             raise
         return self
 
+    async def getmany(self, *partitions: TopicPartition, **limits: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return records as aiokafka does.
+
+        Raises:
+            KafkaConnectionError: it has stopped to fetch for good; another reader may go on.
+        """
+        found: dict[TopicPartition, list[ConsumerRecord]] = await super().getmany(*partitions, **limits)
+        if not found and any(task.done() for task in internals.reading_tasks(self)):
+            raise KafkaConnectionError("the reader has stopped to fetch")
+        return found
+
     async def stop(self) -> None:
         """Close it, also right after its start."""
         # aiokafka cancels a task that it has made. If that task has never run, the cancellation would reach our caller.
@@ -112,6 +123,7 @@ def new_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaCo
     It reads every record that a transaction has not aborted. Where a transaction is open, the log ends there.
     """
     internals.decode_any_record()
+    internals.survive_new_leaders()
     return Reader(
         **client_options(settings, client_id),
         **{

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, InvariantError
 from tracker.kafka import aiokafka_internals as internals
 from tracker.kafka.clients import until_answered
 from tracker.streaming import faust_internals
@@ -63,6 +63,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
     def configure(self, client: AIOKafkaConsumer) -> None:
         """Let brokers answer a fetch soon, and read every record that a transaction has not aborted."""
         internals.decode_any_record()
+        internals.survive_new_leaders()
         internals.read_committed(client)
         internals.set_fetch_max_wait_ms(client, FETCH_MAX_WAIT_MS)
 
@@ -75,7 +76,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         coordinator = internals.coordinator_of(consumer)
         self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
         self.add_future(self._watch_membership())
-        internals.when_coordination_ends(coordinator, self._coordination_ended)
+        internals.when_a_task_ends(consumer, self._task_ended)
 
     async def _start_client(self) -> None:
         try:
@@ -84,11 +85,13 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
             await self.consumer_client.stop()  # the next try makes another
             raise
 
-    def _coordination_ended(self, task: asyncio.Task[None]) -> None:
-        """End the process: without coordination it would sit there without partitions, and look healthy."""
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """End the process: without its tasks the consumer would get no records, and look healthy."""
+        if self.should_stop:
+            return
         error = None if task.cancelled() else task.exception()
-        if error is not None:
-            cast("Any", self.app).die("the group's coordination failed", error)
+        error = error or InvariantError(f"it ended without an error: {task.get_coro()}")
+        cast("Any", self.app).die("a task of the Kafka consumer has ended", error)
 
     def join_again_soon(self) -> None:
         """Join the group once more. Safe from any thread."""

@@ -1,11 +1,15 @@
 """The contract with aiokafka's inside: an upgrade that moved a name fails here, and the failure names it."""
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import consumer, fetcher
+from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import OffsetAndMetadata
 
 from tests.unit.private_names import missing, used
 from tracker.kafka import aiokafka_internals as internals
@@ -47,3 +51,29 @@ def test_readers_get_every_field_of_a_record_that_aiokafkas_own_has():
         [getattr(one, name) for name in names] for one in theirs
     ]
     assert [one.headers for one in ours] == [(("name", b"said"), ("empty", b"")), ()]
+
+
+class Answers:
+    """A group in which nothing was committed, and whose brokers answer when told."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    async def fetch_committed(self) -> OffsetAndMetadata:
+        await self.told.wait()
+        return OffsetAndMetadata(-1, "")
+
+
+async def test_a_partition_whose_position_two_leaders_do_not_know_has_one_error_and_is_fetched_on():
+    internals.survive_new_leaders()
+    answers, tp = Answers(), TopicPartition("events", 3)
+    state = SimpleNamespace(has_valid_position=False, awaiting_reset=False, fetch_committed=answers.fetch_committed)
+    assignment = SimpleNamespace(state_value=lambda _: state)
+    steady = consumer.Fetcher.__new__(consumer.Fetcher)
+    steady.__dict__.update(_records={}, _default_reset_strategy=fetcher.OffsetResetStrategy.NONE, _prefetch_backoff=0.0)
+    asked = [asyncio.ensure_future(steady._update_fetch_positions(assignment, node, [tp])) for node in (1, 2)]
+    await asyncio.sleep(0)
+    answers.told.set()
+    assert await asyncio.gather(*asked) == [True, True]
+    with pytest.raises(NoOffsetForPartitionError):
+        steady._records[tp].check_raise()
