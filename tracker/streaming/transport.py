@@ -60,6 +60,12 @@ class ChunkConsumer(faust_internals.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """Do nothing: leases count their chunks in flight."""
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing: Faust logs an error for each partition that it has not fetched for minutes.
+
+        Nobody fetches the changelog's partitions here, and none while there is no lease; lag and readiness tell more.
+        """
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
         """Yield one message per chunk. ``timeout`` is in seconds."""
         wanting = await self._leases.wait_for_wanting(timeout)
