@@ -9,16 +9,16 @@ WORKDIR /src
 RUN python3 -m venv /opt/tracker
 # The dependencies change less often than the code: a layer of their own.
 COPY requirements-runtime.lock ./
-RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile --require-hashes --no-deps \
+RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
     -r requirements-runtime.lock
 COPY . .
-RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile --no-deps . \
+RUN /opt/tracker/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps . \
     && /opt/tracker/bin/pip uninstall --yes --quiet pip
 
 FROM build AS build-local
 COPY requirements-local.lock ./
 RUN python3 -m venv /tmp/pip \
-    && /tmp/pip/bin/pip --python /opt/tracker/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+    && /tmp/pip/bin/pip --python /opt/tracker/bin/python install --no-cache-dir --disable-pip-version-check \
     --require-hashes --no-deps -r requirements-local.lock
 
 # hadolint ignore=DL3006
