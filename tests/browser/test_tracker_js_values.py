@@ -94,7 +94,7 @@ async def test_no_value_harms_a_conversion_after_it_in_a_tab_that_is_closed_at_o
             wanted.add(f"closed after {name} {way}")
             await page.close(run_before_unload=True)
             if browser.browser_type.name == "firefox":
-                # It does not always send what a tab that is closed hands over, as a beacon neither. The next page does.
+                # Firefox often drops what a tab hands over while it closes, beacons too. The next page sends it.
                 await (await context.new_page()).goto(matrix_page)
             await gate.until(lambda gate: wanted <= set(values(gate.events)))
             await context.close()
