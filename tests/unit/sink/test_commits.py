@@ -170,12 +170,17 @@ async def test_while_partitions_are_handed_over_ended_leases_are_committed_and_a
 async def test_what_is_not_committed_at_the_end_of_a_handing_over_never_will_be(committer, group):
     late, failed, back = lease(0), lease(1), lease(0)
     late.alive = failed.alive = False
+    with committer.handing_over():
+        await committer.wait_until_idle()  # it is not the first one
     group.errors = [KafkaTimeoutError()]
     with committer.handing_over():
         committer.add([covered(failed, 5)])
         await asyncio.sleep(COMMIT_SECONDS / 2)
         committer.add([covered(late, 6)])
-    await committer.wait_until_idle()
+    assert group.under_way == 1
+    idle = asyncio.ensure_future(committer.wait_until_idle())
+    await asyncio.sleep(0)
+    assert idle.done(), "it waits for a commit that counts no more"
     await asyncio.sleep(COMMIT_SECONDS + RETRY_SECONDS)
     assert group.commits == [{1: 5}]
     assert group.errors == []
