@@ -1,6 +1,5 @@
 """No task of a Kafka consumer ends without being noticed: aiokafka's own only get no records any more."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -47,7 +46,7 @@ async def test_a_stage_whose_consumer_has_lost_a_task_ends(settings: Settings, t
     try:
         wait_until(is_ready, "it works")
         assert stage._process is not None
-        os.kill(stage._process.pid, signal.SIGUSR1)
+        stage._process.send(signal.SIGUSR1)
         assert stage.exit_status() == EXIT_BUG
         log = stage.log_file.read_text()
         assert "a task of the Kafka consumer has ended" in log

@@ -38,6 +38,7 @@ Heartbeat = Callable[[], Awaitable[bool]]
 LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (AIOKafkaAdminClient, "_client"),
     (AIOKafkaAdminClient, "_send_request"),
+    (AIOKafkaClient, "_sync_task"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
@@ -46,7 +47,6 @@ LEANED_ON: Final[tuple[tuple[type, str], ...]] = (
     (AIOKafkaConsumer, "_subscription"),
     (AIOKafkaProducer, "_message_accumulator"),
     (AIOKafkaProducer, "_sender"),
-    (AIOKafkaClient, "_sync_task"),
     (Fetcher, "_fetch_task"),
     (Fetcher, "_prefetch_backoff"),
     (Fetcher, "_records"),
@@ -91,15 +91,14 @@ class SteadyFetcher(Fetcher):  # type: ignore[misc] # aiokafka is untyped
             super()._set_error(tp, error)
 
 
-def decode_any_record() -> None:
-    """Have every consumer of this process decode by ``AnyRecords``, into ``Record``: aiokafka has no setting for it."""
+def adapt_consumers() -> None:
+    """Have every consumer of this process fetch by ``SteadyFetcher`` and decode by ``AnyRecords``, into ``Record``.
+
+    aiokafka has no setting for either. Call it before a consumer starts.
+    """
+    consumer_module.Fetcher = SteadyFetcher
     fetcher.MemoryRecords = AnyRecords
     fetcher.PartitionRecords = PlacedRecords
-
-
-def survive_new_leaders() -> None:
-    """Have every consumer that is made from now on go on where a partition gets another leader: see the class."""
-    consumer_module.Fetcher = SteadyFetcher
 
 
 def read_committed(consumer: AIOKafkaConsumer) -> None:

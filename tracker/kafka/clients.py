@@ -122,8 +122,7 @@ def new_reader(settings: Settings, client_id: str, **options: Any) -> AIOKafkaCo
 
     It reads every record that a transaction has not aborted. Where a transaction is open, the log ends there.
     """
-    internals.decode_any_record()
-    internals.survive_new_leaders()
+    internals.adapt_consumers()
     return Reader(
         **client_options(settings, client_id),
         **{

@@ -62,8 +62,7 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
 
     def configure(self, client: AIOKafkaConsumer) -> None:
         """Let brokers answer a fetch soon, and read every record that a transaction has not aborted."""
-        internals.decode_any_record()
-        internals.survive_new_leaders()
+        internals.adapt_consumers()
         internals.read_committed(client)
         internals.set_fetch_max_wait_ms(client, FETCH_MAX_WAIT_MS)
 
@@ -73,8 +72,8 @@ class ChunkConsumerThread(faust_internals.ConsumerThread):
         await until_answered(", ".join(map(str, bootstrap)), self._start_client)
         consumer = self.consumer_client
         internals.set_prefetch_backoff(consumer, PREFETCH_BACKOFF_SECONDS)
-        coordinator = internals.coordinator_of(consumer)
-        self.membership = Membership(coordinator, cast("Any", self.app).conf.broker_session_timeout)
+        session_timeout_seconds = cast("Any", self.app).conf.broker_session_timeout
+        self.membership = Membership(internals.coordinator_of(consumer), session_timeout_seconds)
         self.add_future(self._watch_membership())
         internals.when_a_task_ends(consumer, self._task_ended)
 

@@ -40,7 +40,7 @@ def test_readers_get_every_field_of_a_record_that_aiokafkas_own_has():
     batch.append(0, 1_700_000_000_000, b"key", b"value", [("name", b"said"), ("empty", b"")])
     batch.append(1, 1_700_000_000_007, None, None, [])
     raw, tp = bytes(batch.build()), TopicPartition("events", 3)
-    internals.decode_any_record()
+    internals.adapt_consumers()
     theirs, ours = (
         list(records(tp, fetcher.MemoryRecords(raw), [], 0, None, None, True, 0))
         for records in (PartitionRecords, fetcher.PartitionRecords)
@@ -65,7 +65,7 @@ class Answers:
 
 
 async def test_a_partition_whose_position_two_leaders_do_not_know_has_one_error_and_is_fetched_on():
-    internals.survive_new_leaders()
+    internals.adapt_consumers()
     answers, tp = Answers(), TopicPartition("events", 3)
     state = SimpleNamespace(has_valid_position=False, awaiting_reset=False, fetch_committed=answers.fetch_committed)
     assignment = SimpleNamespace(state_value=lambda _: state)
